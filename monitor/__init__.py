@@ -1,0 +1,1 @@
+"""holdfast watches deployed models: logs in, verdicts, metrics and decisions out."""

@@ -1,0 +1,200 @@
+"""Decide: a pure fold of verdicts and outside events into a model's state.
+
+``step`` is called once per verdict in the order (known_at, window end, revision),
+so that hourly ticks, a catch-up and a replay reach the same state. The other
+functions fold what happens outside: an alias that moved, a request that ended.
+Nothing here does I/O; times come in with the evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from monitor.config import Model
+from monitor.judge import Verdict
+from monitor.window import format_duration, isoformat
+
+Phase = Literal["unknown", "stable", "suspect", "faulty", "retraining", "awaiting_promotion",
+                "probation", "rolled_back"]
+Action = Literal["none", "alarm", "clear", "hold", "retrain", "promote", "compare", "roll_back",
+                 "announce"]
+
+CALM = 3
+"""Verdicts in a row without drift or degradation that close an episode."""
+
+_IN_FLIGHT = {"retraining", "awaiting_promotion", "probation"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """What is believed of one model; every change of it is a row."""
+
+    phase: Phase = "unknown"
+    since: datetime | None = None
+    cooldown_until: datetime | None = None
+    inputs: Literal["unknown", "stable", "drifted", "faulty"] = "unknown"
+    quality: Literal["unknown", "stable", "degraded"] = "unknown"
+    episode: str | None = None
+    calm: int = 0
+    champion: str | None = None
+    predecessor: str | None = None
+    adopted_at: datetime | None = None
+    request: str | None = None
+    challenger: str | None = None
+    kept: tuple[str, ...] = ()
+    """Versions that a person promoted again: never rolled back automatically."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, why in words, and the numbers behind it."""
+
+    action: Action
+    reason: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+NOTHING = Decision("none", "nothing to do")
+
+
+def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState, Decision]:
+    """The state after ``verdict`` and what it asks for."""
+    if verdict.segment:
+        return state, Decision("none", "segments inform; the verdict on all rows decides")
+    known = _believe(state, verdict)
+    known, episode = _episode(known, verdict)
+    known = _phase(known, verdict.known_at)
+    if _asks_for_retrain(verdict, model):
+        refusal = _refusal(known, verdict, model)
+        if refusal is None:
+            moved = replace(known, phase="retraining", since=verdict.known_at)
+            return moved, Decision("retrain", verdict.reason, _evidence(verdict))
+        return known, episode or Decision("hold", f"no retrain: {refusal}", _evidence(verdict))
+    return known, episode or NOTHING
+
+
+def adopted(state: ModelState, version: str | None, at: datetime, model: Model) -> ModelState:
+    """The state once alias ``champion`` points at ``version`` (None: the alias is gone)."""
+    if version == state.champion:
+        return state
+    fresh = replace(state, champion=version, adopted_at=at, since=at, inputs="unknown",
+                    quality="unknown", episode=None, calm=0, challenger=None)
+    if version is None:
+        return replace(fresh, phase="unknown", predecessor=None)
+    if state.champion is None:
+        return replace(fresh, phase="unknown")
+    cooldown = at + model.policy.retrain.cooldown
+    if version == state.predecessor:
+        return replace(fresh, phase="rolled_back", predecessor=None, cooldown_until=cooldown)
+    return replace(fresh, phase="probation", predecessor=state.champion, cooldown_until=cooldown)
+
+
+def requested(state: ModelState, request_id: str, at: datetime) -> ModelState:
+    """The state once a request for a candidate was written down."""
+    return replace(state, phase="retraining", since=at, request=request_id)
+
+
+def concluded(state: ModelState, challenger: str | None, at: datetime, model: Model) -> ModelState:
+    """The state once the request ended: with a challenger, or refused or failed (None)."""
+    cooldown = at + model.policy.retrain.cooldown
+    settled = replace(state, request=None, cooldown_until=cooldown, since=at)
+    if challenger is None:
+        return _phase(replace(settled, phase="stable"), at)
+    return replace(settled, phase="awaiting_promotion", challenger=challenger)
+
+
+def expired(state: ModelState, at: datetime) -> ModelState:
+    """The state once nobody promoted the challenger in time."""
+    return _phase(replace(state, phase="stable", challenger=None, since=at), at)
+
+
+def acquitted(state: ModelState, at: datetime) -> ModelState:
+    """The state once probation ended without a better predecessor."""
+    return _phase(replace(state, phase="stable", predecessor=None, since=at), at)
+
+
+def _believe(state: ModelState, verdict: Verdict) -> ModelState:
+    """What this verdict newly says of inputs and of quality; old news changes nothing."""
+    inputs, quality = state.inputs, state.quality
+    if "inputs" in verdict.news:
+        inputs = verdict.inputs
+    if "labels" in verdict.news and verdict.quality != "unknown":
+        quality = verdict.quality
+    return replace(state, inputs=inputs, quality=quality)
+
+
+def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision | None]:
+    drifted = "inputs" in verdict.news and verdict.inputs == "drifted"
+    degraded = "labels" in verdict.news and verdict.quality == "degraded"
+    if drifted or degraded:
+        if state.episode is not None:
+            return replace(state, calm=0), None
+        name = f"{verdict.model}/{isoformat(verdict.window.start)}"
+        return replace(state, episode=name, calm=0), Decision("alarm", verdict.reason,
+                                                             _evidence(verdict))
+    if state.episode is None or not verdict.news or verdict.kind in {"unknown", "faulty"}:
+        return state, None
+    if state.inputs == "drifted" or state.quality == "degraded":
+        return state, None
+    if state.calm + 1 < CALM:
+        return replace(state, calm=state.calm + 1), None
+    closed = Decision("clear", f"{CALM} verdicts in a row without drift or degradation")
+    return replace(state, episode=None, calm=0), closed
+
+
+def _phase(state: ModelState, at: datetime) -> ModelState:
+    if state.phase in _IN_FLIGHT:
+        return state
+    phase: Phase
+    if state.champion is None or state.inputs == "unknown":
+        phase = "unknown"
+    elif state.inputs == "faulty":
+        phase = "faulty"
+    else:
+        phase = "suspect" if state.episode else "stable"
+    if phase == "stable" and state.phase == "rolled_back" and state.quality == "unknown":
+        return state
+    return state if phase == state.phase else replace(state, phase=phase, since=at)
+
+
+def _asks_for_retrain(verdict: Verdict, model: Model) -> bool:
+    triggers = model.policy.retrain.on
+    return (("degraded" in triggers and "labels" in verdict.news
+             and verdict.quality == "degraded")
+            or ("drifted" in triggers and "inputs" in verdict.news
+                and verdict.inputs == "drifted"))
+
+
+def _refusal(state: ModelState, verdict: Verdict, model: Model) -> str | None:
+    """Why no retrain may start now, in words; None when one may."""
+    rule = model.policy.retrain
+    if model.training.kind == "none":
+        return "training.kind is none, holdfast only monitors this model"
+    if state.inputs == "faulty":
+        return "the newest data is faulty, and faulty data is never trained on"
+    if state.phase in _IN_FLIGHT or state.request is not None:
+        return f"the model is {state.phase.replace('_', ' ')} already"
+    if state.cooldown_until is not None and verdict.known_at < state.cooldown_until:
+        return (f"the cooldown of {format_duration(rule.cooldown)} lasts until "
+                f"{isoformat(state.cooldown_until)}")
+    if verdict.labelled < rule.minimum_rows:
+        return (f"{verdict.labelled} labelled rows have matured since the reference, "
+                f"{rule.minimum_rows} are asked for")
+    return None
+
+
+def _evidence(verdict: Verdict) -> dict[str, Any]:
+    """The numbers that a person needs to follow the reason."""
+    return {
+        "window": [isoformat(verdict.window.start), isoformat(verdict.window.end)],
+        "revision": verdict.revision,
+        "known_at": isoformat(verdict.known_at),
+        "n": verdict.n,
+        "drifted": {result.feature: [result.statistic, result.value, result.threshold]
+                    for result in verdict.features if result.drifted},
+        "performance": [{"metric": item.metric, "value": item.value, "low": item.low,
+                         "high": item.high, "n": item.n, "span": item.span}
+                        for item in verdict.performance if item.value is not None],
+    }

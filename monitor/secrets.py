@@ -1,0 +1,58 @@
+"""Secrets come from the environment or from files and never leave the process.
+
+``resolve`` replaces ``${env:NAME}`` and ``${file:PATH}`` and remembers the
+values; ``redact`` masks them, and any password inside a URL, in every text that
+is logged, shown or stored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+_PLACEHOLDER = re.compile(r"\$\{(env|file):([^}]+)\}")
+_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s/]+(?=@)")
+_known: set[str] = set()
+
+
+def resolve(value: Any, folder: Path, mistakes: list[str], where: str = "") -> Any:
+    """``value`` with every placeholder replaced; what cannot be is added to ``mistakes``."""
+    if isinstance(value, dict):
+        return {key: resolve(item, folder, mistakes, f"{where}.{key}".lstrip("."))
+                for key, item in value.items()}
+    if isinstance(value, list):
+        return [resolve(item, folder, mistakes, f"{where}[{index}]")
+                for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        secret = _read(match[1], match[2], folder)
+        if secret is None:
+            mistakes.append(f"{where}: {match[0]}: "
+                            + ("the environment variable is not set" if match[1] == "env"
+                               else "the file cannot be read"))
+            return ""
+        if len(secret) >= 4:
+            _known.add(secret)
+        return secret
+
+    return _PLACEHOLDER.sub(replace, value)
+
+
+def redact(text: str) -> str:
+    """``text`` with every known secret and every password in a URL replaced by ``***``."""
+    for secret in sorted(_known, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return _URL_PASSWORD.sub(r"\g<head>***", text)
+
+
+def _read(kind: str, name: str, folder: Path) -> str | None:
+    if kind == "env":
+        return os.environ.get(name)
+    try:
+        return (folder / name).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None

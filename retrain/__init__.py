@@ -1,0 +1,1 @@
+"""holdfast acts: dataset, fine-tune, prune, quantize, evaluate, register."""

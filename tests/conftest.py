@@ -1,0 +1,20 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+_PLUGINS = ["tests.servers.postgres", "tests.servers.mlflow", "tests.servers.prometheus"]
+
+
+def _present(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None
+
+
+pytest_plugins = [module for module in _PLUGINS if _present(module)]

@@ -185,13 +185,21 @@ class Log(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Log:
-        _require(self.timezone in available_timezones(), "timezone", self.timezone,
-                 "an IANA name such as Europe/Berlin")
+        _require(
+            self.timezone in available_timezones(),
+            "timezone",
+            self.timezone,
+            "an IANA name such as Europe/Berlin",
+        )
         _require(not (self.table and self.query), "query", "beside table", "one of the two")
         _require(not (self.label and self.labels), "labels", "beside label", "one of the two")
         if self.labels or self.features_from:
-            _require(self.id is not None, "id", "absent",
-                     "the column that joins labels and features to predictions")
+            _require(
+                self.id is not None,
+                "id",
+                "absent",
+                "the column that joins labels and features to predictions",
+            )
         return self
 
     @property
@@ -229,8 +237,12 @@ class Reference(Section):
         period = self.from_ is not None or self.to is not None
         _require(not (period and self.source), "source", "beside from/to", "one of the two")
         if period:
-            _require(self.from_ is not None and self.to is not None, "from/to", "only one of them",
-                     "both, or neither")
+            _require(
+                self.from_ is not None and self.to is not None,
+                "from/to",
+                "only one of them",
+                "both, or neither",
+            )
             assert self.from_ and self.to
             _require(self.from_ < self.to, "to", isoformat(self.to), "a time after `from`")
         return self
@@ -256,8 +268,12 @@ class WindowConfig(Section):
     def _consistent(self) -> WindowConfig:
         step = self.step or self.length
         _require(step.total_seconds() >= 1, "length", format_duration(step), "at least 1s")
-        _require(self.length % step == timedelta(0), "step", format_duration(step),
-                 f"a divisor of the length {format_duration(self.length)}")
+        _require(
+            self.length % step == timedelta(0),
+            "step",
+            format_duration(step),
+            f"a divisor of the length {format_duration(self.length)}",
+        )
         return self
 
 
@@ -277,8 +293,22 @@ class Privacy(Section):
 class PerformancePolicy(Section):
     """What counts as too bad."""
 
-    metric: Literal["accuracy", "balanced_accuracy", "f1", "precision", "recall", "roc_auc",
-                    "log_loss", "brier", "mae", "rmse", "r2"] | None = None
+    metric: (
+        Literal[
+            "accuracy",
+            "balanced_accuracy",
+            "f1",
+            "precision",
+            "recall",
+            "roc_auc",
+            "log_loss",
+            "brier",
+            "mae",
+            "rmse",
+            "r2",
+        ]
+        | None
+    ) = None
     """Metric that decides. Default: accuracy, or mae for regression."""
     drop: float = Field(default=0.03, gt=0)
     """How much worse than the reference is too bad, in the metric's units (for errors such as
@@ -401,11 +431,19 @@ class Model(Section):
         metric = self.policy.performance.metric
         errors = {"mae", "rmse", "r2"}
         if metric is not None:
-            _require((metric in errors) == (self.task == "regression"), "policy.performance.metric",
-                     metric, "mae, rmse or r2 for regression, another metric for classes")
+            _require(
+                (metric in errors) == (self.task == "regression"),
+                "policy.performance.metric",
+                metric,
+                "mae, rmse or r2 for regression, another metric for classes",
+            )
         if self.training.kind != "none":
-            _require(self.log.labelled, "log.label", "absent",
-                     "a label column or table: training needs labels (or training: {kind: none})")
+            _require(
+                self.log.labelled,
+                "log.label",
+                "absent",
+                "a label column or table: training needs labels (or training: {kind: none})",
+            )
         return self
 
     @property
@@ -421,8 +459,12 @@ class Model(Section):
     @property
     def calendar(self) -> Calendar:
         window = self.window
-        return Calendar(window.length, window.step or window.length, window.lateness,
-                        max(window.revise_for, self.maturity.delay + window.length))
+        return Calendar(
+            window.length,
+            window.step or window.length,
+            window.lateness,
+            max(window.revise_for, self.maturity.delay + window.length),
+        )
 
 
 class Config(Section):
@@ -453,8 +495,12 @@ class Config(Section):
         for model in self.models:
             if model.name == name:
                 return model
-        raise ConfigError([f"--model: {name!r} is not configured; configured are "
-                           + ", ".join(model.name for model in self.models)])
+        raise ConfigError(
+            [
+                f"--model: {name!r} is not configured; configured are "
+                + ", ".join(model.name for model in self.models)
+            ]
+        )
 
 
 def _require(fine: bool, key: str, value: str, right: str) -> None:
@@ -478,7 +524,9 @@ def load(path: str | Path) -> Loaded:
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: is not YAML: {str(error).splitlines()[-1].strip()}"]) from error
+        raise ConfigError(
+            [f"{path}: is not YAML: {str(error).splitlines()[-1].strip()}"]
+        ) from error
     if not isinstance(raw, dict):
         raise ConfigError([f"{path}: holds no mapping; it must start with keys such as `models:`"])
     mistakes: list[str] = []

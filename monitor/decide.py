@@ -16,10 +16,19 @@ from monitor.config import Model
 from monitor.judge import Verdict
 from monitor.window import format_duration, isoformat
 
-Phase = Literal["unknown", "stable", "suspect", "faulty", "retraining", "awaiting_promotion",
-                "probation", "rolled_back"]
-Action = Literal["none", "alarm", "clear", "hold", "retrain", "promote", "compare", "roll_back",
-                 "announce"]
+Phase = Literal[
+    "unknown",
+    "stable",
+    "suspect",
+    "faulty",
+    "retraining",
+    "awaiting_promotion",
+    "probation",
+    "rolled_back",
+]
+Action = Literal[
+    "none", "alarm", "clear", "hold", "retrain", "promote", "compare", "roll_back", "announce"
+]
 
 CALM = 3
 """Verdicts in a row without drift or degradation that close an episode."""
@@ -79,8 +88,17 @@ def adopted(state: ModelState, version: str | None, at: datetime, model: Model) 
     """The state once alias ``champion`` points at ``version`` (None: the alias is gone)."""
     if version == state.champion:
         return state
-    fresh = replace(state, champion=version, adopted_at=at, since=at, inputs="unknown",
-                    quality="unknown", episode=None, calm=0, challenger=None)
+    fresh = replace(
+        state,
+        champion=version,
+        adopted_at=at,
+        since=at,
+        inputs="unknown",
+        quality="unknown",
+        episode=None,
+        calm=0,
+        challenger=None,
+    )
     if version is None:
         return replace(fresh, phase="unknown", predecessor=None)
     if state.champion is None:
@@ -132,8 +150,9 @@ def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision 
         if state.episode is not None:
             return replace(state, calm=0), None
         name = f"{verdict.model}/{isoformat(verdict.window.start)}"
-        return replace(state, episode=name, calm=0), Decision("alarm", verdict.reason,
-                                                             _evidence(verdict))
+        return replace(state, episode=name, calm=0), Decision(
+            "alarm", verdict.reason, _evidence(verdict)
+        )
     if state.episode is None or not verdict.news or verdict.kind in {"unknown", "faulty"}:
         return state, None
     if state.inputs == "drifted" or state.quality == "degraded":
@@ -161,10 +180,9 @@ def _phase(state: ModelState, at: datetime) -> ModelState:
 
 def _asks_for_retrain(verdict: Verdict, model: Model) -> bool:
     triggers = model.policy.retrain.on
-    return (("degraded" in triggers and "labels" in verdict.news
-             and verdict.quality == "degraded")
-            or ("drifted" in triggers and "inputs" in verdict.news
-                and verdict.inputs == "drifted"))
+    return (
+        "degraded" in triggers and "labels" in verdict.news and verdict.quality == "degraded"
+    ) or ("drifted" in triggers and "inputs" in verdict.news and verdict.inputs == "drifted")
 
 
 def _refusal(state: ModelState, verdict: Verdict, model: Model) -> str | None:
@@ -177,11 +195,15 @@ def _refusal(state: ModelState, verdict: Verdict, model: Model) -> str | None:
     if state.phase in _IN_FLIGHT or state.request is not None:
         return f"the model is {state.phase.replace('_', ' ')} already"
     if state.cooldown_until is not None and verdict.known_at < state.cooldown_until:
-        return (f"the cooldown of {format_duration(rule.cooldown)} lasts until "
-                f"{isoformat(state.cooldown_until)}")
+        return (
+            f"the cooldown of {format_duration(rule.cooldown)} lasts until "
+            f"{isoformat(state.cooldown_until)}"
+        )
     if verdict.labelled < rule.minimum_rows:
-        return (f"{verdict.labelled} labelled rows have matured since the reference, "
-                f"{rule.minimum_rows} are asked for")
+        return (
+            f"{verdict.labelled} labelled rows have matured since the reference, "
+            f"{rule.minimum_rows} are asked for"
+        )
     return None
 
 
@@ -192,9 +214,21 @@ def _evidence(verdict: Verdict) -> dict[str, Any]:
         "revision": verdict.revision,
         "known_at": isoformat(verdict.known_at),
         "n": verdict.n,
-        "drifted": {result.feature: [result.statistic, result.value, result.threshold]
-                    for result in verdict.features if result.drifted},
-        "performance": [{"metric": item.metric, "value": item.value, "low": item.low,
-                         "high": item.high, "n": item.n, "span": item.span}
-                        for item in verdict.performance if item.value is not None],
+        "drifted": {
+            result.feature: [result.statistic, result.value, result.threshold]
+            for result in verdict.features
+            if result.drifted
+        },
+        "performance": [
+            {
+                "metric": item.metric,
+                "value": item.value,
+                "low": item.low,
+                "high": item.high,
+                "n": item.n,
+                "span": item.span,
+            }
+            for item in verdict.performance
+            if item.value is not None
+        ],
     }

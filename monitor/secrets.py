@@ -20,20 +20,28 @@ _known: set[str] = set()
 def resolve(value: Any, folder: Path, mistakes: list[str], where: str = "") -> Any:
     """``value`` with every placeholder replaced; what cannot be is added to ``mistakes``."""
     if isinstance(value, dict):
-        return {key: resolve(item, folder, mistakes, f"{where}.{key}".lstrip("."))
-                for key, item in value.items()}
+        return {
+            key: resolve(item, folder, mistakes, f"{where}.{key}".lstrip("."))
+            for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [resolve(item, folder, mistakes, f"{where}[{index}]")
-                for index, item in enumerate(value)]
+        return [
+            resolve(item, folder, mistakes, f"{where}[{index}]") for index, item in enumerate(value)
+        ]
     if not isinstance(value, str):
         return value
 
     def replace(match: re.Match[str]) -> str:
         secret = _read(match[1], match[2], folder)
         if secret is None:
-            mistakes.append(f"{where}: {match[0]}: "
-                            + ("the environment variable is not set" if match[1] == "env"
-                               else "the file cannot be read"))
+            mistakes.append(
+                f"{where}: {match[0]}: "
+                + (
+                    "the environment variable is not set"
+                    if match[1] == "env"
+                    else "the file cannot be read"
+                )
+            )
             return ""
         if len(secret) >= 4:
             _known.add(secret)

@@ -59,6 +59,11 @@ Instant = Annotated[
 ]
 
 
+def _require(fine: bool, key: str, value: str, right: str) -> None:
+    if not fine:
+        raise ValueError(f"{key}: {value}; right would be {right}")
+
+
 class Section(BaseModel):
     """One block of the file: unknown keys are refused, values never change."""
 
@@ -501,11 +506,6 @@ class Config(Section):
                 + ", ".join(model.name for model in self.models)
             ]
         )
-
-
-def _require(fine: bool, key: str, value: str, right: str) -> None:
-    if not fine:
-        raise ValueError(f"{key}: {value}; right would be {right}")
 
 
 @dataclass(frozen=True, slots=True)

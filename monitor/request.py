@@ -1,0 +1,54 @@
+"""Request: one piece of work for `retrain`, as JSON. It names files and versions, never secrets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from monitor.errors import HoldfastError
+from monitor.window import isoformat, parse_time
+
+Kind = Literal["train", "bootstrap", "score"]
+KINDS: tuple[Kind, ...] = ("train", "bootstrap", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to do, for which model, with what had arrived by ``known_at``.
+
+    ``config`` is the path of the configuration file, ``champion`` the version that serves,
+    ``predecessors`` the earlier promoted versions, newest first. ``evidence`` is copied into
+    the record of the run; ``options`` are read by the kind of work.
+    """
+
+    request_id: str
+    kind: Kind
+    model: str
+    config: str
+    known_at: datetime
+    reason: str = ""
+    champion: str | None = None
+    predecessors: tuple[str, ...] = ()
+    evidence: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The request as text; ``from_json`` reads it back unchanged."""
+        return json.dumps(asdict(self) | {"known_at": isoformat(self.known_at)}, indent=1,
+                          sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Request:
+        try:
+            raw = json.loads(text)
+            values = raw | {"known_at": parse_time(raw["known_at"]),
+                            "predecessors": tuple(raw.get("predecessors", ()))}
+            request = cls(**values)
+        except (ValueError, KeyError, TypeError) as error:
+            raise HoldfastError(f"this is not a request: {error}; right would be JSON with "
+                                "request_id, kind, model, config and known_at") from error
+        if request.kind not in KINDS:
+            raise HoldfastError(f"kind: {request.kind!r}; right would be one of {', '.join(KINDS)}")
+        return request

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from monitor.errors import ContractError
 
@@ -130,6 +132,33 @@ def features_of(frame: pd.DataFrame) -> list[str]:
     """Columns that are inputs: all but those whose name starts with an underscore, and instants."""
     return [str(name) for name in frame.columns
             if not str(name).startswith("_") and frame[name].dtype.kind not in "mM"]
+
+
+def class_text(value: Any) -> str:
+    """One text per class, however it was typed on the way: ``true``, ``3``, ``UP``."""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def class_values(labels: pd.Series) -> tuple[Any, ...]:
+    """The distinct labels as plain Python values, in order; absent ones are none."""
+    values = {value.item() if isinstance(value, np.generic) else value
+              for value in labels.dropna().unique()}
+    if all(isinstance(value, float) and value.is_integer() for value in values):
+        values = {int(value) for value in values}
+    return tuple(sorted(values, key=lambda value: (isinstance(value, str), value)))
+
+
+def class_codes(values: Iterable[Any], classes: Sequence[Any]) -> NDArray[np.int64]:
+    """The place of each value among the classes; -1 for one that is absent or none of them."""
+    places = {class_text(value): index for index, value in enumerate(classes)}
+    series = pd.Series(values) if not isinstance(values, pd.Series) else values
+    distinct = {value: places.get(class_text(value), -1) for value in series.dropna().unique()}
+    codes = series.astype(object).map(distinct).fillna(-1)
+    return np.asarray(codes.to_numpy(dtype=np.int64, copy=True))
 
 
 def _known(columns: Mapping[str, str]) -> None:

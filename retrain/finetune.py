@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
-from retrain.contract import Task
-from retrain.network import Spec
-from retrain.preprocess import Encoder
+from retrain.contract import Task, class_codes, class_values, features_of
+from retrain.loop import Plan, Progress, Rows, State, run
+from retrain.network import Spec, build, widened
+from retrain.preprocess import Encoder, numbers
 
 if TYPE_CHECKING:
-    from torch import nn
-
-Progress = Callable[[int, int, dict[str, float]], None]
-"""Called after each epoch with (step, total, metrics)."""
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,121 @@ def train(data: Split, options: Options, *, start: Fitted | None = None,
     Runs on one thread and repeats bit for bit; killed and called again with the same checkpoints it
     goes on after the last finished epoch and ends the same.
     """
-    raise NotImplementedError
+    if start is not None:
+        return fit(_widened(start, data.train), data, plan=plan_of(options, "tune", options.tuning_rate),
+                   checkpoints=checkpoints, progress=progress)
+    encoder = Encoder.fit(data.train, features_of(data.train), options.categorical)
+    fitted = [fit(fresh(encoder, data.train, options, width), data,
+                  plan=plan_of(options, f"width-{width}", options.rate),
+                  checkpoints=checkpoints, progress=progress)
+              for width in options.widths]
+    return min(fitted, key=lambda item: item.validation["loss"])
 
 
-def probabilities(fitted: Fitted, frame: pd.DataFrame) -> Any:
+def _widened(start: Fitted, frame: pd.DataFrame) -> Fitted:
+    encoder = start.encoder.widened(frame)
+    if encoder == start.encoder:
+        return Fitted(copy.deepcopy(start.module), start.spec, encoder)
+    module, spec = widened(start.module, start.spec, before=start.encoder, after=encoder)
+    return Fitted(module, spec, encoder)
+
+
+def plan_of(options: Options, step: str, rate: float) -> Plan:
+    """The loop's plan for one named step."""
+    return Plan(step, options.seed, options.epochs, options.patience, options.batch, rate,
+                options.weight_decay)
+
+
+def fresh(encoder: Encoder, frame: pd.DataFrame, options: Options, width: int) -> Fitted:
+    """An untrained network of this width for the frame's labels."""
+    import torch
+
+    classes: tuple[Any, ...] = ()
+    offset, scale = 0.0, 1.0
+    if options.task == "regression":
+        values = numbers(frame["_label"])
+        offset, scale = float(np.mean(values)), float(np.std(values)) or 1.0
+    else:
+        classes = class_values(frame["_label"])
+        if len(classes) < 2:
+            raise HoldfastError(f"the training rows hold {len(classes)} class; at least two are "
+                                "needed: train on more rows")
+    spec = Spec(options.task, classes, 2 * len(encoder.numeric), encoder.cardinalities, width,
+                options.depth, options.dropout, offset, scale)
+    torch.manual_seed(options.seed)
+    return Fitted(build(spec), spec, encoder)
+
+
+def fit(fitted: Fitted, data: Split, *, plan: Plan, checkpoints: Checkpoints | None = None,
+        progress: Progress | None = None) -> Fitted:
+    """The network trained in place on labels alone."""
+    rows, validation = encode(fitted, data.train), encode(fitted, data.validation)
+    state = run(fitted.module, rows, validation=validation, plan=plan,
+                loss=label_loss(fitted.spec), checkpoints=checkpoints, progress=progress)
+    return finished(fitted, state)
+
+
+def finished(fitted: Fitted, state: State) -> Fitted:
+    """The network with the history of its training."""
+    fitted.module.eval()
+    fitted.history, fitted.best_epoch = state.history, state.best_epoch
+    fitted.validation = {"loss": state.best}
+    return fitted
+
+
+def encode(fitted: Fitted, frame: pd.DataFrame, teacher: Fitted | None = None) -> Rows:
+    """Rows as tensors; those whose label is absent or none of the classes are left out."""
+    import torch
+
+    frame = frame[_usable(fitted.spec, frame)]
+    if not len(frame):
+        raise HoldfastError("no row has a usable label; train on a window whose labels are mature")
+    numeric, categorical = fitted.encoder.transform(frame)
+    target = _targets(fitted.spec, frame)
+    answers = torch.zeros(len(frame), 0) if teacher is None else output(teacher, frame)
+    return Rows(torch.from_numpy(numeric), torch.from_numpy(categorical),
+                torch.from_numpy(target), answers)
+
+
+def _usable(spec: Spec, frame: pd.DataFrame) -> NDArray[np.bool_]:
+    if spec.task == "regression":
+        return np.isfinite(numbers(frame["_label"]))
+    return class_codes(frame["_label"], spec.classes) >= 0
+
+
+def _targets(spec: Spec, frame: pd.DataFrame) -> NDArray[Any]:
+    if spec.task == "regression":
+        return numbers(frame["_label"]).astype(np.float32)
+    return class_codes(frame["_label"], spec.classes)
+
+
+def label_loss(spec: Spec) -> Any:
+    """Cross entropy, or Huber's loss of the standardized value."""
+    from torch.nn import functional
+
+    def classes(answer: Tensor, target: Tensor, teacher: Tensor) -> Tensor:
+        return functional.cross_entropy(answer, target)
+
+    def value(answer: Tensor, target: Tensor, teacher: Tensor) -> Tensor:
+        return functional.smooth_l1_loss(answer[:, 0] / spec.scale, target / spec.scale, beta=0.5)
+
+    return value if spec.task == "regression" else classes
+
+
+def output(fitted: Fitted, frame: pd.DataFrame) -> Tensor:
+    """Logits ``[n, classes]`` or values ``[n, 1]`` of the torch module."""
+    import torch
+
+    numeric, categorical = fitted.encoder.transform(frame)
+    fitted.module.eval()
+    with torch.no_grad():
+        answer = fitted.module(torch.from_numpy(numeric), torch.from_numpy(categorical))
+    assert isinstance(answer, torch.Tensor)
+    return answer
+
+
+def probabilities(fitted: Fitted, frame: pd.DataFrame) -> NDArray[np.float64]:
     """Class probabilities ``[n, classes]`` or values ``[n]`` of the torch module."""
-    raise NotImplementedError
+    answer = output(fitted, frame).double()
+    plain = answer[:, 0] if fitted.spec.task == "regression" else answer.softmax(dim=1)
+    return np.asarray(plain.numpy())

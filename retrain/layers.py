@@ -16,7 +16,7 @@ class Tabular(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        sizes = [embedding_size(cardinality) for cardinality in spec.cardinalities]
+        sizes = spec.embedding_sizes
         self.embeddings = nn.ModuleList(
             nn.Embedding(cardinality, size)
             for cardinality, size in zip(spec.cardinalities, sizes, strict=True))
@@ -33,7 +33,7 @@ class Tabular(nn.Module):
             nn.init.normal_(embedding.weight, std=0.3)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        parts = [numeric]
+        parts = [numeric] if numeric.shape[1] else []
         parts += [embedding(categorical[:, index])
                   for index, embedding in enumerate(self.embeddings)]
         x = torch.cat(parts, dim=1)
@@ -45,7 +45,3 @@ class Tabular(nn.Module):
         assert isinstance(x, Tensor)
         return x
 
-
-def embedding_size(cardinality: int) -> int:
-    """Dimensions of an embedding: a quarter of its rows, between 2 and 16."""
-    return max(2, min(16, cardinality // 4 + 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrain.contract import Task
-from retrain.preprocess import Encoder
+from retrain.preprocess import UNKNOWN, Encoder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,10 +32,16 @@ class Spec:
     dropout: float = 0.1
     offset: float = 0.0
     scale: float = 1.0
+    sizes: tuple[int, ...] = ()
+    """Dimensions of each embedding; empty: by ``embedding_size``."""
 
     @property
     def outputs(self) -> int:
         return len(self.classes) or 1
+
+    @property
+    def embedding_sizes(self) -> tuple[int, ...]:
+        return self.sizes or tuple(embedding_size(rows) for rows in self.cardinalities)
 
 
 def build(spec: Spec) -> nn.Module:
@@ -70,12 +76,34 @@ def load(path: Path) -> tuple[nn.Module, Spec, Encoder]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     raw = json.loads(metadata["spec"])
     spec = Spec(**{**raw, "classes": tuple(raw["classes"]),
-                   "cardinalities": tuple(raw["cardinalities"])})
+                   "cardinalities": tuple(raw["cardinalities"]),
+                   "sizes": tuple(raw["sizes"])})
     module = build(spec)
     module.load_state_dict(tensors)
     return module.eval(), spec, Encoder.from_dict(json.loads(metadata["encoder"]))
 
 
-def narrowed(spec: Spec, width: int) -> Spec:
-    """The same network with hidden layers of another width."""
-    return replace(spec, width=width)
+def widened(module: nn.Module, spec: Spec, *, before: Encoder, after: Encoder
+            ) -> tuple[nn.Module, Spec]:
+    """The same function for an encoder that knows more: new categories start as the unknown one,
+    and a constant that now moves starts with weight 0."""
+    import torch
+
+    weights = {name: value.clone() for name, value in module.state_dict().items()}
+    sizes = spec.embedding_sizes
+    for index, (old, new) in enumerate(zip(before.cardinalities, after.cardinalities, strict=True)):
+        rows = weights[f"embeddings.{index}.weight"]
+        added = rows[UNKNOWN].expand(new - old, sizes[index])
+        weights[f"embeddings.{index}.weight"] = torch.cat([rows, added])
+    for index, (constant, column) in enumerate(zip(before.numeric, after.numeric, strict=True)):
+        if constant.scale == 0 and column.scale:
+            weights["hidden.0.weight"][:, index] = 0
+    spec = replace(spec, cardinalities=after.cardinalities, sizes=sizes)
+    wider = build(spec)
+    wider.load_state_dict(weights)
+    return wider.eval(), spec
+
+
+def embedding_size(cardinality: int) -> int:
+    """Dimensions of a fresh embedding: a quarter of its rows, between 2 and 16."""
+    return max(2, min(16, cardinality // 4 + 1))

@@ -90,6 +90,16 @@ class Encoder:
             codes[:, index] = _codes(category, frame[category.name])
         return values, codes
 
+    def widened(self, frame: pd.DataFrame, *, most: int = 200, least: int = 20) -> Encoder:
+        """The encoder that also knows what is new in the frame: constants that now move, and
+        categories seen at least ``least`` times. What it knew before keeps its place and scale."""
+        numeric = tuple(
+            column if column.scale else _numeric(frame[column.name], column.logged_type)
+            for column in self.numeric)
+        categorical = tuple(_grown(column, frame[column.name], most=most, least=least)
+                            for column in self.categorical)
+        return Encoder(numeric, categorical, self.names)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back unchanged."""
         return {"numeric": [asdict(column) for column in self.numeric],
@@ -110,7 +120,9 @@ def _numeric(column: pd.Series, kind: str) -> NumericColumn:
         return NumericColumn(str(column.name), 0.0, 0.0, 0.0, kind)
     low, high = np.quantile(values, (0.01, 0.99))
     inner = np.clip(values, low, high)
-    scale = float(inner.std()) or float(values.std())
+    scale = float(inner.std()) if low < high else float(values.std())
+    if values.min() == values.max():  # rounding leaves a constant a standard deviation of 1e-19
+        scale = 0.0
     return NumericColumn(str(column.name), float(np.median(values)), float(inner.mean()), scale, kind)
 
 
@@ -120,6 +132,13 @@ def _category(column: pd.Series, kind: str, *, most: int, least: int) -> Categor
     counts = counts[counts >= least]
     order = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:most]
     return CategoryColumn(str(column.name), tuple(_plain(value) for value, _ in order), kind)
+
+
+def _grown(column: CategoryColumn, values: pd.Series, *, most: int, least: int) -> CategoryColumn:
+    newest = _category(values, column.logged_type, most=most, least=least).categories
+    added = [value for value in newest if value not in column.categories]
+    room = max(0, most - len(column.categories))
+    return CategoryColumn(column.name, (*column.categories, *added[:room]), column.logged_type)
 
 
 def _plain(value: Any) -> Any:
@@ -162,6 +181,6 @@ def _codes(column: CategoryColumn, values: pd.Series) -> NDArray[np.int64]:
     found = keys(values, column.logged_type)
     codes = pd.Series(found).map({value: FIRST + index
                                   for index, value in enumerate(column.categories)})
-    codes = codes.fillna(UNKNOWN).to_numpy(dtype=np.int64)
+    codes = codes.fillna(UNKNOWN).to_numpy(dtype=np.int64, copy=True)
     codes[null_keys(found, column.logged_type)] = NULL
-    return np.asarray(codes)
+    return codes

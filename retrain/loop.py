@@ -1,0 +1,184 @@
+"""The training loop: epochs with early stopping that repeat bit for bit and survive a kill."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from retrain.checkpoints import Checkpoints
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called after each epoch with (step, total, metrics)."""
+
+Loss = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""(output of the network, targets, teacher's output) -> mean loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Encoded rows: numbers, categories, targets and, for distillation, the teacher's output."""
+
+    numeric: Tensor
+    categorical: Tensor
+    target: Tensor
+    teacher: Tensor
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return (self.numeric[index], self.categorical[index], self.target[index],
+                self.teacher[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the loop may spend; ``step`` names its checkpoint."""
+
+    step: str
+    seed: int
+    epochs: int
+    patience: int
+    batch: int
+    rate: float
+    weight_decay: float
+    unknown: float = 0.01
+    """Share of categories shown as unknown, so that the unknown embedding learns too."""
+
+
+@dataclass(slots=True)
+class State:
+    """Where a run stands after an epoch; the best epoch so far is kept beside the newest."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def finished(self, plan: Plan) -> bool:
+        return self.epoch >= plan.epochs or self.epoch - self.best_epoch >= plan.patience
+
+
+def run(module: nn.Module, rows: Rows, *, validation: Rows, plan: Plan, loss: Loss,
+        checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> State:
+    """Train the module in place, leave it at its best epoch on validation, and give the history.
+
+    Epoch 0 is the module as given: where no epoch is better it comes back unchanged. Every random
+    choice is drawn from (seed, epoch), so a resumed run needs no generator state.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=plan.rate, weight_decay=plan.weight_decay)
+    mark = _fingerprint(module, rows, plan)
+    state = _resume(module, optimizer, mark, plan, checkpoints)
+    if state is None:
+        state = State()
+        _judge(module, state, {"validation_loss": evaluate(module, validation, loss)})
+    while not state.finished(plan):
+        state.epoch += 1
+        metrics = {"train_loss": _epoch(module, rows, optimizer, plan, state.epoch, loss),
+                   "validation_loss": evaluate(module, validation, loss)}
+        _judge(module, state, metrics)
+        if checkpoints is not None:
+            _save(module, optimizer, state, mark, plan, checkpoints)
+        if progress is not None:
+            progress(state.epoch, plan.epochs, metrics)
+    module.load_state_dict(state.weights)
+    module.eval()
+    return state
+
+
+def evaluate(module: nn.Module, rows: Rows, loss: Loss) -> float:
+    """Mean loss over the rows without dropout."""
+    import torch
+
+    module.eval()
+    with torch.no_grad():
+        output = module(rows.numeric, rows.categorical)
+        return float(loss(output, rows.target, rows.teacher))
+
+
+def _epoch(module: nn.Module, rows: Rows, optimizer: Optimizer, plan: Plan, epoch: int,
+           loss: Loss) -> float:
+    import torch
+
+    torch.manual_seed(plan.seed * 100_003 + epoch)
+    for group in optimizer.param_groups:
+        group["lr"] = plan.rate * (0.05 + 0.95 * (1 + math.cos(math.pi * (epoch - 1) / plan.epochs))
+                                   / 2)
+    module.train()
+    order = torch.randperm(len(rows))
+    total = 0.0
+    for begin in range(0, len(rows), plan.batch):
+        numeric, categorical, target, teacher = rows.batch(order[begin:begin + plan.batch])
+        if plan.unknown and categorical.numel():
+            shown = torch.rand(categorical.shape) >= plan.unknown
+            categorical = categorical * shown
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(module(numeric, categorical), target, teacher)
+        value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        total += float(value.detach()) * len(target)
+    return total / len(rows)
+
+
+def _judge(module: nn.Module, state: State, metrics: dict[str, float]) -> None:
+    value = metrics["validation_loss"]
+    state.history.append({"epoch": float(state.epoch), **metrics})
+    if value < state.best or not state.weights:
+        state.best, state.best_epoch = value, state.epoch
+        state.weights = copy.deepcopy(module.state_dict())
+
+
+def _fingerprint(module: nn.Module, rows: Rows, plan: Plan) -> str:
+    digest = hashlib.sha256(repr(plan).encode())
+    tensors = [rows.numeric, rows.categorical, rows.target, rows.teacher,
+               *module.state_dict().values()]
+    for tensor in tensors:
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _save(module: nn.Module, optimizer: Optimizer, state: State, mark: str, plan: Plan,
+          checkpoints: Checkpoints) -> None:
+    tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in state.weights.items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+    checkpoints.save(plan.step, tensors, {
+        "mark": mark, "epoch": state.epoch, "best_epoch": state.best_epoch, "best": state.best,
+        "history": state.history})
+
+
+def _resume(module: nn.Module, optimizer: Optimizer, mark: str, plan: Plan,
+            checkpoints: Checkpoints | None) -> State | None:
+    found = checkpoints.load(plan.step) if checkpoints is not None else None
+    if found is None or found[1]["mark"] != mark:
+        return None
+    tensors, saved = found
+    module.load_state_dict(_under("module.", tensors))
+    slots: dict[int, dict[str, Any]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        index, slot = name.split(".")
+        slots.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({"state": slots,
+                               "param_groups": optimizer.state_dict()["param_groups"]})
+    return State(saved["epoch"], saved["best_epoch"], saved["best"], saved["history"],
+                 _under("best.", tensors))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items()
+            if name.startswith(prefix)}

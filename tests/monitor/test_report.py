@@ -1,0 +1,155 @@
+"""Reports: what is left out, what is said, what a child's end means, and that nothing is sent."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitor.config import MLflow
+from monitor.errors import HoldfastError
+from monitor.registry import Registry
+from monitor.report import Reporter, Subject, columns, render
+from monitor.window import Window, parse_time
+
+# Evidently 0.7.23 imports numpy.core
+pytestmark = pytest.mark.filterwarnings("ignore:numpy.core is deprecated")
+
+GUARD = """
+import os, socket
+def _guarded(plain):
+    def connect(self, address):
+        if self.family != socket.AF_UNIX and not str(address[0]).startswith("127."):
+            with open(os.environ["GUARD_LOG"], "a") as log:
+                log.write(f"{address}\\n")
+            raise OSError("guarded")
+        return plain(self, address)
+    return connect
+socket.socket.connect = _guarded(socket.socket.connect)
+socket.socket.connect_ex = _guarded(socket.socket.connect_ex)
+_look_up = socket.getaddrinfo
+def _named(host, *rest, **more):
+    if host not in (None, "localhost", "127.0.0.1"):
+        with open(os.environ["GUARD_LOG"], "a") as log:
+            log.write(f"{host}\\n")
+        raise OSError("guarded")
+    return _look_up(host, *rest, **more)
+socket.getaddrinfo = _named
+"""
+
+CONFIG = """
+mlflow: {{tracking_uri: "{uri}"}}
+models:
+  - name: shop
+    log:
+      source: log.parquet
+      timestamp: at
+      prediction: answer
+      label: truth
+      features: {{exclude: []}}
+    reference: {{from: 2026-01-01, to: 2026-01-05}}
+"""
+
+
+def frame(rows: int, shift: float = 0.0) -> pd.DataFrame:
+    rng = np.random.default_rng(7)
+    return pd.DataFrame({
+        "price": rng.normal(size=rows) + shift,
+        "day": rng.choice(["mon", "tue"], rows),
+        "open": rng.random(rows) < 0.5,
+        "empty": np.full(rows, np.nan),
+        "one": np.ones(rows),
+        "_prediction": rng.choice(["UP", "DOWN"], rows),
+        "_timestamp": pd.date_range("2026-01-01", periods=rows, freq="h", tz="UTC"),
+        "_id": np.arange(rows)})
+
+
+@pytest.fixture
+def reporter(tmp_path: Path, mlflow_uri: str) -> Reporter:
+    """A reporter over a log of ten days, the last five of them shifted."""
+    log = pd.concat([frame(120), frame(120, shift=3)], ignore_index=True)
+    log["at"] = pd.date_range("2026-01-01", periods=240, freq="h", tz="UTC")
+    log["answer"] = log["truth"] = log["_prediction"]
+    log = log.drop(columns=["_prediction", "_timestamp", "_id"])
+    log.to_parquet(tmp_path / "log.parquet")
+    (tmp_path / "holdfast.yaml").write_text(CONFIG.format(uri=mlflow_uri))
+    return Reporter(Registry(MLflow(tracking_uri=mlflow_uri)), str(tmp_path / "holdfast.yaml"))
+
+
+SUBJECT = Subject("shop", Window(parse_time("2026-01-06"), parse_time("2026-01-10")),
+                  parse_time("2026-01-10T01:00:00"), heading="price <drifted>")
+
+
+def test_columns_that_cannot_be_compared_are_left_out_and_named() -> None:
+    current = frame(50).assign(late=1.0, price="dear")
+    numeric, categorical, left_out = columns(frame(50), current)
+    assert numeric == []
+    assert categorical == ["day", "open", "prediction"]
+    assert set(left_out) == {"price", "empty", "one", "late"}
+    assert left_out["price"] == "has another type than in the reference"
+
+
+def test_a_constant_that_moves_is_compared() -> None:
+    numeric, _, _ = columns(frame(50), frame(50).assign(one=2.0))
+    assert "one" in numeric
+
+
+def test_the_report_is_one_file_that_says_what_it_is_about() -> None:
+    html = render(frame(200), frame(200, shift=2).assign(price=np.inf), title="shop",
+                  words=["price <drifted>"])
+    assert "price &lt;drifted&gt;" in html
+    assert "empty (has no value in the reference rows)" in html
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?:", html)
+
+
+def test_nothing_to_compare_is_an_error_in_words() -> None:
+    with pytest.raises(HoldfastError, match="no column can be compared"):
+        render(frame(20)[["empty"]], frame(20)[["empty"]], title="shop", words=[])
+
+
+def test_the_report_is_published_and_nothing_is_sent(
+        reporter: Reporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "guard").mkdir()
+    (tmp_path / "guard" / "sitecustomize.py").write_text(GUARD)
+    (tmp_path / "sent").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "guard"))
+    monkeypatch.setenv("GUARD_LOG", str(tmp_path / "sent"))
+    monkeypatch.delenv("DO_NOT_TRACK")
+    uri = reporter.publish(SUBJECT)
+    assert (tmp_path / "sent").read_text() == ""
+    run_id, _, path = uri.removeprefix("runs:/").partition("/")
+    html = reporter.registry.artifact(run_id, path)
+    assert html is not None
+    assert "price &lt;drifted&gt;" in html
+
+
+def test_the_guard_of_the_test_above_sees_what_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(GUARD)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "GUARD_LOG": str(tmp_path / "sent")}
+    code = "import urllib.request as u\ntry: u.urlopen('http://example.invalid')\nexcept OSError: 0"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert "example.invalid" in (tmp_path / "sent").read_text()
+
+
+def test_too_little_memory_is_an_error_in_words(reporter: Reporter, tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match=r"shop.*(memory|ended|failed)"):
+        replace(reporter, memory=60 << 20).write(SUBJECT, tmp_path)
+
+
+def test_a_report_that_takes_too_long_is_ended(reporter: Reporter, tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="took longer than 0 s"):
+        replace(reporter, deadline=timedelta(milliseconds=50)).write(SUBJECT, tmp_path)
+
+
+def test_a_window_without_rows_is_an_error_in_words(reporter: Reporter, tmp_path: Path) -> None:
+    empty = replace(SUBJECT, window=Window(parse_time("2027-01-01"), parse_time("2027-01-02")))
+    with pytest.raises(HoldfastError, match="no column can be compared"):
+        reporter.write(empty, tmp_path)

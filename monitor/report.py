@@ -222,14 +222,21 @@ def _unfit(reference: pd.DataFrame, current: pd.DataFrame, name: str) -> str | N
     for side, frame in (("reference", reference), ("current", current)):
         if name not in frame:
             return f"is absent from the {side} rows"
-        if not len(frame[name].dropna()):
+        if not len(_values(frame[name])):
             return f"has no value in the {side} rows"
     if is_numeric_dtype(reference[name]) != is_numeric_dtype(current[name]):
         return "has another type than in the reference"
-    if _most(reference[name], current[name]) == 1 and \
-            reference[name].dropna().iloc[0] == current[name].dropna().iloc[0]:
+    values, others = _values(reference[name]), _values(current[name])
+    if _most(values, others) == 1 and values.iloc[0] == others.iloc[0]:
         return "has one value"
     return None
+
+
+def _values(column: pd.Series[Any]) -> pd.Series[Any]:
+    """What is neither null nor infinite."""
+    import numpy as np
+
+    return column.replace([np.inf, -np.inf], np.nan).dropna()
 
 
 def _most(reference: pd.Series[Any], current: pd.Series[Any]) -> int:

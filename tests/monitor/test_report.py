@@ -20,8 +20,8 @@ from monitor.registry import Registry
 from monitor.report import Reporter, Subject, columns, render
 from monitor.window import Window, parse_time
 
-# Evidently 0.7.23 imports numpy.core
-pytestmark = pytest.mark.filterwarnings("ignore:numpy.core is deprecated")
+# what Evidently 0.7.23 imports is deprecated by now
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 GUARD = """
 import os, socket

@@ -479,6 +479,8 @@ class Config(Section):
     """Where models are tracked and registered."""
     store: str = "sqlite:///holdfast.db"
     """holdfast's own database: ``sqlite:///FILE`` or ``postgresql+psycopg://…``."""
+    folder: str = "holdfast-files"
+    """Where files of work live: requests, logs and checkpoints of children, reports."""
     schedule: Schedule = Schedule()
     """When the daemon wakes up."""
     http: Http = Http()
@@ -564,6 +566,7 @@ def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         return _absolute(value, key, folder)
 
     anchored: dict[str, Any] = walk(raw)
+    anchored.setdefault("folder", str(folder / "holdfast-files"))
     anchored.setdefault("store", _absolute("sqlite:///holdfast.db", "store", folder))
     mlflow = anchored.setdefault("mlflow", {})
     if isinstance(mlflow, dict):
@@ -577,6 +580,8 @@ def _absolute(value: Any, key: str, folder: Path) -> Any:
     if key in {"store", "tracking_uri", "registry_uri"}:
         match = re.fullmatch(r"(sqlite:///)(?!/|:memory:)(.+)", value)
         return f"{match[1]}{folder / match[2]}" if match else value
+    if key == "folder":
+        return str(folder / value)
     if key == "source":
         scheme, _, rest = value.partition("://")
         if not rest:

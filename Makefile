@@ -1,0 +1,66 @@
+# Everything a newcomer needs: `make demo`, `make test`. Each target sets itself up.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Your own index of PyTorch wheels, such as one with CPU builds only: make test TORCH_INDEX=https://…
+TORCH_INDEX ?=
+WORKERS ?= 2
+BENCH ?=
+
+.PHONY: help setup servers demo demo-stop test check format docs bench soak clean
+
+help:  ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.done  ## Make the environment in .venv
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "holdfast needs Python 3.11 or newer: make PYTHON=python3.12 …"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch==2.13.0 -c constraints.txt --editable '.[retrain,dev]'
+	@touch $@
+
+servers:  ## Install the servers that tests talk to (Debian, as root)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager postgresql chromium >/dev/null
+
+.PHONY: servers-if-root
+servers-if-root:
+	@if [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then \
+	  for tool in prometheus promtool prometheus-alertmanager chromium psql; do command -v $$tool >/dev/null || missing=1; done; \
+	  if [ -n "$$missing" ]; then $(MAKE) --no-print-directory servers; fi; \
+	fi
+
+demo: setup  ## Show the whole loop on this machine, within minutes
+	$(BIN)/holdfast demo
+
+demo-stop: setup  ## Stop the servers that the demo left up
+	$(BIN)/holdfast demo --stop
+
+test: setup servers-if-root  ## Run all tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+check: setup  ## Lint, types, floors, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m monitor.documents --check
+
+format: setup  ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup  ## Write the generated documents anew
+	$(BIN)/python -m monitor.documents
+
+bench: setup  ## Measure (BENCH=--quick for a short run)
+	for file in tests/benchmarks/[a-z]*.py; do $(BIN)/python $$file $(BENCH) || exit 1; done
+
+soak: setup  ## Kill the loop at random moments and compare (minutes)
+	$(BIN)/python tests/story/soak.py
+
+clean:  ## Remove what was made here
+	rm -rf $(VENV) demo-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,117 @@
+"""The configuration: every mistake at once, with its path and what would be right."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.config import Config, load
+from monitor.errors import ConfigError
+from monitor.secrets import redact
+
+SMALL = """
+models:
+  - name: tiny
+    log: {source: logs/*.parquet, timestamp: at, prediction: answer}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "holdfast.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_only_the_timestamp_and_a_prediction_are_required(tmp_path: Path) -> None:
+    model = load(write(tmp_path, SMALL)).config.models[0]
+    assert model.training.kind == "none"
+    assert model.policy.alarm_budget.per == timedelta(days=90)
+
+
+def test_relative_files_belong_to_the_folder_of_the_file(tmp_path: Path) -> None:
+    config = load(write(tmp_path, SMALL)).config
+    assert config.models[0].log.source == str(tmp_path / "logs/*.parquet")
+    assert config.store == f"sqlite:///{tmp_path}/holdfast.db"
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    text = SMALL.replace("prediction: answer", "prediction: answer, timezone: Mars/Base") + """
+    window: {length: 1 dya}
+    policy: {alarm_budget: often}
+    colour: blue
+"""
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text))
+    said = "\n".join(caught.value.mistakes)
+    assert "models[0].window.length: '1 dya' is not a duration; write a number" in said
+    assert "models[0].policy.alarm_budget: 'often' is not an alarm budget" in said
+    assert "models[0].colour: unknown key" in said
+    assert "Mars/Base" in said
+    assert "Europe/Berlin" in said
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "holds no mapping"),
+    ("a: [", "is not YAML"),
+    ("models: []", "models"),
+])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load(write(tmp_path, text))
+
+
+def test_a_missing_file_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "none.yaml")
+
+
+def test_dates_are_utc_and_a_reference_needs_both_ends(tmp_path: Path) -> None:
+    config = load(write(tmp_path, SMALL + "    reference: {from: 1996-05-06, to: 1996-12-01}\n"))
+    window = config.config.models[0].reference.window
+    assert window is not None
+    assert window.start == datetime(1996, 5, 6, tzinfo=UTC)
+    with pytest.raises(ConfigError, match="both, or neither"):
+        load(write(tmp_path, SMALL + "    reference: {from: 1996-05-06}\n"))
+
+
+def test_the_step_of_a_window_divides_its_length(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="divisor"):
+        load(write(tmp_path, SMALL + "    window: {length: 1d, step: 5h}\n"))
+
+
+def test_training_needs_labels(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="training needs labels"):
+        load(write(tmp_path, SMALL + "    training: {kind: torch}\n"))
+
+
+def test_secrets_come_from_environment_and_files_and_are_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_TEST_PASSWORD", "open-sesame-17")
+    (tmp_path / "salt").write_text("grain-of-salt\n")
+    text = SMALL.replace("source: logs/*.parquet",
+                         "source: 'postgresql://me:${env:HOLDFAST_TEST_PASSWORD}@db/x', table: t"
+                         ) + "    privacy: {salt: '${file:salt}'}\n"
+    model = load(write(tmp_path, text)).config.models[0]
+    assert model.log.source == "postgresql://me:open-sesame-17@db/x"
+    assert model.privacy.salt == "grain-of-salt"
+    shown = redact(f"cannot reach {model.log.source} with {model.privacy.salt}")
+    assert "open-sesame-17" not in shown
+    assert "grain-of-salt" not in shown
+
+
+def test_a_secret_that_is_not_set_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the environment variable is not set"):
+        load(write(tmp_path, SMALL + "store: '${env:HOLDFAST_NO_SUCH}'\n"))
+
+
+def test_passwords_in_urls_are_masked_even_when_unknown() -> None:
+    assert redact("postgresql://me:hunter2@db/x") == "postgresql://me:***@db/x"
+
+
+def test_a_model_that_is_not_configured_is_named(tmp_path: Path) -> None:
+    config: Config = load(write(tmp_path, SMALL)).config
+    with pytest.raises(ConfigError, match="configured are tiny"):
+        config.model("other")

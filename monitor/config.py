@@ -510,6 +510,19 @@ class Config(Section):
         )
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which only true and false are booleans (1.2): ``on`` is a key here."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration and the file that it came from."""
@@ -522,7 +535,7 @@ def load(path: str | Path) -> Loaded:
     """Read and validate the file; ``ConfigError`` lists every mistake with its path."""
     path = Path(path).resolve()
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except yaml.YAMLError as error:

@@ -115,3 +115,14 @@ def test_a_model_that_is_not_configured_is_named(tmp_path: Path) -> None:
     config: Config = load(write(tmp_path, SMALL)).config
     with pytest.raises(ConfigError, match="configured are tiny"):
         config.model("other")
+
+
+@pytest.mark.parametrize("name", ["example.yaml", "minimal.yaml"])
+def test_the_examples_that_ship_are_fine(name: str) -> None:
+    config = load(Path(__file__).parents[2] / "config" / name).config
+    assert config.models[0].log.timestamp == "timestamp"
+
+
+def test_on_is_a_key_and_not_a_truth(tmp_path: Path) -> None:
+    text = SMALL + "    policy: {retrain: {on: [drifted]}}\n"
+    assert load(write(tmp_path, text)).config.models[0].policy.retrain.on == ["drifted"]

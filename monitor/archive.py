@@ -1,0 +1,139 @@
+"""Archive: baselines, who was champion from when, and counts of every pane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from monitor.database import Database, Write
+from monitor.outcomes import Outcomes
+from monitor.profile import Profile
+from monitor.schema import adoptions, baselines, counted, increments
+from monitor.source import Increment
+from monitor.window import Window
+
+BATCH = 200
+"""Increments written per statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """From checkpoint ``at`` on, the baseline ``key`` of ``version`` judges; None: nobody does."""
+
+    version: str | None
+    key: str
+    at: datetime
+
+
+class Archive(Database):
+    """What the log was counted to be, and against what it is judged."""
+
+    def save_baseline(self, model: str, version: str, key: str, text: str) -> None:
+        """Keep a baseline; one that stands under the same key is left as it is."""
+        with self._write() as write:
+            write.fresh(baselines, model=model, version=version, key=key, text=text)
+
+    def baseline(self, model: str, version: str, key: str | None = None) -> tuple[str, str] | None:
+        """(key, text) of the version's baseline: the one under ``key``, or the newest."""
+        query = (select(baselines.c.key, baselines.c.text)
+                 .where(baselines.c.model == model, baselines.c.version == version)
+                 .order_by(baselines.c.id.desc()).limit(1))
+        if key is not None:
+            query = query.where(baselines.c.key == key)
+        with self._read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.key, row.text)
+
+    def adopt(self, model: str, version: str | None, at: datetime, *, key: str) -> bool:
+        """Whether this is news: False where the newest adoption says so already.
+
+        Two adoptions at one instant are one: the first stands.
+        """
+        newest = (select(adoptions.c.version, adoptions.c.key).where(adoptions.c.model == model)
+                  .order_by(adoptions.c.at.desc()).limit(1))
+        with self._write() as write:
+            row = write.connection.execute(newest).one_or_none()
+            if row is not None and (row.version, row.key) == (version, key):
+                return False
+            return write.fresh(adoptions, model=model, version=version, key=key,
+                               at=at) is not None
+
+    def adoptions(self, model: str) -> list[Adoption]:
+        """Every change of champion, oldest first."""
+        query = (select(adoptions.c.version, adoptions.c.key, adoptions.c.at)
+                 .where(adoptions.c.model == model).order_by(adoptions.c.at))
+        with self._read() as connection:
+            return [Adoption(*row) for row in connection.execute(query)]
+
+    def save_counts(self, model: str, key: str, increments: Sequence[Increment], *,
+                    until: datetime, fingerprint: str) -> None:
+        """Keep what became known up to checkpoint ``until``; what stands is never rewritten.
+
+        The watermark moves with the counts in one transaction, and never backwards.
+        """
+        with self._write() as write:
+            for start in range(0, len(increments), BATCH):
+                _insert(write, model, key, increments[start : start + BATCH])
+            mark = write.insert(counted).values(model=model, key=key, until=until,
+                                                fingerprint=fingerprint)
+            new = mark.excluded
+            write.run(mark.on_conflict_do_update(
+                index_elements=[counted.c.model, counted.c.key],
+                set_={"until": new.until, "fingerprint": new.fingerprint},
+                where=(new.until > counted.c.until)
+                | ((new.until == counted.c.until) & (new.fingerprint != counted.c.fingerprint))))
+
+    def counted(self, model: str, key: str) -> tuple[datetime, str] | None:
+        """(until, fingerprint): the checkpoint that counts are complete up to; None before any."""
+        query = (select(counted.c.until, counted.c.fingerprint)
+                 .where(counted.c.model == model, counted.c.key == key))
+        with self._read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.until, row.fingerprint)
+
+    def increments(self, model: str, key: str, span: Window, *, until: datetime,
+                   after: datetime | None = None, segment: str | None = None) -> list[Increment]:
+        """Increments of panes that start within ``span``, with ``after < known_at <= until``.
+
+        Ordered by pane, checkpoint, version and segment.
+        """
+        table = increments
+        query = (select(table.c.pane, table.c.known_at, table.c.version, table.c.segment,
+                        table.c.profile, table.c.outcomes)
+                 .where(table.c.model == model, table.c.key == key,
+                        table.c.pane >= span.start, table.c.pane < span.end,
+                        table.c.known_at <= until)
+                 .order_by(table.c.pane, table.c.known_at, table.c.version, table.c.segment))
+        if after is not None:
+            query = query.where(table.c.known_at > after)
+        if segment is not None:
+            query = query.where(table.c.segment == segment)
+        with self._read() as connection:
+            return [Increment(row.pane, row.known_at, row.version, row.segment,
+                              Profile.unpack(row.profile), Outcomes.unpack(row.outcomes))
+                    for row in connection.execute(query)]
+
+    def labelled(self, model: str, key: str, *, since: datetime, until: datetime,
+                 version: str | None = None) -> int:
+        """Labelled rows of panes that start at ``since`` or later, as known at ``until``.
+
+        Of all versions, or of those that ``version`` answered.
+        """
+        query = (select(func.coalesce(func.sum(increments.c.labelled), 0))
+                 .where(increments.c.model == model, increments.c.key == key,
+                        increments.c.segment == "", increments.c.pane >= since,
+                        increments.c.known_at <= until))
+        if version is not None:
+            query = query.where(increments.c.version == version)
+        with self._read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+
+def _insert(write: Write, model: str, key: str, items: Sequence[Increment]) -> None:
+    write.run(write.insert(increments).on_conflict_do_nothing().values([
+        {"model": model, "key": key, "pane": item.pane, "known_at": item.known_at,
+         "version": item.version, "segment": item.segment, "labelled": item.outcomes.n,
+         "profile": item.profile.pack(), "outcomes": item.outcomes.pack()} for item in items]))

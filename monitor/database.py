@@ -1,0 +1,252 @@
+"""Database: opens, migrates, reads and writes the store's SQL, on SQLite and PostgreSQL.
+
+One write is one transaction and ends by moving the change number. On SQLite a write
+begins with ``BEGIN IMMEDIATE``, so that two writers queue instead of failing half-way.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Executable,
+    Insert,
+    Table,
+    create_engine,
+    event,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from monitor.errors import HoldfastError
+from monitor.schema import VERSION_TABLE, changes
+from monitor.secrets import redact
+from monitor.window import isoformat
+
+BUSY_SECONDS = 30
+"""How long a statement waits for another writer before it gives up."""
+
+_MIGRATION_LOCK = 0x686F6C64  # any number; the same in every process
+
+
+def utcnow() -> datetime:
+    """The wall clock's time, aware UTC."""
+    return datetime.now(UTC)
+
+
+class Write:
+    """One transaction that changes rows; ``changed`` says whether it did."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.changed = False
+
+    def run(self, statement: Executable) -> int:
+        """Rows that the statement changed."""
+        rows: int = self.connection.execute(statement).rowcount
+        self.changed = self.changed or rows > 0
+        return rows
+
+    def fresh(self, table: Table, **values: Any) -> int | None:
+        """The id of the inserted row; None when a unique key of the table stands in the way."""
+        return self._returned(self.insert(table).on_conflict_do_nothing()
+                              .values(**values).returning(table.c.id))
+
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT of the engine at hand, which knows ON CONFLICT."""
+        if self.connection.dialect.name == "sqlite":
+            return sqlite.insert(table)
+        return postgresql.insert(table)
+
+    def _returned(self, statement: Insert) -> int | None:
+        found: int | None = self.connection.execute(statement).scalar_one_or_none()
+        self.changed = self.changed or found is not None
+        return found
+
+
+class Database:
+    """Where rows are kept; a context manager."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utcnow) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @classmethod
+    def open(cls, url: str, *, clock: Callable[[], datetime] = utcnow) -> Self:
+        """The store at ``url``, migrated; safe when several processes open it at once.
+
+        ``clock`` tells when rows that have no event time are written.
+        """
+        database = cls(_engine(url), clock)
+        try:
+            with database._failing_in_words():
+                _migrate(database._engine)
+        except HoldfastError:
+            database.close()
+            raise
+        return database
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def change(self) -> int:
+        """A number that moves with every write, of any process; one row is read."""
+        with self._read() as connection:
+            return connection.execute(select(changes.c.number)).scalar_one()
+
+    def ready(self) -> None:
+        """Raises ``HoldfastError`` unless the database answers and is migrated."""
+        with self._read() as connection:
+            found = _revision(connection)
+        if found != _head():
+            raise HoldfastError(f"the store is at schema {found}, this holdfast needs {_head()}; "
+                                "restart holdfast so that it migrates the store")
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self._failing_in_words(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[Write]:
+        with self._failing_in_words(), _writer(self._engine) as connection:
+            write = Write(connection)
+            yield write
+            if write.changed:
+                connection.execute(update(changes).values(number=changes.c.number + 1))
+
+    @contextmanager
+    def _failing_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            where = self._engine.url.render_as_string(hide_password=True)
+            what = (str(error.orig).strip() or "no answer").splitlines()[0]
+            raise HoldfastError(redact(f"store {where}: {what}")) from error
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.drivername.startswith("sqlite"):
+            return _sqlite(parsed.database, parsed)
+        if parsed.drivername != "postgresql+psycopg":
+            raise HoldfastError(f"store: {parsed.drivername}:// is not supported; right would be "
+                                "sqlite:///FILE or postgresql+psycopg://HOST/DATABASE")
+        return create_engine(parsed, pool_pre_ping=True, pool_size=5, connect_args={
+            "connect_timeout": 10,
+            "options": f"-c lock_timeout={BUSY_SECONDS}s -c statement_timeout={4 * BUSY_SECONDS}s"
+                       " -c idle_in_transaction_session_timeout=300s",
+        })
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise HoldfastError(f"store: {redact(url)!r} is not a database URL; right would be "
+                            "sqlite:///FILE or postgresql+psycopg://HOST/DATABASE") from error
+
+
+def _sqlite(file: str | None, url: Any) -> Engine:
+    if not file or file == ":memory:":
+        raise HoldfastError("store: a database in memory forgets on restart and cannot be shared; "
+                            "right would be sqlite:///FILE")
+    if not Path(file).absolute().parent.is_dir():
+        raise HoldfastError(f"store: there is no folder {Path(file).absolute().parent}; make it")
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL",
+                       "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("holdfast_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _writer(engine: Engine) -> Iterator[Connection]:
+    with engine.connect().execution_options(holdfast_write=True) as connection, connection.begin():
+        yield connection
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _head() -> str | None:
+    return ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def _revision(connection: Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def _migrate(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if _revision(connection) == _head():
+            return
+    with _writer(engine) as connection:
+        if engine.dialect.name == "postgresql":  # SQLite holds its one write lock already
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        known = {script.revision for script in
+                 ScriptDirectory.from_config(_alembic()).walk_revisions()}
+        found = _revision(connection)
+        if found is not None and found not in known:
+            raise HoldfastError(f"the store is at schema {found}, which this holdfast does not "
+                                "know: it was written by a newer one; install that one")
+        config = _alembic()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        if connection.execute(select(changes.c.number)).first() is None:
+            connection.execute(changes.insert().values(id=1, number=0))
+
+
+def plain(value: Any) -> Any:
+    """``value`` in JSON's types; what is not a finite number is absent (None)."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return isoformat(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON with sorted keys, so that equal values are equal texts."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)

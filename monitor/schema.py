@@ -1,0 +1,222 @@
+"""The tables of the store. ``monitor/migrations`` makes them; a test holds both together.
+
+Every name starts with ``holdfast_``, so that the store may share a database with
+other things. Instants are integers: microseconds since the Unix epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+from monitor.window import EPOCH
+
+PREFIX = "holdfast_"
+VERSION_TABLE = "holdfast_schema"
+
+metadata = MetaData(naming_convention={
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s",
+    "pk": "pk_%(table_name)s",
+})
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC instant, stored as microseconds since the Unix epoch."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else (EPOCH + timedelta(microseconds=value)).astimezone(UTC)
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+
+
+def _name(name: str = "model", **more: Any) -> Column[str]:
+    return Column(name, String(200), nullable=False, **more)
+
+
+def _one_open(name: str, columns: list[str], condition: str) -> Index:
+    """At most one row for which ``condition`` holds per value of ``columns``."""
+    return Index(name, *columns, unique=True, sqlite_where=text(condition),
+                 postgresql_where=text(condition))
+
+
+changes = Table(
+    f"{PREFIX}change", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+models = Table(
+    f"{PREFIX}model", metadata,
+    _name("name", primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("folded_to", Instant),
+)
+
+baselines = Table(
+    f"{PREFIX}baseline", metadata,
+    _id(), _name(), _name("version"), _name("key"),
+    Column("text", Text, nullable=False),
+    UniqueConstraint("model", "version", "key"),
+)
+
+adoptions = Table(
+    f"{PREFIX}adoption", metadata,
+    _id(), _name(),
+    Column("version", String(200)),
+    _name("key"),
+    Column("at", Instant, nullable=False),
+    UniqueConstraint("model", "at"),
+)
+
+increments = Table(
+    f"{PREFIX}increment", metadata,
+    _id(), _name(), _name("key"),
+    Column("pane", Instant, nullable=False),
+    Column("known_at", Instant, nullable=False),
+    _name("version"),
+    Column("segment", Text, nullable=False),
+    Column("labelled", BigInteger, nullable=False),
+    Column("profile", LargeBinary, nullable=False),
+    Column("outcomes", LargeBinary, nullable=False),
+    UniqueConstraint("model", "key", "pane", "known_at", "version", "segment"),
+)
+
+counted = Table(
+    f"{PREFIX}counted", metadata,
+    _name("model", primary_key=True), _name("key", primary_key=True),
+    Column("until", Instant, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+)
+
+verdicts = Table(
+    f"{PREFIX}verdict", metadata,
+    _id(), _name(), Column("segment", Text, nullable=False), _name("version"),
+    Column("start", Instant, nullable=False),
+    Column("end", Instant, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("known_at", Instant, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("measured", Boolean, nullable=False),
+    Column("line", Text, nullable=False),
+    UniqueConstraint("model", "segment", "version", "start", "end", "revision"),
+    Index("ix_holdfast_verdict_order", "model", "segment", "known_at", "end", "revision"),
+    Index("ix_holdfast_verdict_kind", "model", "segment", "kind"),
+)
+
+transitions = Table(
+    f"{PREFIX}transition", metadata,
+    _id(), _name(),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("before", String(40), nullable=False),
+    Column("after", String(40), nullable=False),
+    Column("cause", Text, nullable=False),
+    Index(None, "model", "id"),
+)
+
+episodes = Table(
+    f"{PREFIX}episode", metadata,
+    _id(), _name(), Column("name", Text, nullable=False),
+    Column("opened", Instant, nullable=False),
+    Column("closed", Instant),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("model", "name", "opened"),
+    _one_open("ix_holdfast_episode_open", ["model"], "closed IS NULL"),
+)
+
+decisions = Table(
+    f"{PREFIX}decision", metadata,
+    _id(), _name(),
+    Column("known_at", Instant, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("status", String(40), nullable=False),
+    Column("note", Text, nullable=False),
+    Index(None, "model", "id"),
+    _one_open("ix_holdfast_decision_open", ["model"], "status = 'pending'"),
+)
+
+requests = Table(
+    f"{PREFIX}request", metadata,
+    _id(), _name("request_id", unique=True), _name(),
+    Column("kind", String(20), nullable=False),
+    Column("json", Text, nullable=False),
+    Column("status", String(40), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("finished", Instant),
+    Column("outcome", Text),
+    Index(None, "model", "id"),
+    _one_open("ix_holdfast_request_open", ["model"], "status = 'open'"),
+)
+
+intents = Table(
+    f"{PREFIX}intent", metadata,
+    _id(), _name(), _name("alias"), _name("target"),
+    Column("expected", String(200)),
+    Column("at", Instant, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("result", Text),
+    Index(None, "model", "id"),
+    _one_open("ix_holdfast_intent_open", ["model", "alias"], "result IS NULL"),
+)
+
+reports = Table(
+    f"{PREFIX}report", metadata,
+    _id(), _name(),
+    Column("verdict_id", BigInteger, nullable=False, unique=True),
+    Column("uri", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("created", Instant, nullable=False),
+    Index(None, "model", "id"),
+)
+
+troubles = Table(
+    f"{PREFIX}trouble", metadata,
+    _id(), _name(), _name("where"),
+    Column("message", Text, nullable=False),
+    Column("first", Instant, nullable=False),
+    Column("last", Instant, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Column("cleared", Boolean, nullable=False),
+    Index(None, "model", "id"),
+)
+
+ticks = Table(
+    f"{PREFIX}tick", metadata,
+    _name("model", primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("fine_at", Instant),
+    Column("seconds", Float, nullable=False),
+    Column("fine", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+)

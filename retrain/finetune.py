@@ -49,6 +49,7 @@ class Options:
     dropout: float = 0.1
     rate: float = 2e-3
     tuning_rate: float = 5e-4
+    recovery_rate: float = 2e-3
     weight_decay: float = 1e-2
 
 

@@ -107,3 +107,8 @@ def widened(module: nn.Module, spec: Spec, *, before: Encoder, after: Encoder
 def embedding_size(cardinality: int) -> int:
     """Dimensions of a fresh embedding: a quarter of its rows, between 2 and 16."""
     return max(2, min(16, cardinality // 4 + 1))
+
+
+def narrowed(spec: Spec, width: int) -> Spec:
+    """The same network with hidden layers of another width."""
+    return replace(spec, width=width)

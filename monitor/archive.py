@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from monitor.database import Database, Write
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
-from monitor.schema import adoptions, baselines, counted, increments
+from monitor.schema import LABELLED, adoptions, baselines, counted, increments
 from monitor.source import Increment
 from monitor.window import Window
 
@@ -124,8 +124,8 @@ class Archive(Database):
         """
         query = (select(func.coalesce(func.sum(increments.c.labelled), 0))
                  .where(increments.c.model == model, increments.c.key == key,
-                        increments.c.segment == "", increments.c.pane >= since,
-                        increments.c.known_at <= until))
+                        increments.c.pane >= since, increments.c.known_at <= until,
+                        text(LABELLED)))
         if version is not None:
             query = query.where(increments.c.version == version)
         with self._read() as connection:

@@ -115,7 +115,8 @@ class Database:
     def change(self) -> int:
         """A number that moves with every write, of any process; one row is read."""
         with self._read() as connection:
-            return connection.execute(select(changes.c.number)).scalar_one()
+            number: int = connection.execute(select(changes.c.number)).scalar_one()
+            return number
 
     def ready(self) -> None:
         """Raises ``HoldfastError`` unless the database answers and is migrated."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, func, select, update
 
 from monitor.database import Database, Write, dumps, plain
 from monitor.decide import Action, Decision, ModelState
-from monitor.errors import ConflictError
+from monitor.errors import ConflictError, HoldfastError
 from monitor.judge import Verdict
 from monitor.schema import decisions, episodes, models, transitions, verdicts
 from monitor.window import Window, isoformat, parse_time
@@ -283,7 +283,7 @@ def _save(write: Write, folded: Folded) -> None:
     standing = write.connection.execute(select(verdicts.c.line).where(
         *(verdicts.c[name] == value for name, value in key.items()))).scalar_one()
     if standing != text:
-        raise ConflictError(f"{verdict.model}: another verdict stands for {verdict.window} "
+        raise HoldfastError(f"{verdict.model}: another verdict stands for {verdict.window} "
                             f"revision {verdict.revision}; verdicts are never rewritten, new "
                             "evidence is a further revision")
 

@@ -31,6 +31,8 @@ from monitor.window import EPOCH
 
 PREFIX = "holdfast_"
 VERSION_TABLE = "holdfast_schema"
+LABELLED = "segment = '' AND labelled <> 0"
+"""Increments on all rows that bring labels: counted often, hence with an index of their own."""
 
 metadata = MetaData(naming_convention={
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -107,6 +109,8 @@ increments = Table(
     Column("profile", LargeBinary, nullable=False),
     Column("outcomes", LargeBinary, nullable=False),
     UniqueConstraint("model", "key", "pane", "known_at", "version", "segment"),
+    Index("ix_holdfast_increment_labelled", "model", "key", "pane", "known_at", "version",
+          "labelled", sqlite_where=text(LABELLED), postgresql_where=text(LABELLED)),
 )
 
 counted = Table(

@@ -88,6 +88,14 @@ def _evidence() -> None:
             "model", "key", "pane", "known_at", "version", "segment", name="uq_holdfast_increment"
         ),
     )
+    op.create_index(
+        "ix_holdfast_increment_labelled",
+        "holdfast_increment",
+        ["model", "key", "pane", "known_at", "version", "labelled"],
+        unique=False,
+        sqlite_where=sa.text("segment = '' AND labelled <> 0"),
+        postgresql_where=sa.text("segment = '' AND labelled <> 0"),
+    )
 
 
 def _fold() -> None:

@@ -17,6 +17,9 @@ Task = Literal["binary", "multiclass", "regression"]
 TYPES = ("boolean", "integer", "long", "float", "double", "string")
 """Column types, by their names in an MLflow signature."""
 
+NUMBER_OBJECTS = ("integer", "floating", "mixed-integer-float", "decimal")
+"""What pandas infers of object columns that hold numbers."""
+
 PREDICTION = "prediction"
 PROBABILITY = "probability"
 
@@ -71,6 +74,8 @@ def column_type(column: pd.Series) -> str:
         return "integer" if column.dtype.itemsize <= 2 or str(column.dtype) == "int32" else "long"
     if kind == "f":
         return "float" if column.dtype.itemsize <= 4 else "double"
+    if kind == "O" and pd.api.types.infer_dtype(column, skipna=True) in NUMBER_OBJECTS:
+        return "double"
     if kind in "OU" or isinstance(column.dtype, pd.StringDtype):
         return "string"
     raise ContractError(f"column {column.name!r} is logged as {column.dtype}, which a model cannot "

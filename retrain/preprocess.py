@@ -127,8 +127,8 @@ def _numeric(column: pd.Series, kind: str) -> NumericColumn:
 
 
 def _category(column: pd.Series, kind: str, *, most: int, least: int) -> CategoryColumn:
-    values = keys(column, kind)
-    counts = pd.Series(values[~null_keys(values, kind)]).value_counts()
+    values, missing = keys(column, kind)
+    counts = pd.Series(values[~missing]).value_counts()
     counts = counts[counts >= least]
     order = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:most]
     return CategoryColumn(str(column.name), tuple(_plain(value) for value, _ in order), kind)
@@ -151,22 +151,16 @@ def numbers(column: pd.Series) -> NDArray[np.float64]:
                       .to_numpy(dtype=np.float64, na_value=np.nan))
 
 
-def keys(column: pd.Series, kind: str) -> NDArray[Any]:
-    """The column as the graph looks its values up: text, int64 or float32."""
+def keys(column: pd.Series, kind: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The column as the graph looks its values up (text, int64 or float32), and where it is null."""
     if kind == "string":
-        return np.asarray([str(value) for value in column.astype(object)], dtype=object)
+        texts = np.asarray([str(value) for value in column.astype(object)], dtype=object)
+        return texts, np.isin(texts.astype(str), NULL_TEXTS)
+    values = numbers(column)
     if kind in {"float", "double"}:
-        return numbers(column).astype(np.float32)
-    return np.asarray(column).astype(np.int64)
-
-
-def null_keys(values: NDArray[Any], kind: str) -> NDArray[np.bool_]:
-    """Which of the keys stand for an absent value."""
-    if kind == "string":
-        return np.isin(values.astype(str), NULL_TEXTS)
-    if kind in {"float", "double"}:
-        return np.isnan(values)
-    return np.zeros(len(values), dtype=bool)
+        return values.astype(np.float32), np.isnan(values)
+    missing = np.isnan(values)
+    return np.where(missing, 0, values).astype(np.int64), missing
 
 
 def _scaled(column: NumericColumn, values: pd.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -178,9 +172,9 @@ def _scaled(column: NumericColumn, values: pd.Series) -> tuple[NDArray[Any], NDA
 
 
 def _codes(column: CategoryColumn, values: pd.Series) -> NDArray[np.int64]:
-    found = keys(values, column.logged_type)
+    found, missing = keys(values, column.logged_type)
     codes = pd.Series(found).map({value: FIRST + index
                                   for index, value in enumerate(column.categories)})
     codes = codes.fillna(UNKNOWN).to_numpy(dtype=np.int64, copy=True)
-    codes[null_keys(found, column.logged_type)] = NULL
+    codes[missing] = NULL
     return codes

@@ -113,20 +113,20 @@ class Registry:
 
     def aliases(self, registered: str) -> dict[str, str]:
         """Alias -> version of a registered model; empty when there is no such model."""
-        with self._words(f"aliases of {registered!r}"):
+        with self.words(f"aliases of {registered!r}"):
             model = _or_none(lambda: self.client.get_registered_model(registered))
         aliases = {} if model is None else model.aliases
         return {alias: str(version) for alias, version in aliases.items()}
 
     def version(self, registered: str, version: str) -> Version | None:
         """One version; None when there is none of this number."""
-        with self._words(f"version {version} of {registered!r}"):
+        with self.words(f"version {version} of {registered!r}"):
             found = _or_none(lambda: self.client.get_model_version(registered, version))
             return None if found is None else self._version(found)
 
     def versions(self, registered: str) -> list[Version]:
         """All versions, oldest first."""
-        with self._words(f"versions of {registered!r}"):
+        with self.words(f"versions of {registered!r}"):
             found = _pages(lambda token: self.client.search_model_versions(
                 f"name = {_quoted(registered)}", page_token=token))
             return sorted((self._version(item) for item in found),
@@ -134,7 +134,7 @@ class Registry:
 
     def requested(self, registered: str, request_id: str) -> Version | None:
         """The version that a request registered; None as long as it has not."""
-        with self._words(f"versions of {registered!r}"):
+        with self.words(f"versions of {registered!r}"):
             found = self.client.search_model_versions(
                 f"name = {_quoted(registered)} and "
                 f"tags.`holdfast.request_id` = {_quoted(request_id)}")
@@ -152,13 +152,13 @@ class Registry:
             return True
         if current != expected:
             return False
-        with self._words(f"alias {alias!r} of {registered!r}"):
+        with self.words(f"alias {alias!r} of {registered!r}"):
             self.client.set_registered_model_alias(registered, alias, to)
         return self.aliases(registered).get(alias) == to
 
     def tag_version(self, registered: str, version: str, tags: dict[str, str]) -> None:
         """Set tags on a version, such as ``holdfast.promoted_at``."""
-        with self._words(f"version {version} of {registered!r}"):
+        with self.words(f"version {version} of {registered!r}"):
             for key, value in tags.items():
                 self.client.set_model_version_tag(registered, version, key, value)
 
@@ -166,7 +166,7 @@ class Registry:
         """What a version takes and gives, read from its ``MLmodel``; nothing is loaded."""
         key = registered, version
         if key not in self._signatures:
-            with self._words(f"signature of {registered!r} version {version}"):
+            with self.words(f"signature of {registered!r} version {version}"):
                 source = self.client.get_model_version_download_uri(registered, version)
                 self._signatures[key] = _read_signature(self._fetch(f"{source}/MLmodel"))
         return self._signatures[key]
@@ -176,6 +176,20 @@ class Registry:
         if not version.run_id:
             return None
         return self.artifact(version.run_id, f"{FOLDER}/baseline.json")
+
+    def onnx(self, registered: str, version: str, folder: Path) -> Path | None:
+        """The ONNX file of a version, downloaded; None where it has no ONNX flavour."""
+        from mlflow.artifacts import download_artifacts
+
+        with self.words(f"artifact of {registered!r} version {version}"):
+            source = self.client.get_model_version_download_uri(registered, version)
+            flavours = (yaml.safe_load(self._fetch(f"{source}/MLmodel")) or {}).get("flavors", {})
+            if "onnx" not in flavours:
+                return None
+            found = download_artifacts(source, dst_path=str(folder),
+                                       tracking_uri=self.tracking_uri,
+                                       registry_uri=self.registry_uri)
+        return Path(found) / str(flavours["onnx"]["data"])
 
     # -- runs
 
@@ -194,13 +208,13 @@ class Registry:
 
     def run_of(self, request_id: str) -> Run | None:
         """The run that carries a request's id (the oldest, should there be two)."""
-        with self._words(f"the run of request {request_id}"):
+        with self.words(f"the run of request {request_id}"):
             return self._run_tagged("holdfast.request_id", request_id)
 
     def experiment(self, model: str) -> str:
         """The id of the experiment that holds this model's runs, made when absent."""
         name = f"{FOLDER}/{model}"
-        with self._words(f"experiment {name!r}"):
+        with self.words(f"experiment {name!r}"):
             found = self.client.get_experiment_by_name(name)
             if found is None:
                 self._raced(lambda: self.client.create_experiment(
@@ -215,7 +229,7 @@ class Registry:
         """Log a report file to the run that collects this version's reports; its address."""
         path, collection = Path(path), f"{model}/{version}"
         experiment = self.experiment(model)
-        with self._words(f"reports of {model!r}"):
+        with self.words(f"reports of {model!r}"):
             run = self._run_tagged("holdfast.reports", collection) or self.client.create_run(
                 experiment, tags={"holdfast.reports": collection},
                 run_name=f"reports of version {version or 'unknown'}")
@@ -232,7 +246,7 @@ class Registry:
 
     def artifact_bytes(self, run_id: str, path: str) -> bytes | None:
         """The bytes of a run's artifact; None when the run or the artifact is absent."""
-        with self._words(f"artifact {path} of run {run_id}"), \
+        with self.words(f"artifact {path} of run {run_id}"), \
                 tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
             parent = path.rpartition("/")[0]
             listed = _or_none(lambda: self.client.list_artifacts(run_id, parent or None))
@@ -245,14 +259,14 @@ class Registry:
         if not self.tracking_uri.startswith("http"):
             return None
         run_id, _, path = uri.removeprefix("runs:/").partition("/")
-        with self._words(f"run {run_id}"):
+        with self.words(f"run {run_id}"):
             experiment = self.client.get_run(run_id).info.experiment_id
         base = self.tracking_uri.rstrip("/")
         return redact(f"{base}/#/experiments/{experiment}/runs/{run_id}/artifacts/{path}")
 
     def cancel(self, run_id: str, reason: str = "cancelled") -> None:
         """Mark a run as ended without a result."""
-        with self._words(f"run {run_id}"):
+        with self.words(f"run {run_id}"):
             self.client.set_tag(run_id, "holdfast.reason", reason)
             self.client.set_tag(run_id, "holdfast.outcome", "failed")
             self.client.set_terminated(run_id, "KILLED")
@@ -305,7 +319,8 @@ class Registry:
                                            registry_uri=self.registry_uri)).read_text("utf-8")
 
     @contextmanager
-    def _words(self, what: str) -> Iterator[None]:
+    def words(self, what: str) -> Iterator[None]:
+        """Turns what MLflow raises inside into ``RegistryError``, without secrets."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 

@@ -1,0 +1,86 @@
+"""The baseline that a candidate brings along: its own answers on its own newest rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from monitor.baseline import Baseline
+from monitor.source import Source
+
+from monitor.config import Features, Limits, Log, Model, Reference
+from monitor.errors import HoldfastError
+from monitor.outcomes import Outcomes
+from monitor.reference import build
+from monitor.window import Window
+from retrain.contract import class_text
+from retrain.evaluate import Answers
+
+
+def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, span: Window,
+        outcomes: Outcomes, folder: Path) -> Baseline:
+    """Bins, reference profile and thresholds of a candidate, by the code that watches the log.
+
+    ``frame`` are its rows as sampled, ``answers`` what it says of them, ``outcomes`` those of the
+    rows it never saw. The rows go through a scratch log in ``folder``, removed afterwards.
+    """
+    path = folder / "scratch-log.parquet"
+    try:
+        _as_logged(model, frame, answers).to_parquet(path)
+        scratch = _scratch(model, path, frame, span)
+        with Source(scratch, limits) as source:
+            baseline = build(scratch, source, "", span=span, outcomes=outcomes)
+    finally:
+        path.unlink(missing_ok=True)
+    if baseline is None:
+        raise HoldfastError(f"{model.name}: no baseline can be made of {span}")
+    return baseline
+
+
+def _as_logged(model: Model, frame: pd.DataFrame, answers: Answers) -> pd.DataFrame:
+    """The rows under the names that the log uses, answered by the candidate."""
+    columns = {name: frame[name] for name in _features(frame)}
+    columns[model.log.timestamp] = frame["_timestamp"]
+    columns[_label(model)] = frame["_label"]
+    if model.log.prediction is not None:
+        columns[model.log.prediction] = pd.Series(answers.predictions, index=frame.index)
+    for column, share in _scores(model, answers).items():
+        columns[column] = pd.Series(share, index=frame.index)
+    return pd.DataFrame(columns)
+
+
+def _scores(model: Model, answers: Answers) -> dict[str, np.ndarray]:
+    score, shares = model.log.score, answers.probability
+    if score is None or shares is None:
+        return {}
+    places = {class_text(value): index for index, value in enumerate(answers.classes)}
+    if isinstance(score, str):
+        positive = model.log.positive_label
+        place = len(places) - 1 if positive is None else places[class_text(positive)]
+        return {score: shares[:, place]}
+    return {column: shares[:, places[class_text(name)]] for name, column in score.items()
+            if class_text(name) in places}
+
+
+def _scratch(model: Model, path: Path, frame: pd.DataFrame, span: Window) -> Model:
+    """The same model over the scratch log; privacy was applied when the rows were sampled."""
+    log, features = model.log, _features(frame)
+    return model.model_copy(update={
+        "log": Log(source=str(path), timestamp=log.timestamp, prediction=log.prediction,
+                   score=log.score, positive_label=log.positive_label, label=_label(model),
+                   features=Features(include=features, categorical=[
+                       name for name in log.features.categorical if name in features])),
+        "privacy": model.privacy.model_copy(update={"drop": [], "hash": []}),
+        "reference": Reference.model_validate({"from": span.start, "to": span.end})})
+
+
+def _features(frame: pd.DataFrame) -> list[str]:
+    return [str(name) for name in frame.columns if not str(name).startswith("_")]
+
+
+def _label(model: Model) -> str:
+    if model.log.labels is not None:
+        return model.log.labels.value
+    assert model.log.label is not None
+    return model.log.label

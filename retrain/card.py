@@ -1,0 +1,49 @@
+"""Card: what a candidate is and how it did, for the person who decides about its promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def card(result: Mapping[str, Any]) -> str:
+    """Markdown of a job's result: why, on which rows, against whom, how small and how fast."""
+    window = " to ".join(result["window"])
+    rows = result["rows"]
+    lines = [
+        f"# {result['model']}: candidate of request {result['request_id']}",
+        "", f"**{'Passed' if result['passed'] else 'Refused'}.** {result['reason']}", "",
+        f"Asked for because: {result['asked'] or 'no reason was given'}.",
+        f"Made from {result['parent'] or 'scratch'} on labelled rows of {window} "
+        f"({rows['train']} to train on, {rows['validation']} to choose on, {rows['holdout']} for "
+        f"the gate), content {result['content_hash'][:12]}, known at {result['known_at']}.",
+        f"Chosen point: {result['point']} — {result['choice']}.", "",
+        f"## On the newest holdout ({result['metric']})", "",
+        *_table(["version", "value", "interval", "rows"], [_quality(name, entry)
+                for name, entry in result["holdout"].items()]), "",
+        "## Compression, measured on validation", "",
+        *_table(["point", result["metric"], "bytes", "batch 1 (ms)", "batch 256 (ms)"],
+                [_point(name, entry) for name, entry in result["points"].items()]), ""]
+    if result["not_run"]:
+        lines += ["## Versions that could not be run", "",
+                  *(f"- {name}: {why}" for name, why in result["not_run"].items()), ""]
+    return "\n".join(lines)
+
+
+def _quality(name: str, entry: Mapping[str, Any]) -> list[str]:
+    return [name, _number(entry.get("value")),
+            f"{_number(entry.get('low'))} to {_number(entry.get('high'))}", str(entry.get("n", ""))]
+
+
+def _point(name: str, entry: Mapping[str, Any]) -> list[str]:
+    latency = entry.get("latency", {})
+    return [name, _number(entry.get("value")), str(entry.get("size_bytes", "")),
+            *(_number(latency[batch] * 1000) if batch in latency else "" for batch in ("1", "256"))]
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]

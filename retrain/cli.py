@@ -1,0 +1,68 @@
+"""The command line of one request: ``python -m retrain REQUEST.json``."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+
+from monitor.errors import ConfigError, HoldfastError, RegistryError, SourceError
+from monitor.registry import Outcome
+from monitor.request import Request
+from monitor.secrets import redact
+
+AGAIN = 75
+"""Exit code: nothing is decided, start the request again (as sysexits.h has it)."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: the outcome is recorded; 1: it is `failed`; 2: refused to start; 75: start it again."""
+    parser = argparse.ArgumentParser(
+        prog="python -m retrain",
+        description="Works on one request and records the outcome in MLflow. Killed and started "
+                    "again it goes on; a request that has an outcome is left alone.")
+    parser.add_argument("request", type=Path, help="the request's JSON file; checkpoints are kept "
+                                                   "in the folder `work` beside it")
+    path: Path = parser.parse_args(arguments).request
+    os.environ["DO_NOT_TRACK"] = "1"
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGTERM, _hand_back)
+    try:
+        request = Request.from_json(path.read_text("utf-8"))
+        return _locked(request, path.parent / "work")
+    except (RegistryError, SourceError) as error:
+        return _say(f"try again: {error}", AGAIN)
+    except ConfigError as error:
+        return _say("\n".join(error.mistakes), 2)
+    except (HoldfastError, OSError) as error:
+        return _say(str(error), 2)
+
+
+def _locked(request: Request, folder: Path) -> int:
+    """Work on the request unless another process does."""
+    from retrain.job import run
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _say(f"{request.request_id}: another process works on it", AGAIN)
+        outcome: Outcome = run(request, folder)
+    _say(f"{outcome.status}: {outcome.reason}", 0)
+    return 1 if outcome.status == "failed" else 0
+
+
+def _hand_back(number: int, frame: FrameType | None) -> None:
+    """Stop here: what is done lies in checkpoints and in MLflow."""
+    sys.exit(AGAIN)
+
+
+def _say(line: str, status: int) -> int:
+    sys.stderr.write(redact(line) + "\n")
+    return status

@@ -1,0 +1,172 @@
+"""Dataset: matured labelled rows as they were known, split by time for three uses."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from monitor.config import Limits, Model
+from monitor.errors import HoldfastError
+from monitor.request import Request
+from monitor.source import Source
+from monitor.window import Window, format_duration
+from retrain.contract import Contract, class_values
+from retrain.finetune import Split
+
+LEAST = {"train": 200, "validation": 50, "holdout": 50}
+"""Fewest labelled rows of each part; with fewer there is nothing to choose or to gate on."""
+
+VALIDATION = 0.2
+"""Share of the time before the holdout that choices are made on."""
+
+BOOTSTRAP_HOLDOUT = 0.2
+"""Largest share of the reference period that the gate of a first champion sees."""
+
+
+class Refusal(HoldfastError):
+    """The request cannot lead to a candidate; the reason is recorded, nothing is registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Rows by time, the event time they span, and a hash of their content."""
+
+    split: Split
+    window: Window
+    content_hash: str
+
+    @property
+    def rows(self) -> int:
+        return sum(len(part) for part in (self.split.train, self.split.validation,
+                                          self.split.holdout))
+
+
+def assemble(request: Request, model: Model, limits: Limits) -> Dataset:
+    """The rows of a request; the same log and request give the same rows in the same order.
+
+    A retrain takes the newest ``training.window`` + ``training.holdout`` of matured event time,
+    a bootstrap the reference period. ``Refusal`` where that is too little.
+    """
+    file = request.kind == "bootstrap" and model.reference.source is not None
+    with Source(model, limits, reference=file) as source:
+        window = _reference(model, source) if request.kind == "bootstrap" else _newest(
+            request.known_at, model)
+        known_by = window.end + timedelta(days=36500) if file else request.known_at
+        frame = source.sample(window, known_by=known_by, limit=model.training.max_rows,
+                              labelled=True)
+    frame = ordered(_without(frame, model.reference.exclude))
+    holdout = model.training.holdout
+    if request.kind == "bootstrap":
+        holdout = min(holdout, window.length * BOOTSTRAP_HOLDOUT)
+    split = by_time(frame, window, holdout)
+    _enough(split, model)
+    return Dataset(split, window, content_hash(frame))
+
+
+def by_time(frame: pd.DataFrame, window: Window, holdout: timedelta) -> Split:
+    """The newest ``holdout`` of the window, the last fifth of the rest, and what lies before."""
+    opened = window.end - holdout
+    chosen = opened - (opened - window.start) * VALIDATION
+    time = frame["_timestamp"]
+    parts = [frame[time < chosen], frame[(time >= chosen) & (time < opened)], frame[time >= opened]]
+    return Split(*(part.reset_index(drop=True) for part in parts))
+
+
+def ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows by time; rows of one instant by their content, so that the order is one."""
+    order = pd.DataFrame({"time": frame["_timestamp"].to_numpy(), "row": _row_hashes(frame)})
+    place = order.sort_values(["time", "row"], kind="stable").index
+    return frame.iloc[place].reset_index(drop=True)
+
+
+def content_hash(frame: pd.DataFrame) -> str:
+    """A SHA-256 of the rows' values, whatever their order."""
+    digest = hashlib.sha256(repr([(name, str(frame[name].dtype)) for name in
+                                  sorted(frame.columns)]).encode())
+    digest.update(np.sort(_row_hashes(frame)).tobytes())
+    return digest.hexdigest()
+
+
+def usable(frame: pd.DataFrame, contracts: Iterable[Contract]) -> pd.DataFrame:
+    """The rows that every one of these models can be served with.
+
+    An integer or boolean input that is null cannot reach a model at all.
+    """
+    strict = {name for contract in contracts for name, kind in contract.inputs.items()
+              if kind in {"long", "integer", "boolean"} and name in frame.columns}
+    if not strict:
+        return frame
+    return frame[frame[sorted(strict)].notna().all(axis=1)].reset_index(drop=True)
+
+
+def conform(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """Exactly the contract's inputs, in its types, beside the columns with a leading underscore.
+
+    ``Refusal`` where an input is not in the log, or not of a type that converts.
+    """
+    absent = [name for name in contract.inputs if name not in frame.columns]
+    if absent:
+        raise Refusal(f"the champion takes {', '.join(absent)}, which the log does not hold; right "
+                      "would be to log every input, or another log.features.include")
+    columns = {name: _typed(frame[name], kind) for name, kind in contract.inputs.items()}
+    hidden = [name for name in frame.columns if str(name).startswith("_")]
+    return pd.DataFrame(columns | {name: frame[name] for name in hidden})
+
+
+def _typed(column: pd.Series, kind: str) -> pd.Series:
+    try:
+        if kind == "string":
+            return column.astype(object).map(str, na_action="ignore").astype(object)
+        if kind in {"double", "float"}:
+            width = np.float64 if kind == "double" else np.float32
+            return pd.Series(column.to_numpy(dtype=width, na_value=np.nan), index=column.index)
+        plain: Any = {"long": np.int64, "integer": np.int32, "boolean": np.bool_}[kind]
+        return pd.Series(column.to_numpy(dtype=plain), index=column.index)
+    except (TypeError, ValueError, KeyError) as error:
+        raise Refusal(f"column {column.name!r} is logged as {column.dtype} and cannot be served as "
+                      f"{kind}; right would be the type that the champion takes") from error
+
+
+def _newest(known_at: datetime, model: Model) -> Window:
+    """The newest event time whose labels are mature, in whole panes."""
+    end = model.calendar.pane_of(known_at - model.maturity.delay)
+    start = end - model.training.holdout - model.training.window
+    return Window(model.calendar.pane_of(start), end)
+
+
+def _reference(model: Model, source: Source) -> Window:
+    window = model.reference.window or (
+        source.span() if model.reference.source is not None else None)
+    if window is None:
+        raise Refusal("there is no reference period to train a first champion on; right would be "
+                      "reference: {from: …, to: …} or {source: …}")
+    return window
+
+
+def _without(frame: pd.DataFrame, periods: Sequence[tuple[datetime, datetime]]) -> pd.DataFrame:
+    for start, end in periods:
+        frame = frame[(frame["_timestamp"] < start) | (frame["_timestamp"] >= end)]
+    return frame.reset_index(drop=True)
+
+
+def _enough(split: Split, model: Model) -> None:
+    counts = {name: len(getattr(split, name)) for name in LEAST}
+    short = [f"{name} holds {counts[name]} labelled rows of at least {least}"
+             for name, least in LEAST.items() if counts[name] < least]
+    if short:
+        raise Refusal(f"too few rows: {'; '.join(short)}; right would be a longer training.window "
+                      f"({format_duration(model.training.window)}) or to wait for labels")
+    if model.task != "regression" and len(class_values(split.train["_label"])) < 2:
+        raise Refusal("the training rows hold one class only; right would be a longer "
+                      "training.window that holds two")
+
+
+def _row_hashes(frame: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    named = frame[sorted(frame.columns)]
+    return np.asarray(pd.util.hash_pandas_object(named, index=False).to_numpy())

@@ -1,0 +1,80 @@
+"""Job: one request from rows to a registered challenger, or to a refusal in words.
+
+Killed at any line and started again it goes on: rows are the same rows, trainings resume from
+their checkpoints, and the version is the one that carries the request's id.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.config import Config, Model, load
+from monitor.errors import ContractError, RegistryError, SourceError
+from monitor.registry import Outcome, Registry
+from monitor.request import Kind, Request
+from monitor.secrets import redact
+from retrain.dataset import Refusal
+from retrain.record import Record
+from retrain.steps import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What every step of a job works with; ``folder`` holds checkpoints and artifacts."""
+
+    request: Request
+    model: Model
+    config: Config
+    registry: Registry
+    record: Record
+    folder: Path
+    steps: Steps
+
+
+def run(request: Request, folder: Path) -> Outcome:
+    """The outcome of the request, recorded in MLflow; one that has an outcome keeps it.
+
+    Raises ``RegistryError`` and ``SourceError``: then the request may be started again.
+    """
+    config = load(request.config).config
+    model = config.model(request.model)
+    registry = Registry(config.mlflow, timeout=30)
+    known = registry.outcome(request.request_id)
+    if known is not None and known.status != "running":
+        return known
+    _use(registry)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = Record.open(registry, request)
+    work = Work(request, model, config, registry, record, folder, Steps(_STEPS[request.kind]))
+    try:
+        return _kind(request.kind)(work)
+    except (Refusal, ContractError) as error:
+        return record.conclude("refused", str(error))
+    except (RegistryError, SourceError):
+        raise
+    except Exception as error:  # the last line of a process of its own
+        traceback.print_exc()
+        return record.conclude("failed", redact(f"{type(error).__name__}: {error}"))
+
+
+_STEPS: dict[Kind, int] = {"train": 8, "bootstrap": 8, "score": 3}
+
+
+def _kind(kind: Kind) -> Callable[[Work], Outcome]:
+    """The function that does this kind of work; each imports only what it needs."""
+    if kind == "score":
+        from retrain.score import score as work
+    else:
+        from retrain.train import train as work
+    return work
+
+
+def _use(registry: Registry) -> None:
+    """Point MLflow's global client, which loads models, at this registry."""
+    import mlflow
+
+    mlflow.set_tracking_uri(registry.tracking_uri)
+    mlflow.set_registry_uri(registry.registry_uri)

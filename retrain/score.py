@@ -1,0 +1,117 @@
+"""Score: versions on rows, side by side: a comparison for probation, or rows served in bulk."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from monitor.errors import ContractError
+from monitor.registry import Outcome
+from monitor.source import Source
+from monitor.window import Window, isoformat, parse_time
+from retrain.contract import class_values
+from retrain.dataset import Refusal, conform, ordered, usable
+from retrain.evaluate import Scores, answer, compare, logged, session
+from retrain.evaluate import score as scored
+from retrain.job import Work
+from retrain.onnx_serving import Served
+from retrain.rivals import Rival, rival
+
+ROWS = 20_000
+"""Most labelled rows that a comparison takes."""
+
+
+def score(work: Work) -> Outcome:
+    """Compare champion and predecessor, or serve the rows of ``options['serve']``."""
+    serve_these = work.request.options.get("serve")
+    return _compared(work) if serve_these is None else _served(work, serve_these)
+
+
+def _served(work: Work, order: dict[str, Any]) -> Outcome:
+    """Answers of versions to the raw rows of a Parquet file, one row per row and version."""
+    parts = []
+    work.steps.next(f"serve {order['rows']}")
+    rows = pd.read_parquet(order["rows"])
+    for number in order["versions"]:
+        path = work.registry.onnx(work.model.registered, str(number), work.folder / str(number))
+        if path is None:
+            raise Refusal(f"version {number} is not an ONNX model and is not run")
+        answers = Served(str(path)).predict(rows)
+        answers.insert(0, "_version", str(number))
+        answers.insert(0, "_row", range(len(rows)))
+        parts.append(answers)
+    out = Path(order["out"])
+    draft = out.with_name(f".{out.name}.draft")
+    pd.concat(parts, ignore_index=True).to_parquet(draft)
+    draft.replace(out)
+    return work.record.conclude("done", f"{len(rows)} rows served", result={
+        "rows": len(rows), "versions": [str(number) for number in order["versions"]]})
+
+
+def _compared(work: Work) -> Outcome:
+    """How much better the predecessor would have been on the champion's rows."""
+    request, model = work.request, work.model
+    work.steps.next(f"rows of {model.name!r} as known at {isoformat(request.known_at)}")
+    number, other = request.champion, str(request.options.get(
+        "predecessor", request.evidence.get("predecessor") or (request.predecessors or ("",))[0]))
+    if number is None or not other:
+        raise Refusal("a comparison needs a champion and a predecessor")
+    window = _window(work)
+    versions = [number] if model.log.model_version else None
+    with Source(model, work.config.limits) as source:
+        frame = source.sample(window, known_by=request.known_at, limit=ROWS, labelled=True,
+                              versions=versions)
+    frame = ordered(frame)
+    if not len(frame):
+        raise Refusal(f"no labelled row of version {number} in {window}")
+    work.steps.next(f"version {number} against version {other} on {len(frame)} rows")
+    classes = () if model.task == "regression" else class_values(frame["_label"])
+    pair = [rival(item, work.registry, model=model, classes=classes,
+                  folder=work.folder / "versions") for item in (number, other)]
+    frame = usable(frame, [item.contract for item in pair if item and item.contract])
+    champion, predecessor = (_asked(work, item, frame, served=index == 0)
+                             for index, item in enumerate(pair))
+    found = compare(champion, predecessor, model.metric)
+    reason = (f"on the same {found.n} rows of {window} version {other} would have been "
+              f"{'better' if found.difference > 0 else 'worse'} by {abs(found.difference):.4f} "
+              f"{model.metric} than version {number} (95 % interval of the gain "
+              f"{found.low:.4f} to {found.high:.4f}, {found.blocks} time blocks)")
+    work.steps.next(reason)
+    return work.record.conclude("done", reason, result={
+        "difference": found.difference, "low": found.low, "high": found.high, "n": found.n,
+        "blocks": found.blocks, "metric": model.metric, "reason": reason, "champion": number,
+        "predecessor": other, "window": [isoformat(window.start), isoformat(window.end)],
+        "values": {item.name: item.quality[model.metric].value
+                   for item in (champion, predecessor)}})
+
+
+def _window(work: Work) -> Window:
+    """The asked window, or the time since the champion was promoted."""
+    request, asked = work.request, work.request.options.get("window")
+    if asked is not None:
+        return Window(parse_time(asked[0]), parse_time(asked[1]))
+    start: datetime | None = None
+    version = work.registry.version(work.model.registered, request.champion or "")
+    if version is not None and "holdfast.promoted_at" in version.tags:
+        start = work.model.calendar.pane_of(parse_time(version.tags["holdfast.promoted_at"]))
+    if start is None or start >= request.known_at:
+        start = (request.known_at - work.model.policy.probation.length
+                 - work.model.maturity.delay)
+    return Window(start, request.known_at)
+
+
+def _asked(work: Work, item: Rival | None, frame: pd.DataFrame, *, served: bool) -> Scores:
+    """One version on the rows: as logged when it served them, else by its ONNX file."""
+    if item is None or item.contract is None:
+        raise Refusal(item.why if item else "a version to compare with is gone from the registry")
+    if served and "_prediction" in frame and (work.model.log.model_version or not item.runnable):
+        answers, rows = logged(frame, item.contract), frame
+    elif item.artifact is not None:
+        rows = conform(frame, item.contract)
+        answers = answer(session(item.artifact), rows, item.contract)
+    else:
+        raise ContractError(f"{item.name} cannot be run: {item.why}")
+    return scored(item.name, answers, rows, contract=item.contract, metrics=(work.model.metric,))

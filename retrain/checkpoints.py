@@ -39,7 +39,8 @@ class Checkpoints:
             return None
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
-            return {name: file.get_tensor(name) for name in file.keys()}, state
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, state
 
     def _path(self, step: str) -> Path:
         return self.folder / f"{step}.safetensors"

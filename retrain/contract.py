@@ -64,6 +64,7 @@ def column_type(column: pd.Series) -> str:
     Raises ``ContractError`` for what no input of an artifact can hold (instants, lists).
     """
     kind = column.dtype.kind if hasattr(column.dtype, "kind") else "O"
+    bits = "".join(filter(str.isdigit, str(column.dtype)))
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column_type(pd.Series(column.cat.categories))
     if kind == "b":
@@ -71,9 +72,9 @@ def column_type(column: pd.Series) -> str:
     if kind in "iu":
         if column.isna().any():
             return "double"
-        return "integer" if column.dtype.itemsize <= 2 or str(column.dtype) == "int32" else "long"
+        return "long" if bits == "64" or str(column.dtype).lower() == "uint32" else "integer"
     if kind == "f":
-        return "float" if column.dtype.itemsize <= 4 else "double"
+        return "double" if bits == "64" else "float"
     if kind == "O" and pd.api.types.infer_dtype(column, skipna=True) in NUMBER_OBJECTS:
         return "double"
     if kind in "OU" or isinstance(column.dtype, pd.StringDtype):
@@ -84,7 +85,7 @@ def column_type(column: pd.Series) -> str:
 
 def default(frame: pd.DataFrame, task: Task, *, classes: Sequence[Any] = (), positive: Any = None
             ) -> Contract:
-    """The contract of a first champion: raw feature columns in, ``prediction`` and probabilities out.
+    """The contract of a first champion: raw features in, ``prediction`` and probabilities out.
 
     Binary models give ``probability`` of the positive class (the last one unless named), multiclass
     ones a column ``probability_CLASS`` each.

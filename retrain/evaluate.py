@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +14,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from monitor.errors import ContractError, HoldfastError
 from monitor.outcomes import Outcomes
-from retrain.contract import Contract
+from monitor.window import format_duration
+from retrain.contract import Contract, class_codes, class_text
+from retrain.metrics import LOWER_IS_BETTER, METRICS, NEEDS_SHARES, Floats, Judged
+from retrain.runtime import columns, feed, session
+from retrain.tally import outcomes
 
 if TYPE_CHECKING:
     from monitor.performance import Performance
+
+__all__ = ["Answers", "Paired", "Scores", "answer", "compare", "disagreement", "latency", "logged",
+           "measure", "paired", "score", "session", "size"]
+
+WEEK, DAY = timedelta(days=7), timedelta(days=1)
+
+RESAMPLES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,69 +41,252 @@ class Answers:
     """
 
     predictions: NDArray[Any]
-    probability: NDArray[np.float64] | None
+    probability: Floats | None
     classes: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One artifact on the evaluation rows; ``latency`` is {batch: median CPU seconds a call}."""
+    """One model on the evaluation rows; ``latency`` is {batch: median CPU seconds a call}."""
 
     name: str
     answers: Answers
     labels: NDArray[Any]
+    judged: Judged
     timestamps: pd.Series
     outcomes: Outcomes
     quality: Mapping[str, Performance]
     size_bytes: int | None = None
     latency: Mapping[int, float] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+    @property
+    def predictions(self) -> NDArray[Any]:
+        return self.answers.predictions
+
+    def measured(self, *, size_bytes: int, latency: Mapping[int, float]) -> Scores:
+        """The same scores with what the artifact costs."""
+        return replace(self, size_bytes=size_bytes, latency=latency)
+
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Mean difference ``a - b`` of losses on the same rows, with a block-resampled interval."""
+    """A difference on the same rows (positive: the first is worse), with an interval from
+    resampled time blocks."""
 
     difference: float
     low: float
     high: float
     blocks: int
+    block: str
     n: int
 
 
-def session(path: Path) -> Any:
-    """An ONNX Runtime session on one CPU thread."""
-    raise NotImplementedError
-
-
 def answer(artifact: Any, frame: pd.DataFrame, contract: Contract) -> Answers:
-    """What the session (or its path) says about the rows of the frame."""
-    raise NotImplementedError
+    """What the ONNX Runtime session says about the rows of the frame."""
+    got = columns(artifact, frame)
+    if contract.task == "regression":
+        [name] = contract.outputs
+        return Answers(got[name].astype(np.float64), None, ())
+    share = _shares({value: got[name] for name, value in contract.probabilities.items()}, contract)
+    if contract.prediction is not None:
+        return Answers(got[contract.prediction], share, contract.classes)
+    return Answers(_likeliest(share, contract), share, contract.classes)
 
 
 def logged(frame: pd.DataFrame, contract: Contract) -> Answers:
-    """What the log says that its model answered (``_prediction``, ``_score``)."""
-    raise NotImplementedError
+    """What the log says that its model answered: ``_prediction``, ``_score`` (of the positive
+    class) or ``_score:CLASS``."""
+    if contract.task == "regression":
+        return Answers(pd.to_numeric(frame["_prediction"]).to_numpy(np.float64), None, ())
+    given = {value: frame[f"_score:{value}"] for value in contract.classes
+             if f"_score:{value}" in frame}
+    if "_score" in frame and contract.positive is not None:
+        given = {contract.positive: frame["_score"]}
+    share = _shares({value: pd.to_numeric(column).to_numpy(np.float64)
+                     for value, column in given.items()}, contract)
+    if "_prediction" in frame:
+        return Answers(frame["_prediction"].to_numpy(), share, contract.classes)
+    return Answers(_likeliest(share, contract), share, contract.classes)
+
+
+def _shares(given: Mapping[Any, NDArray[Any]], contract: Contract) -> Floats | None:
+    """Probabilities in the order of the classes; the other one of two is the complement."""
+    if contract.task == "binary" and len(given) == 1:
+        [(value, share)] = given.items()
+        given = {other: share if other == value else 1.0 - share for other in contract.classes}
+    if not given or any(value not in given for value in contract.classes):
+        return None
+    share = np.stack([given[value] for value in contract.classes], axis=1).astype(np.float64)
+    return share if np.isfinite(share).all() else None
+
+
+def _likeliest(share: Floats | None, contract: Contract) -> NDArray[Any]:
+    if share is None:
+        raise ContractError("neither predictions nor scores of all classes are there; right would "
+                            "be one of them")
+    classes: NDArray[Any] = np.asarray(contract.classes, dtype=object)
+    return np.asarray(classes[share.argmax(axis=1)])
 
 
 def score(name: str, answers: Answers, frame: pd.DataFrame, *, contract: Contract,
           metrics: tuple[str, ...]) -> Scores:
-    """Quality of answers about labelled rows (``_label``, ``_timestamp``)."""
-    raise NotImplementedError
+    """Quality of answers about labelled rows (``_label``, ``_timestamp``), in their order."""
+    judged = _judged(answers, frame, contract)
+    timestamps = frame["_timestamp"].reset_index(drop=True)
+    quality = {metric: measure(judged, timestamps, metric) for metric in metrics}
+    labels = (judged.label if contract.task == "regression"
+              else frame["_label"].map(class_text).to_numpy(object))
+    return Scores(name, answers, labels, judged, timestamps,
+                  outcomes(judged, timestamps, contract), quality)
 
 
-def latency(artifacts: Mapping[str, Any], frame: pd.DataFrame, *, batches: tuple[int, ...] = (1, 256),
-            seconds: float = 0.5) -> dict[str, dict[int, float]]:
-    """{name: {batch: median CPU seconds per call}}, the artifacts measured in turn."""
-    raise NotImplementedError
+def _judged(answers: Answers, frame: pd.DataFrame, contract: Contract) -> Judged:
+    if contract.task == "regression":
+        label = pd.to_numeric(frame["_label"]).to_numpy(np.float64)
+        return Judged(label, answers.predictions.astype(np.float64), None, 0, None)
+    positive = None if contract.positive is None else contract.classes.index(contract.positive)
+    said = class_codes(pd.Series(answers.predictions), contract.classes)
+    return Judged(class_codes(frame["_label"], contract.classes),
+                  np.where(said < 0, -2, said), answers.probability,
+                  len(contract.classes), positive)
 
 
-def paired(a: NDArray[np.float64], b: NDArray[np.float64], timestamps: pd.Series, *,
-           block: timedelta | None = None, level: float = 0.95) -> Paired:
-    """The mean of ``a - b`` with a bootstrap interval over time blocks, never over rows."""
-    raise NotImplementedError
+def measure(judged: Judged, timestamps: pd.Series, metric: str, *, level: float = 0.95
+            ) -> Performance:
+    """The metric with an interval from resampled time blocks; None, and why, where undefined."""
+    from monitor.performance import Performance
+
+    n = len(timestamps)
+    if metric in NEEDS_SHARES and judged.share is None:
+        return Performance(metric, None, None, None, n, reason="no score of every class is logged")
+    value = METRICS[metric](judged, np.ones(n)) if n else float("nan")
+    if not np.isfinite(value):
+        return Performance(metric, None, None, None, n, reason="undefined on these rows")
+    drawn, _, block = _resampled(timestamps, lambda weights: METRICS[metric](judged, weights))
+    low, high = _interval(drawn, level, value)
+    return Performance(metric, value, low, high, n, span=format_duration(block))
+
+
+def paired(a: Floats, b: Floats, timestamps: pd.Series, *, block: timedelta | None = None,
+           level: float = 0.95) -> Paired:
+    """The mean of ``a - b`` (losses a row) with a bootstrap interval over time blocks, never rows.
+
+    Blocks are weeks where the span holds four of them, else days, else a quarter of the span.
+    """
+    losses = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return _paired(timestamps, lambda weights: float(losses @ weights / weights.sum()),
+                   block=block, level=level)
 
 
 def compare(a: Scores, b: Scores, metric: str, *, block: timedelta | None = None,
             level: float = 0.95) -> Paired:
-    """How much worse ``a`` is than ``b`` in the metric's units (positive: worse), paired by row."""
-    raise NotImplementedError
+    """How much worse ``a`` is than ``b`` in the metric's units, paired by row.
+
+    ``HoldfastError`` where the rows differ or a side has no probabilities that the metric needs.
+    """
+    if not np.array_equal(a.labels, b.labels):
+        raise HoldfastError(f"{a.name} and {b.name} were scored on different rows; score both on "
+                            "the same ones")
+    if metric in NEEDS_SHARES and (a.judged.share is None or b.judged.share is None):
+        raise HoldfastError(f"{metric} needs the score of every class of both {a.name} and "
+                            f"{b.name}; take accuracy instead")
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+    of = METRICS[metric]
+    return _paired(a.timestamps,
+                   lambda weights: sign * (of(a.judged, weights) - of(b.judged, weights)),
+                   block=block, level=level)
+
+
+def _paired(timestamps: pd.Series, statistic: Callable[[Floats], float], *,
+            block: timedelta | None, level: float) -> Paired:
+    if not len(timestamps):
+        raise HoldfastError("there are no rows to compare on; widen the window")
+    value = statistic(np.ones(len(timestamps)))
+    drawn, blocks, block = _resampled(timestamps, statistic, block)
+    low, high = _interval(drawn, level, value)
+    return Paired(value, low, high, blocks, format_duration(block), len(timestamps))
+
+
+def block_length(timestamps: pd.Series) -> timedelta:
+    """A week where the span holds four of them, else a day, else a quarter of the span."""
+    span: timedelta = (timestamps.max() - timestamps.min()).to_pytimedelta() + timedelta(hours=1)
+    for block in (WEEK, DAY):
+        if span >= 4 * block:
+            return block
+    return max(span / 4, timedelta(seconds=1))
+
+
+def _resampled(timestamps: pd.Series, statistic: Callable[[Floats], float],
+               block: timedelta | None = None) -> tuple[Floats, int, timedelta]:
+    """The statistic of rows weighted by how often their time block was drawn."""
+    block = block or block_length(timestamps)
+    _, place = np.unique((timestamps - timestamps.min()) // block, return_inverse=True)
+    blocks = int(place.max()) + 1
+    draws = np.random.default_rng(0).multinomial(blocks, np.full(blocks, 1 / blocks), RESAMPLES)
+    drawn = np.array([statistic(weights[place].astype(np.float64)) for weights in draws])
+    return drawn[np.isfinite(drawn)], blocks, block
+
+
+def _interval(drawn: Floats, level: float, value: float) -> tuple[float, float]:
+    if not len(drawn):
+        return value, value
+    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def disagreement(a: Scores, b: Scores) -> float:
+    """Share of rows that the two answer with different classes: no accuracy differs by more."""
+    return float(np.mean(a.judged.answer != b.judged.answer))
+
+
+def size(path: Path) -> int:
+    """Bytes of the artifact on disk."""
+    return path.stat().st_size
+
+
+def latency(artifacts: Mapping[str, Any], frame: pd.DataFrame, *,
+            batches: tuple[int, ...] = (1, 256), seconds: float = 0.04
+            ) -> dict[str, dict[int, float]]:
+    """{name: {batch: median CPU seconds per call}}; the artifacts take turns, ``seconds`` each.
+
+    An artifact is a session, fed raw columns, or anything callable with a frame that gives the call
+    to be measured. Feeding is not counted.
+    """
+    found: dict[str, dict[int, float]] = {name: {} for name in artifacts}
+    for batch in batches:
+        rows = pd.concat([frame] * -(-batch // max(1, len(frame)))).iloc[:batch]
+        calls = {name: _call(artifact, rows) for name, artifact in artifacts.items()}
+        for name, value in _in_turn(calls, seconds).items():
+            found[name][batch] = value
+    return found
+
+
+def _call(artifact: Any, rows: pd.DataFrame) -> Callable[[], object]:
+    if not hasattr(artifact, "get_inputs"):
+        call: Callable[[], object] = artifact(rows)
+        return call
+    fed = feed(artifact, rows)
+    return lambda: artifact.run(None, fed)
+
+
+def _in_turn(calls: Mapping[str, Callable[[], object]], seconds: float, rounds: int = 15
+             ) -> dict[str, float]:
+    repeats = {}
+    for name, call in calls.items():
+        call()
+        began = time.process_time()
+        for _ in range(5):
+            call()
+        once = max((time.process_time() - began) / 5, 1e-6)
+        repeats[name] = max(1, int(seconds / rounds / once))
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            began = time.process_time()
+            for _ in range(repeats[name]):
+                call()
+            taken[name].append((time.process_time() - began) / repeats[name])
+    return {name: statistics.median(values) for name, values in taken.items()}

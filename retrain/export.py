@@ -6,7 +6,6 @@ several, ``[N, 1]`` where there is one. Absent text arrives as the words Python 
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import warnings
@@ -83,7 +82,7 @@ class Graph:
     """A graph that grows node by node."""
 
     def __init__(self, inputs: Any) -> None:
-        shape = ["N", 1] if len(inputs) == 1 else ["N"]
+        shape: list[Any] = ["N", 1] if len(inputs) == 1 else ["N"]
         self.types = dict(inputs)
         self.inputs = [helper.make_tensor_value_info(name, ELEMENTS[kind], shape)
                        for name, kind in inputs.items()]
@@ -266,9 +265,7 @@ def exported(fitted: Fitted) -> Any:
             dynamic_shapes=({0: batch}, {0: batch}), dynamo=True, external_data=False,
             opset_version=OPSETS[""], verbose=False)
     assert program is not None
-    buffer = io.BytesIO()
-    program.save(buffer)
-    return onnx.load_from_string(buffer.getvalue())
+    return program.model_proto
 
 
 class _quiet:

@@ -73,7 +73,8 @@ def train(data: Split, options: Options, *, start: Fitted | None = None,
     goes on after the last finished epoch and ends the same.
     """
     if start is not None:
-        return fit(_widened(start, data.train), data, plan=plan_of(options, "tune", options.tuning_rate),
+        plan = plan_of(options, "tune", options.tuning_rate)
+        return fit(_widened(start, data.train), data, plan=plan,
                    checkpoints=checkpoints, progress=progress)
     encoder = Encoder.fit(data.train, features_of(data.train), options.categorical)
     fitted = [fit(fresh(encoder, data.train, options, width), data,

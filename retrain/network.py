@@ -73,7 +73,8 @@ def load(path: Path) -> tuple[nn.Module, Spec, Encoder]:
 
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        names = file.keys()
+        tensors = {name: file.get_tensor(name) for name in names}
     raw = json.loads(metadata["spec"])
     spec = Spec(**{**raw, "classes": tuple(raw["classes"]),
                    "cardinalities": tuple(raw["cardinalities"]),

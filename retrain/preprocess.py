@@ -68,7 +68,8 @@ class Encoder:
     @property
     def inputs(self) -> dict[str, str]:
         """Input column -> MLflow type, in the order of the frame."""
-        types = {column.name: column.logged_type for column in (*self.numeric, *self.categorical)}
+        types = {column.name: column.logged_type for column in self.numeric}
+        types |= {column.name: column.logged_type for column in self.categorical}
         return {name: types[name] for name in self.names}
 
     @property
@@ -77,7 +78,7 @@ class Encoder:
         return tuple(FIRST + len(column.categories) for column in self.categorical)
 
     def transform(self, frame: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scaled numbers then their missing indicators ``[n, 2 k]``, and category indices ``[n, c]``."""
+        """Scaled numbers then missing indicators ``[n, 2 k]``, and category indices ``[n, c]``."""
         absent = [name for name in self.names if name not in frame.columns]
         if absent:
             raise HoldfastError(f"columns {absent} are absent; the model takes {list(self.names)}")
@@ -123,7 +124,8 @@ def _numeric(column: pd.Series, kind: str) -> NumericColumn:
     scale = float(inner.std()) if low < high else float(values.std())
     if values.min() == values.max():  # rounding leaves a constant a standard deviation of 1e-19
         scale = 0.0
-    return NumericColumn(str(column.name), float(np.median(values)), float(inner.mean()), scale, kind)
+    return NumericColumn(str(column.name), float(np.median(values)), float(inner.mean()), scale,
+                         kind)
 
 
 def _category(column: pd.Series, kind: str, *, most: int, least: int) -> CategoryColumn:
@@ -152,7 +154,7 @@ def numbers(column: pd.Series) -> NDArray[np.float64]:
 
 
 def keys(column: pd.Series, kind: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The column as the graph looks its values up (text, int64 or float32), and where it is null."""
+    """The values as the graph looks them up (text, int64 or float32), and where they are null."""
     if kind == "string":
         texts = np.asarray([str(value) for value in column.astype(object)], dtype=object)
         return texts, np.isin(texts.astype(str), NULL_TEXTS)
@@ -173,8 +175,8 @@ def _scaled(column: NumericColumn, values: pd.Series) -> tuple[NDArray[Any], NDA
 
 def _codes(column: CategoryColumn, values: pd.Series) -> NDArray[np.int64]:
     found, missing = keys(values, column.logged_type)
-    codes = pd.Series(found).map({value: FIRST + index
-                                  for index, value in enumerate(column.categories)})
-    codes = codes.fillna(UNKNOWN).to_numpy(dtype=np.int64, copy=True)
+    places = {value: FIRST + index for index, value in enumerate(column.categories)}
+    codes: NDArray[np.int64] = (pd.Series(found).map(places).fillna(UNKNOWN)
+                                .to_numpy(dtype=np.int64, copy=True))
     codes[missing] = NULL
     return codes

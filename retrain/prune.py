@@ -31,7 +31,7 @@ def prune(fitted: Fitted, share: float) -> Fitted:
     module = copy.deepcopy(fitted.module)
     if share:
         _remove_units(module, share, fitted)
-    width: int = module.hidden[-1].out_features  # type: ignore[union-attr, index, assignment]
+    width: int = module.hidden[-1].out_features  # type: ignore[union-attr, index]
     return Fitted(module.eval(), narrowed(fitted.spec, width), fitted.encoder)
 
 

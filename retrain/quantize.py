@@ -45,7 +45,7 @@ class Calibration:
 
 def quantize(source: Path, target: Path, *, calibration: pd.DataFrame, kind: Kind = "static"
              ) -> Path:
-    """Write the int8 artifact to ``target`` and give its path; ranges come from calibration rows."""
+    """Write the int8 artifact to ``target``, and give its path; calibration rows set the ranges."""
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

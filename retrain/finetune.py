@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -65,22 +66,29 @@ class Fitted:
     validation: dict[str, float] = field(default_factory=dict)
 
 
-def train(data: Split, options: Options, *, start: Fitted | None = None,
+def train(data: Split, options: Options, *, start: Fitted | Sequence[Fitted] | None = None,
           checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Fitted:
     """The fitted network: ``start`` fine-tuned, or the best of the widths from scratch.
 
+    Of several starts (the champion and earlier versions) the one that ends best on validation is
+    taken: where a season comes back an older version is often the better start.
     Runs on one thread and repeats bit for bit; killed and called again with the same checkpoints it
     goes on after the last finished epoch and ends the same.
     """
-    if start is not None:
-        plan = plan_of(options, "tune", options.tuning_rate)
-        return fit(_widened(start, data.train), data, plan=plan,
-                   checkpoints=checkpoints, progress=progress)
+    starts = [start] if isinstance(start, Fitted) else list(start or ())
+    if starts:
+        return _best([fit(_widened(item, data.train), data,
+                          plan=plan_of(options, f"tune-{index}", options.tuning_rate),
+                          checkpoints=checkpoints, progress=progress)
+                      for index, item in enumerate(starts)])
     encoder = Encoder.fit(data.train, features_of(data.train), options.categorical)
-    fitted = [fit(fresh(encoder, data.train, options, width), data,
+    return _best([fit(fresh(encoder, data.train, options, width), data,
                   plan=plan_of(options, f"width-{width}", options.rate),
                   checkpoints=checkpoints, progress=progress)
-              for width in options.widths]
+              for width in options.widths])
+
+
+def _best(fitted: Sequence[Fitted]) -> Fitted:
     return min(fitted, key=lambda item: item.validation["loss"])
 
 

@@ -16,8 +16,8 @@ RELATIVE = frozenset({"mae", "rmse"})
 MINIMUM_ROWS = 200
 """Fewer holdout rows say nothing about a candidate."""
 
-COMPRESSION_ROWS = 1000
-"""Fewer validation rows cannot tell a compressed model from the uncompressed one."""
+COMPRESSION_ROWS = 200
+"""Fewer validation rows never tell a compressed model from the uncompressed one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +119,11 @@ def choose(points: Sequence[Scores], *, reference: Scores, metric: str, budget: 
     accuracy) so few answers differ that no labels could show a larger loss. Cheap is the geometric
     mean of size and latency against the reference's.
     """
-    if len(reference) < COMPRESSION_ROWS:
+    needed = rows_needed(metric, budget)
+    if len(reference) < needed:
         return Choice(reference, f"Uncompressed: {len(reference)} validation rows are too few to "
-                                 f"tell a loss of {budget:g} from chance; {COMPRESSION_ROWS} are "
-                                 "needed.", ())
+                                 f"tell a loss of {budget:g} from chance; {needed:g} are needed.",
+                      ())
     rows = [_point(point, reference, metric, budget) for point in points]
     fit = [(row["cost"], index) for index, row in enumerate(rows)
            if row["within"] and row["cost"] < 1.0]
@@ -131,6 +132,16 @@ def choose(points: Sequence[Scores], *, reference: Scores, metric: str, budget: 
                                  f"cheaper and within {budget:g} {metric} of it.", tuple(rows))
     row, taken = rows[min(fit)[1]], points[min(fit)[1]]
     return Choice(taken, _taken(taken, reference, row, metric), tuple(rows))
+
+
+def rows_needed(metric: str, budget: float) -> float:
+    """Validation rows below which even no difference at all would prove nothing.
+
+    Rule of three: no event in ``3 / p`` rows bounds its share by ``p`` with 95 % confidence.
+    """
+    if metric in RELATIVE or metric == "r2":
+        return COMPRESSION_ROWS
+    return max(COMPRESSION_ROWS, math.ceil(3 / budget) if budget else math.inf)
 
 
 def _point(point: Scores, reference: Scores, metric: str, budget: float) -> dict[str, Any]:

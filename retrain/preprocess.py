@@ -79,9 +79,7 @@ class Encoder:
 
     def transform(self, frame: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scaled numbers then missing indicators ``[n, 2 k]``, and category indices ``[n, c]``."""
-        absent = [name for name in self.names if name not in frame.columns]
-        if absent:
-            raise HoldfastError(f"columns {absent} are absent; the model takes {list(self.names)}")
+        self._require(frame)
         values = np.zeros((len(frame), 2 * len(self.numeric)), dtype=np.float32)
         for index, column in enumerate(self.numeric):
             scaled, missing = _scaled(column, frame[column.name])
@@ -91,9 +89,15 @@ class Encoder:
             codes[:, index] = _codes(category, frame[category.name])
         return values, codes
 
+    def _require(self, frame: pd.DataFrame) -> None:
+        absent = [name for name in self.names if name not in frame.columns]
+        if absent:
+            raise HoldfastError(f"columns {absent} are absent; the model takes {list(self.names)}")
+
     def widened(self, frame: pd.DataFrame, *, most: int = 200, least: int = 20) -> Encoder:
         """The encoder that also knows what is new in the frame: constants that now move, and
         categories seen at least ``least`` times. What it knew before keeps its place and scale."""
+        self._require(frame)
         numeric = tuple(
             column if column.scale else _numeric(frame[column.name], column.logged_type)
             for column in self.numeric)

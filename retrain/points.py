@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from monitor.performance import METRICS
 
 from monitor.config import Model
 from monitor.errors import HoldfastError
@@ -18,6 +17,7 @@ from retrain.evaluate import Scores, answer, compare, latency, score, session
 from retrain.export import to_onnx
 from retrain.finetune import Fitted, Options, Split, train
 from retrain.job import Work
+from retrain.metrics import METRICS
 from retrain.network import load
 from retrain.prune import prune, recover
 from retrain.quantize import CALIBRATION_ROWS, quantize
@@ -112,7 +112,7 @@ def _measured(found: dict[str, Point], frame: pd.DataFrame) -> dict[str, Point]:
     """The same points with their size on disk and their latency, measured in turn."""
     rows = frame.tail(MEASURED_ROWS)
     times = latency({name: session(point.artifact) for name, point in found.items()}, rows,
-                    seconds=0.2)
+                    seconds=0.1)
     return {name: replace(point, scores=replace(
         point.scores, size_bytes=point.artifact.stat().st_size, latency=times[name]))
         for name, point in found.items()}

@@ -12,7 +12,7 @@ from monitor.errors import ContractError
 from monitor.registry import Outcome
 from monitor.source import Source
 from monitor.window import Window, isoformat, parse_time
-from retrain.contract import class_values
+from retrain.contract import Contract, class_values
 from retrain.dataset import Refusal, conform, ordered, usable
 from retrain.evaluate import Scores, answer, compare, logged, session
 from retrain.evaluate import score as scored
@@ -31,24 +31,38 @@ def score(work: Work) -> Outcome:
 
 
 def _served(work: Work, order: dict[str, Any]) -> Outcome:
-    """Answers of versions to the raw rows of a Parquet file, one row per row and version."""
-    parts = []
-    work.steps.next(f"serve {order['rows']}")
+    """Answers of versions to the raw rows of a Parquet file: one line per row and version.
+
+    Columns: ``_row``, ``_version``, ``prediction``, ``score`` (of the positive class), and the
+    version's own output columns.
+    """
+    numbers = [str(item) for item in order.get("versions") or [order["version"]]]
+    work.steps.next(f"serve {order['rows']} by {', '.join(numbers)}")
     rows = pd.read_parquet(order["rows"])
-    for number in order["versions"]:
-        path = work.registry.onnx(work.model.registered, str(number), work.folder / str(number))
-        if path is None:
-            raise Refusal(f"version {number} is not an ONNX model and is not run")
-        answers = Served(str(path)).predict(rows)
-        answers.insert(0, "_version", str(number))
-        answers.insert(0, "_row", range(len(rows)))
-        parts.append(answers)
+    parts = []
+    for number in numbers:
+        item = rival(number, work.registry, model=work.model, classes=(),
+                     folder=work.folder / "versions")
+        if item is None or item.contract is None or item.artifact is None:
+            raise Refusal(f"version {number} is not served: {item.why if item else 'it is gone'}")
+        parts.append(_answers(rows, item.contract, Served(str(item.artifact)), number))
     out = Path(order["out"])
     draft = out.with_name(f".{out.name}.draft")
     pd.concat(parts, ignore_index=True).to_parquet(draft)
     draft.replace(out)
-    return work.record.conclude("done", f"{len(rows)} rows served", result={
-        "rows": len(rows), "versions": [str(number) for number in order["versions"]]})
+    return work.record.conclude("done", f"{len(rows)} rows served",
+                                result={"rows": len(rows), "versions": numbers})
+
+
+def _answers(rows: pd.DataFrame, contract: Contract, served: Served, number: str) -> pd.DataFrame:
+    raw = served.predict(conform(rows, contract)).reset_index(drop=True)
+    found = pd.DataFrame({"_row": range(len(rows)), "_version": number})
+    if contract.prediction is not None:
+        found["prediction"] = raw[contract.prediction]
+    for name, value in contract.probabilities.items():
+        if value == contract.positive:
+            found["score"] = raw[name]
+    return pd.concat([found, raw.drop(columns=found.columns, errors="ignore")], axis=1)
 
 
 def _compared(work: Work) -> Outcome:

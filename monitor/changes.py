@@ -1,0 +1,117 @@
+"""Changes: fingerprints of a log and the event time that moved since an earlier one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass
+
+from monitor.files import Facts, Files, instants
+from monitor.relation import EVERYTHING, Clock, Relation, from_micros, to_micros
+from monitor.rows import LOG, compiled, filled
+from monitor.tables import Tables
+from monitor.window import EPOCH, Window
+
+Mark = list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A fingerprint of the log, and the event time that changed since another one.
+
+    ``span`` is None when nothing changed.
+    """
+
+    fingerprint: str
+    span: Window | None
+
+
+def held(tables: Tables) -> Window | None:
+    """The event time that the log holds, from its first pane to the end of its last."""
+    low, high, _, _ = _range(tables, tables.log)
+    return _panes(tables, low, high)
+
+
+def change(tables: Tables, previous: str | None) -> Change:
+    """The log's fingerprint now and the panes that may hold other rows or labels than before."""
+    now = {"log": _mark(tables, tables.log),
+           "labels": _mark(tables, tables.labels) if tables.labels else {},
+           "features": _mark(tables, tables.features) if tables.features else {}}
+    fingerprint = base64.b85encode(zlib.compress(json.dumps(now).encode())).decode()
+    if fingerprint == previous:
+        return Change(fingerprint, None)
+    before = _unpack(previous)
+    if before is None or any(now[name] != before.get(name) for name in ("labels", "features")):
+        return Change(fingerprint, held(tables))
+    if now["log"] == before.get("log"):
+        return Change(fingerprint, None)
+    return Change(fingerprint, _moved(tables, before["log"], now["log"]))
+
+
+def _unpack(fingerprint: str | None) -> dict[str, dict[str, Mark]] | None:
+    if fingerprint is None:
+        return None
+    try:
+        told: dict[str, dict[str, Mark]] = json.loads(
+            zlib.decompress(base64.b85decode(fingerprint)))
+    except (ValueError, zlib.error):
+        return None
+    return told
+
+
+def _mark(tables: Tables, relation: Relation) -> dict[str, Mark]:
+    """Per file: size, modification time and range; for a table its count and newest rows."""
+    if isinstance(relation, Files):
+        return {facts.path: [facts.size, facts.mtime, facts.low, facts.high]
+                for facts in relation.index()}
+    low, high, arrival, count = _range(tables, relation)
+    return {"": [count, arrival, low, high]}
+
+
+def _moved(tables: Tables, before: dict[str, Mark], now: dict[str, Mark]) -> Window | None:
+    if isinstance(tables.log, Files):
+        touched = [marks[path] for marks, others in ((now, before), (before, now))
+                   for path in marks if marks[path] != others.get(path)]
+        lows = [int(str(mark[2])) for mark in touched if mark[2] is not None]
+        highs = [int(str(mark[3])) for mark in touched if mark[3] is not None]
+        return _panes(tables, min(lows, default=None), max(highs, default=None))
+    return held(tables)
+
+
+def _range(tables: Tables, relation: Relation
+           ) -> tuple[int | None, int | None, int | None, int]:
+    """Earliest and latest event time, newest arrival, and the number of rows."""
+    if isinstance(relation, Files):
+        return _of_files(relation.index())
+    clock: Clock = relation.clock  # type: ignore[attr-defined]
+    part = relation.part(EVERYTHING)
+    assert part is not None
+    import ibis
+
+    table = ibis.table(dict(part.columns), name=LOG)
+    dialect = tables.engine.dialect
+    asked = table.select(event=instants(table, clock.timestamp, clock, dialect),
+                         arrival=instants(table, clock.arrival, clock, dialect))
+    asked = asked.agg(low=asked.event.min(), high=asked.event.max(),
+                      arrival=asked.arrival.max(), n=asked.count())
+    row = tables.engine.fetch(filled(compiled(asked, dialect), {LOG: part.relation}, {}))[0]
+    return row[0], row[1], row[2], row[3]
+
+
+def _of_files(index: list[Facts]) -> tuple[int | None, int | None, int | None, int]:
+    lows = [facts.low for facts in index if facts.low is not None]
+    highs = [facts.high for facts in index if facts.high is not None]
+    late = [facts.arrival_high for facts in index if facts.arrival_high is not None]
+    rows = sum(facts.rows for facts in index)
+    return (min(lows, default=None), max(highs, default=None), max(late, default=None), rows)
+
+
+def _panes(tables: Tables, low: int | None, high: int | None) -> Window | None:
+    calendar = tables.model.calendar
+    if tables.roles.timestamp is None:
+        low = high = to_micros(EPOCH)
+    if low is None or high is None:
+        return None
+    return Window(calendar.pane_of(from_micros(low)),
+                  calendar.pane_of(from_micros(high)) + calendar.pane)

@@ -1,0 +1,296 @@
+"""Files: an index of what each file of a glob holds, so that few are opened.
+
+Facts of a file are kept by path, size and modification time: its columns, the number of its rows
+and its range of event time and arrival, from Parquet footers or one cheap query.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import ibis
+import ibis.expr.datatypes as dt
+
+from monitor.cells import Value, micros, offsets
+from monitor.engine import Columns, Engine, literal
+from monitor.errors import SourceError
+from monitor.relation import EVERYTHING, Clock, Need, Part, filters, from_micros, to_micros
+
+_READERS = {".parquet": "read_parquet", ".pq": "read_parquet", ".csv": "read_csv",
+            ".tsv": "read_csv", ".json": "read_json", ".jsonl": "read_json",
+            ".ndjson": "read_json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one version of a file holds; times in microseconds, None where there is none.
+
+    ``blank`` rows have no event time.
+    """
+
+    path: str
+    size: int
+    mtime: int
+    columns: tuple[tuple[str, dt.DataType], ...]
+    rows: int = 0
+    low: int | None = None
+    high: int | None = None
+    arrival_low: int | None = None
+    arrival_high: int | None = None
+    blank: int = 0
+
+    @property
+    def version(self) -> tuple[str, int, int]:
+        return self.path, self.size, self.mtime
+
+    def matters(self, need: Need, clock: Clock) -> bool:
+        """Whether a row of it can be among those needed."""
+        if self.low is None or self.high is None:
+            return clock.timestamp is None and self.rows > 0
+        if self.high < need.start or self.low >= need.end:
+            return False
+        if clock.arrival is None or self.arrival_low is None or self.arrival_high is None:
+            return self.high >= need.event_from
+        if min(self.arrival_low, self.low) >= need.before:
+            return False
+        return self.high >= need.event_from or self.arrival_high >= need.arrival_from
+
+
+_KNOWN: dict[tuple[tuple[str, int, int], Clock], Facts] = {}
+_UNIONS: dict[tuple[object, ...], Columns] = {}
+
+
+def reader(paths: Sequence[str]) -> str:
+    """The table function that reads these files, by their extension."""
+    name = _READERS[_suffix(paths[0])]
+    files = ", ".join(literal(path) for path in paths)
+    options = ", union_by_name = true"
+    return f"{name}([{files}]{options})"
+
+
+def _suffix(path: str) -> str:
+    name = Path(path)
+    return Path(name.stem).suffix.lower() if name.suffix in {".gz", ".zst"} else name.suffix.lower()
+
+
+@dataclass(frozen=True)
+class Files:
+    """A glob of Parquet, CSV or JSON-lines files, read as one table by column names."""
+
+    engine: Engine
+    pattern: str
+    clock: Clock
+    hidden: frozenset[str] = frozenset()
+
+    def index(self) -> list[Facts]:
+        """Facts of every file, by path; only files that are new or changed are opened."""
+        versions = self.versions()
+        fresh = [version for version in versions if (version, self.clock) not in _KNOWN]
+        if len(_KNOWN) > 200_000:
+            _KNOWN.clear()
+            fresh = versions
+        for facts in _examine(self.engine, fresh, self.clock) if fresh else ():
+            _KNOWN[facts.version, self.clock] = facts
+        return [_KNOWN[version, self.clock] for version in versions]
+
+    def versions(self) -> list[tuple[str, int, int]]:
+        """(path, size, modification time) of each file; ``SourceError`` when there is none."""
+        if "://" in self.pattern:
+            raise SourceError(f"{self.pattern.split('://')[0]}://…: cannot be read as files; "
+                              "right would be a glob on a mounted file system")
+        found = sorted(path for path in glob.iglob(self.pattern, recursive=True)
+                       if os.path.isfile(path))
+        if not found:
+            raise SourceError(f"{self.pattern}: no file matches; right would be the path or glob "
+                              "of at least one Parquet, CSV or JSON-lines file")
+        for path in found:
+            if _suffix(path) not in _READERS:
+                raise SourceError(f"{path}: {_suffix(path) or 'no'} extension; right would be "
+                                  ".parquet, .csv, .tsv, .json, .jsonl or .ndjson")
+        if len({_READERS[_suffix(path)] for path in found}) > 1:
+            raise SourceError(f"{self.pattern}: matches files of several formats; right would be "
+                              "a glob that matches one, such as *.parquet")
+        versions = []
+        for path in found:
+            try:
+                state = os.stat(path)
+            except OSError:  # removed since it was listed
+                continue
+            versions.append((path, state.st_size, state.st_mtime_ns))
+        return versions
+
+    def columns(self) -> Columns:
+        return self._union(list(self.index()))
+
+    def part(self, need: Need) -> Part | None:
+        chosen = [facts for facts in self.index() if facts.matters(need, self.clock)]
+        if not chosen:
+            return None
+        columns = self._union(chosen)
+        where = filters(need, self.clock, columns)
+        covered = all(facts.low is not None and facts.high is not None and not facts.blank
+                      and need.start <= facts.low and facts.high < need.end for facts in chosen)
+        relation = reader([facts.path for facts in chosen])
+        if where and not (covered and need == replace(EVERYTHING, start=need.start, end=need.end)):
+            relation = f"(SELECT * FROM {relation}{where})"  # noqa: S608
+        return Part(relation, tuple(columns.items()), sum(facts.rows for facts in chosen), covered)
+
+    def only(self, facts: Facts) -> str:
+        """The relation of one file."""
+        return reader([facts.path])
+
+    def _union(self, facts: Iterable[Facts]) -> Columns:
+        """Columns of several files together: the engine's own rule for types that differ."""
+        kinds: dict[tuple[tuple[str, dt.DataType], ...], str] = {}
+        for item in facts:
+            kinds.setdefault(item.columns, item.path)
+        if len(kinds) == 1:
+            union = dict(next(iter(kinds)))
+        else:
+            key = (self.pattern, *kinds)
+            if key not in _UNIONS:
+                _UNIONS[key] = self.engine.columns(reader(list(kinds.values())))
+            union = _UNIONS[key]
+        return {name: dtype for name, dtype in union.items() if name not in self.hidden}
+
+
+def _examine(engine: Engine, versions: list[tuple[str, int, int]], clock: Clock) -> list[Facts]:
+    """Facts of files that are not known yet, in as few queries as possible."""
+    paths = [path for path, _, _ in versions]
+    parquet = _READERS[_suffix(paths[0])] == "read_parquet"
+    kinds = _parquet_kinds(engine, paths) if parquet else {
+        path: columns_of(engine, path) for path in paths}
+    facts = {path: Facts(path, size, mtime, kinds[path]) for path, size, mtime in versions}
+    left = list(facts.values())
+    if parquet:
+        left = []
+        for item in _from_footers(engine, facts, clock):
+            facts[item.path] = item
+            if item.rows and item.low is None and _has(item, clock.timestamp):
+                left.append(item)
+    for item in _from_rows(engine, left, clock):
+        facts[item.path] = item
+    return list(facts.values())
+
+
+def columns_of(engine: Engine, path: str) -> tuple[tuple[str, dt.DataType], ...]:
+    """The columns of one file; ``SourceError`` names the file when it cannot be read."""
+    try:
+        return tuple(engine.columns(reader([path])).items())
+    except SourceError as error:
+        if "limits.deadline" in str(error):
+            raise
+        raise SourceError(f"{path}: cannot be read: {str(error).partition(': ')[2]}; right would "
+                          "be a whole file (write beside the log, then rename)") from error
+
+
+def _parquet_kinds(engine: Engine, paths: list[str]
+                   ) -> dict[str, tuple[tuple[str, dt.DataType], ...]]:
+    """Columns of each file: one description per distinct footer schema."""
+    files = "[" + ", ".join(literal(path) for path in paths) + "]"
+    try:
+        schemas = engine.fetch(
+            "SELECT file_name, md5(string_agg(concat_ws('|', name, duckdb_type, type, "  # noqa: S608
+            "converted_type, logical_type, num_children), ',' ORDER BY column_id)) "
+            f"FROM parquet_schema({files}) GROUP BY file_name")
+    except SourceError:
+        return {path: columns_of(engine, path) for path in paths}
+    described: dict[str, tuple[tuple[str, dt.DataType], ...]] = {}
+    kinds = {}
+    for path, digest in schemas:
+        if digest not in described:
+            described[digest] = columns_of(engine, path)
+        kinds[path] = described[digest]
+    return kinds
+
+
+def _has(facts: Facts, name: str | None) -> bool:
+    return any(column == name for column, _ in facts.columns)
+
+
+def _from_footers(engine: Engine, facts: dict[str, Facts], clock: Clock) -> list[Facts]:
+    """Row counts and, where the footers hold them, ranges of the time columns."""
+    files = "[" + ", ".join(literal(path) for path in facts) + "]"
+    rows: dict[str, int] = dict(engine.fetch(
+        f"SELECT file_name, num_rows FROM parquet_file_metadata({files})"))  # noqa: S608
+    names = [name for name in (clock.timestamp, clock.arrival) if name]
+    listed = ", ".join(literal(name) for name in names) or "''"
+    low, high = (f"epoch_us(try_cast(stats_{end}_value AS TIMESTAMPTZ))" for end in ("min", "max"))
+    ranges = {(path, name): rest for path, name, *rest in engine.fetch(
+        f"SELECT file_name, path_in_schema, min({low}), max({high}), "  # noqa: S608
+        f"sum(stats_null_count), count(*) - count({low}) "
+        f"FROM parquet_metadata({files}) WHERE path_in_schema IN ({listed}) GROUP BY ALL")}
+    answer = []
+    for path, item in facts.items():
+        found = replace(item, rows=rows.get(path, 0))
+        low, high, blank = _range(found, clock.timestamp, ranges, clock)
+        if low is not None:
+            early, late, missing = _range(found, clock.arrival, ranges, clock)
+            if clock.arrival and _has(found, clock.arrival) and (early is None or missing):
+                low = high = None  # arrival is not told by the footer: ask the rows
+            found = replace(found, low=low, high=high, blank=blank,
+                            arrival_low=early, arrival_high=late)
+        answer.append(found)
+    return answer
+
+
+def _range(facts: Facts, name: str | None, ranges: dict[tuple[str, str], list[object]],
+           clock: Clock) -> tuple[int | None, int | None, int]:
+    dtype = dict(facts.columns).get(name or "")
+    known = ranges.get((facts.path, name or ""))
+    if not isinstance(dtype, dt.Timestamp) or known is None or known[0] is None or known[3]:
+        return None, None, 0
+    low, high, blank = known[0], known[1], int(str(known[2] or 0))
+    zone = None if dtype.timezone else ZoneInfo(clock.timezone)
+    return min(_instants(low, zone)), max(_instants(high, zone)), blank
+
+
+def _instants(value: object, zone: ZoneInfo | None) -> list[int]:
+    """What a footer's time can mean: two instants in the hour that a zone repeats."""
+    micro = int(str(value))
+    if zone is None:
+        return [micro]
+    told = from_micros(micro)
+    return [to_micros(told.replace(tzinfo=zone, fold=fold).astimezone(UTC)) for fold in (0, 1)]
+
+
+def instants(table: Value, name: str | None, clock: Clock, dialect: str) -> Value:
+    """The column as microseconds; null where the table has no such column."""
+    if name is None or name not in table.columns:
+        return ibis.null("int64")
+    return micros(table[name], offsets(clock.timezone, 1970, 2060), dialect)
+
+
+def _from_rows(engine: Engine, facts: list[Facts], clock: Clock) -> list[Facts]:
+    """The same by a query over the time columns, one per distinct set of columns."""
+    groups: dict[tuple[tuple[str, dt.DataType], ...], list[Facts]] = {}
+    for item in facts:
+        groups.setdefault(item.columns, []).append(item)
+    answer = []
+    for columns, members in groups.items():
+        table = ibis.table({**dict(columns), "filename": dt.string}, name="holdfast_log")
+        event = instants(table, clock.timestamp, clock, engine.dialect)
+        arrival = instants(table, clock.arrival, clock, engine.dialect)
+        summed = table.select(file=table["filename"], event=event, arrival=arrival)
+        summed = summed.group_by("file").agg(
+            rows=summed.count(), known=summed.event.count(),
+            low=summed.event.min(), high=summed.event.max(),
+            early=ibis.coalesce(summed.arrival, summed.event).min(),
+            late=ibis.coalesce(summed.arrival, summed.event).max())
+        relation = reader([item.path for item in members])[:-1] + ", filename = true)"
+        sql = str(ibis.to_sql(summed, dialect=engine.dialect))
+        told = {row[0]: row[1:] for row in engine.fetch(
+            sql.replace('"holdfast_log"', relation))}
+        for item in members:
+            rows, known, low, high, early, late = told.get(item.path, (0, 0) + (None,) * 4)
+            answer.append(replace(item, rows=rows, low=low, high=high, arrival_low=early,
+                                  arrival_high=late, blank=rows - known))
+    return answer
+
+

@@ -221,10 +221,10 @@ def _from_footers(engine: Engine, facts: dict[str, Facts], clock: Clock) -> list
         f"SELECT file_name, num_rows FROM parquet_file_metadata({files})"))  # noqa: S608
     names = [name for name in (clock.timestamp, clock.arrival) if name]
     listed = ", ".join(literal(name) for name in names) or "''"
-    low, high = (f"epoch_us(try_cast(stats_{end}_value AS TIMESTAMPTZ))" for end in ("min", "max"))
+    least, most = (f"epoch_us(try_cast(stats_{end}_value AS TIMESTAMPTZ))" for end in ("min", "max"))
     ranges = {(path, name): rest for path, name, *rest in engine.fetch(
-        f"SELECT file_name, path_in_schema, min({low}), max({high}), "  # noqa: S608
-        f"sum(stats_null_count), count(*) - count({low}) "
+        f"SELECT file_name, path_in_schema, min({least}), max({most}), "  # noqa: S608
+        f"sum(stats_null_count), count(*) - count({least}) "
         f"FROM parquet_metadata({files}) WHERE path_in_schema IN ({listed}) GROUP BY ALL")}
     answer = []
     for path, item in facts.items():

@@ -1,0 +1,122 @@
+"""A real PostgreSQL server: one per test process, a fresh database per test."""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.servers import free_port, need
+
+_serial = itertools.count()
+
+
+def binaries() -> Path | None:
+    """The folder that holds ``initdb``: from PATH, or where Debian puts it."""
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).parent
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+                    key=lambda path: int(path.parts[-3]))
+    return debian[-1].parent if debian else None
+
+
+def _runner() -> list[str]:
+    """What runs a program as somebody who is not root: the server refuses root."""
+    if os.geteuid() != 0:
+        return []
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = "postgres" if "postgres" in names else "nobody"
+    return ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups"]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL (without a database) of a server started on a free port, stopped afterwards."""
+    folder = binaries()
+    need(folder, "no PostgreSQL server: initdb is neither on PATH nor in /usr/lib/postgresql")
+    assert folder is not None
+    runner = _runner()
+    user = pwd.getpwnam(runner[1].partition("=")[2]).pw_name if runner else getpass.getuser()
+    home = Path(tempfile.mkdtemp(prefix="holdfast-postgres-", dir="/tmp"))
+    home.chmod(0o711)
+    data = home / "data"
+    data.mkdir()
+    if runner:
+        shutil.chown(data, user)
+    environment = {"PATH": f"{folder}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(home)}
+    subprocess.run([*runner, folder / "initdb", "-D", data, "-U", "holdfast", "-A", "trust",
+                    "-E", "UTF8", "--no-sync"], check=True, capture_output=True, env=environment)
+    port = free_port()
+    server = subprocess.Popen(
+        [*runner, folder / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1",
+         "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "full_page_writes=off",
+         "-c", "shared_buffers=64MB"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    url = f"postgresql://holdfast@127.0.0.1:{port}"
+    try:
+        _wait(f"{url}/postgres", server)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
+    import time
+
+    ends = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+            return
+        except psycopg.OperationalError:
+            assert server.poll() is None, "PostgreSQL ended while it was starting"
+            assert time.monotonic() < ends, "PostgreSQL did not answer within 30 seconds"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """URL of a fresh, empty database."""
+    with _database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def postgres_module(postgres_server: str) -> Iterator[str]:
+    """URL of an empty database that the tests of one module share."""
+    with _database(postgres_server) as url:
+        yield url
+
+
+class _database:
+    """A database that is dropped afterwards, whoever is still connected."""
+
+    def __init__(self, server: str) -> None:
+        self.server, self.name = server, f"holdfast_{os.getpid()}_{next(_serial)}"
+
+    def __enter__(self) -> str:
+        self._run(f'CREATE DATABASE "{self.name}"')
+        return f"{self.server}/{self.name}"
+
+    def __exit__(self, *_: object) -> None:
+        self._run(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(f"{self.server}/postgres", autocommit=True) as session:
+            session.execute(statement.encode())

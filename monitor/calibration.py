@@ -58,8 +58,8 @@ class Limit:
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Limit:
-        return cls(**{name: tuple(value) if isinstance(value, list) else value
-                      for name, value in row.items()})
+        return cls(row["dispersion"], row["effect"], tuple(row["mean"]), tuple(row["spread"]),
+                   tuple(row["quantile"]))
 
 
 def between(grid: Sequence[float], values: Sequence[float], n: float) -> float:
@@ -139,7 +139,7 @@ def tail(values: Floats, level: float, power: int) -> float:
     shape = mean**2 / variance
     fitted = float(special.gammainccinv(shape, level) * variance / mean) ** (1 / power)
     reached = float(np.quantile(values, 1 - max(level, 3 / values.size)))
-    return max(fitted, reached)
+    return float(max(fitted, reached))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

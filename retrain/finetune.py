@@ -37,10 +37,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to train; ``categorical`` names columns of numbers that are names, not amounts."""
+    """How to train; ``categorical`` names columns of numbers that are names, not amounts.
+
+    ``classes`` are those that the contract knows, for training rows that do not hold them all.
+    """
 
     task: Task
     categorical: tuple[str, ...] = ()
+    classes: tuple[Any, ...] = ()
     seed: int = 0
     epochs: int = 30
     patience: int = 5
@@ -116,10 +120,11 @@ def fresh(encoder: Encoder, frame: pd.DataFrame, options: Options, width: int) -
         values = numbers(frame["_label"])
         offset, scale = float(np.mean(values)), float(np.std(values)) or 1.0
     else:
-        classes = class_values(frame["_label"])
-        if len(classes) < 2:
-            raise HoldfastError(f"the training rows hold {len(classes)} class; at least two are "
+        found = class_values(frame["_label"])
+        if len(found) < 2:
+            raise HoldfastError(f"the training rows hold {len(found)} class; at least two are "
                                 "needed: train on more rows")
+        classes = options.classes or found
     spec = Spec(options.task, classes, 2 * len(encoder.numeric), encoder.cardinalities, width,
                 options.depth, options.dropout, offset, scale)
     torch.manual_seed(options.seed)

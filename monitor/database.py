@@ -60,7 +60,8 @@ class Write:
 
     def run(self, statement: Executable) -> int:
         """Rows that the statement changed."""
-        rows: int = self.connection.execute(statement).rowcount
+        kept = {"preserve_rowcount": True}  # which an INSERT does not tell otherwise
+        rows: int = self.connection.execute(statement, execution_options=kept).rowcount
         self.changed = self.changed or rows > 0
         return rows
 

@@ -1,0 +1,385 @@
+"""The store, with the same tests on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import NullPool, create_engine, event
+
+from monitor.decide import Decision, ModelState
+from monitor.drift import DriftResult
+from monitor.errors import ConflictError, HoldfastError
+from monitor.judge import Verdict
+from monitor.outcomes import SUMS, Outcomes
+from monitor.performance import Performance
+from monitor.profile import Profile
+from monitor.request import Request
+from monitor.schema import VERSION_TABLE, metadata
+from monitor.source import Increment
+from monitor.store import Folded, Store
+from monitor.window import Window
+
+DAY = timedelta(days=1)
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return str(request.getfixturevalue("postgres")).replace("://", "+psycopg://")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url, clock=lambda: START) as opened:
+        yield opened
+
+
+def increment(day: int, *, known: int | None = None, labels: int = 2) -> Increment:
+    pane = START + day * DAY
+    block = int(pane.timestamp())
+    sums = (float(labels), 0.1 + 0.2, 1 / 3, *[0.0] * (len(SUMS) - 3))
+    return Increment(pane, START + (day + 1 if known is None else known) * DAY, "3", "",
+                     Profile(5, np.array([1, 0, 4, -2, 2**40]), 1, 0),
+                     Outcomes({(block, "UP", "DOWN", 7): labels}, {block: sums}))
+
+
+def folded(day: int, phase: str, episode: str | None = None, *, revision: int = 0,
+           segment: str = "", action: str = "none", reason: str = "so it is") -> Folded:
+    window = Window(START + day * DAY, START + (day + 1) * DAY)
+    known = window.end + revision * DAY
+    verdict = Verdict(
+        model="m", version="3", segment=segment, window=window, revision=revision,
+        known_at=known, watermark=known, arrival="logged", n=10, label_maturity=0.5,
+        kind="drifted" if episode else "stable", inputs="drifted" if episode else "stable",
+        quality="unknown", reason=reason,
+        features=(DriftResult("price", segment, "psi", 0.4, 0.2, 0.0, 10, bool(episode)),),
+        performance=(Performance("accuracy", 0.9, 0.8, float("nan"), 40, span="7d"),))
+    return verdict, phase, episode, Decision(action, reason, {"n": 10})  # type: ignore[arg-type]
+
+
+def at(day: int) -> datetime:
+    return START + day * DAY
+
+
+def test_migrations_make_the_declared_tables(url: str) -> None:
+    Store.open(url).close()
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "version_table": VERSION_TABLE})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_many_may_open_an_empty_database_at_once(url: str) -> None:
+    failures: list[BaseException] = []
+
+    def opening() -> None:
+        try:
+            Store.open(url).close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=opening) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_every_write_moves_the_change_number_and_no_read_does(store: Store) -> None:
+    first = store.change()
+    store.save_baseline("m", "3", "k", "{}")
+    second = store.change()
+    store.save_baseline("m", "3", "k", "{}")
+    store.baseline("m", "3")
+    assert first < second == store.change()
+    writes: list[Callable[[], object]] = [
+        lambda: store.adopt("m", "3", at(0), key="k"),
+        lambda: store.save_counts("m", "k", [], until=at(1), fingerprint="f"),
+        lambda: store.advance("m", 0, ModelState(), at=at(1), cause="x"),
+        lambda: store.ticked("n", at(1), 0.1, True),
+        lambda: store.ticked("n", at(2), 0.1, True),
+        lambda: store.trouble("n", at(2), "here", "broken"),
+        lambda: store.untroubled("n"),
+        lambda: store.request(Request("r", "train", "m", "c", at(0), "why"), None),
+        lambda: store.attempt("r"),
+        lambda: store.conclude("r", "failed", {}),
+        lambda: store.save_report("m", 1, "u", "p"),
+    ]
+    for number, write in enumerate(writes, 1):
+        write()
+        assert store.change() == second + number
+
+
+def test_a_baseline_is_kept_as_it_was_first_written(store: Store) -> None:
+    store.save_baseline("m", "3", "k1", "one")
+    store.save_baseline("m", "3", "k1", "two")
+    store.save_baseline("m", "3", "k2", "three")
+    assert store.baseline("m", "3", "k1") == ("k1", "one")
+    assert store.baseline("m", "3") == ("k2", "three")
+    assert store.baseline("m", "4") is None
+
+
+def test_an_adoption_that_is_no_news_is_not_a_row(store: Store) -> None:
+    assert store.adopt("m", "3", at(0), key="k")
+    assert not store.adopt("m", "3", at(1), key="k")
+    assert store.adopt("m", None, at(2), key="")
+    assert store.adopt("m", "3", at(3), key="k")
+    assert [item.version for item in store.adoptions("m")] == ["3", None, "3"]
+
+
+def test_increments_come_back_to_the_bit(store: Store) -> None:
+    kept = [increment(0), increment(0, known=3), increment(1)]
+    store.save_counts("m", "k", kept, until=at(3), fingerprint="f")
+    assert store.increments("m", "k", Window(at(0), at(2)), until=at(3)) == kept
+    assert store.counted("m", "k") == (at(3), "f")
+
+
+def test_increments_are_chosen_by_pane_and_by_when_they_were_known(store: Store) -> None:
+    kept = [increment(0), increment(0, known=3), increment(1)]
+    store.save_counts("m", "k", kept, until=at(3), fingerprint="f")
+    both = Window(at(0), at(2))
+    assert store.increments("m", "k", both, until=at(2)) == [kept[0], kept[2]]
+    assert store.increments("m", "k", both, until=at(3), after=at(2)) == [kept[1]]
+    assert store.increments("m", "k", Window(at(1), at(2)), until=at(3)) == [kept[2]]
+    assert store.increments("m", "k", both, until=at(3), segment="day=1") == []
+    assert store.labelled("m", "k", since=at(0), until=at(2)) == 4
+    assert store.labelled("m", "k", since=at(0), until=at(3), version="4") == 0
+
+
+def test_counts_that_stand_are_not_rewritten_and_the_watermark_never_falls(store: Store) -> None:
+    store.save_counts("m", "k", [increment(0)], until=at(2), fingerprint="new")
+    store.save_counts("m", "k", [increment(0, labels=9)], until=at(1), fingerprint="old")
+    assert store.increments("m", "k", Window(at(0), at(1)), until=at(2)) == [increment(0)]
+    assert store.counted("m", "k") == (at(2), "new")
+
+
+def test_the_state_comes_back_as_it_went_in(store: Store) -> None:
+    state = ModelState(phase="probation", since=at(1), cooldown_until=at(9) + timedelta(
+        microseconds=1), champion="4", predecessor="3", adopted_at=at(1))
+    assert store.recorded("m").number == 0
+    assert store.advance("m", 0, state, folded_to=at(2), at=at(2), cause="promoted") == 1
+    found = store.recorded("m")
+    assert (found.state, found.number, found.folded_to) == (state, 1, at(2))
+
+
+def test_only_one_of_two_writers_advances_a_model(url: str) -> None:
+    won: list[int] = []
+    lost: list[ConflictError] = []
+
+    def advance(name: int) -> None:
+        with Store.open(url) as store:
+            try:
+                store.advance("m", 0, ModelState(champion=str(name)), at=at(0), cause="x")
+                won.append(name)
+            except ConflictError as error:
+                lost.append(error)
+
+    threads = [threading.Thread(target=advance, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with Store.open(url) as store:
+        assert store.recorded("m").state.champion == str(won[0])
+    assert (len(won), len(lost)) == (1, 3)
+
+
+def test_the_fold_leaves_verdicts_transitions_and_episodes(store: Store) -> None:
+    state = ModelState(phase="stable")
+    number = store.advance("m", 0, state, at=at(0), cause="adopted")
+    steps = [folded(0, "stable"), folded(1, "suspect", "m/1", action="alarm", reason="moved"),
+             folded(2, "stable", action="clear", reason="calm")]
+    store.advance("m", number, state, verdicts=steps, at=at(3), cause="folded")
+    assert [(item.before, item.after, item.cause) for item in store.transitions("m")] == [
+        ("suspect", "stable", "calm"), ("stable", "suspect", "moved"),
+        ("unknown", "stable", "adopted")]
+    (episode,) = store.episodes("m")
+    assert (episode.name, episode.opened, episode.closed) == ("m/1", at(2), at(3))
+    assert episode.reason == "moved"
+    assert store.verdict_totals() == {("m", "stable"): 2, ("m", "drifted"): 1}
+
+
+def test_a_verdict_is_kept_as_the_line_that_replay_prints(store: Store) -> None:
+    store.advance("m", 0, ModelState(), verdicts=[folded(0, "stable")], at=at(1), cause="x")
+    (row,) = store.verdicts("m")
+    assert row.line["start"] == "2026-03-01T00:00:00Z"
+    assert row.line["features"] == [{"name": "price", "statistic": "psi", "value": 0.4,
+                                     "threshold": 0.2, "error_bound": 0.0, "drifted": False}]
+    assert row.line["performance"][0]["high"] is None  # NaN is not a number to report
+    assert row.line["decision"] == {"action": "none", "reason": "so it is"}
+    assert store.verdict(row.id) == row
+    assert store.measured("m", "3") == row
+
+
+def test_verdicts_are_chosen_by_window_segment_revision_and_age(store: Store) -> None:
+    steps = [folded(0, "stable"), folded(0, "stable", segment="day=1"), folded(1, "stable"),
+             folded(0, "stable", revision=1), folded(2, "stable")]
+    store.advance("m", 0, ModelState(phase="stable"), verdicts=steps, at=at(3), cause="x")
+
+    def chosen(**how: object) -> list[tuple[str, int]]:
+        rows = store.verdicts("m", **how)  # type: ignore[arg-type]
+        return [(row.line["start"][8:10], row.line["revision"]) for row in rows]
+
+    assert chosen(segment="") == [("01", 0), ("01", 1), ("02", 0), ("03", 0)]
+    assert chosen(segment="", newest=2) == [("02", 0), ("03", 0)]
+    assert chosen(segment="", latest_revision=True) == [("01", 1), ("02", 0), ("03", 0)]
+    assert chosen(span=Window(at(1), at(2))) == [("02", 0)]
+    assert chosen(segment="day=1") == [("01", 0)]
+
+
+def test_a_verdict_again_is_one_row_and_another_one_is_refused(store: Store) -> None:
+    store.advance("m", 0, ModelState(), verdicts=[folded(0, "stable")], at=at(1), cause="x")
+    store.advance("m", 1, ModelState(), verdicts=[folded(0, "stable")], at=at(1), cause="x")
+    assert len(store.verdicts("m")) == 1
+    with pytest.raises(HoldfastError, match="never rewritten"):
+        store.advance("m", 2, ModelState(), verdicts=[folded(0, "stable", reason="no")],
+                      at=at(1), cause="x")
+    assert store.recorded("m").number == 2
+
+
+def test_the_newest_decision_waits_and_supersedes_older_ones(store: Store) -> None:
+    steps = [folded(0, "retraining", action="retrain", reason="first"),
+             folded(1, "retraining", action="hold"),
+             folded(2, "retraining", action="retrain", reason="second")]
+    store.advance("m", 0, ModelState(), verdicts=steps, at=at(3), cause="x")
+    waiting = store.pending("m")
+    assert waiting is not None
+    assert (waiting.decision.reason, waiting.known_at) == ("second", at(3))
+    assert waiting.decision.evidence == {"n": 10}
+    assert [item.status for item in store.decisions("m")] == ["pending", "superseded"]
+    assert store.settle(waiting.id, "done")
+    assert not store.settle(waiting.id, "failed")
+    assert store.pending("m") is None
+
+
+def test_one_request_is_in_flight_and_ids_never_repeat(store: Store) -> None:
+    store.advance("m", 0, ModelState(), decision=Decision("retrain", "r"), at=at(1), cause="x")
+    waiting = store.pending("m")
+    assert waiting is not None
+    first = Request("m-1", "train", "m", "/c.yaml", at(1), "why", "3", ("2",), {"n": 1})
+    assert store.request(first, waiting.id)
+    assert store.pending("m") is None
+    assert not store.request(replace(first, request_id="m-2"), waiting.id)
+    assert not store.request(replace(first, request_id="m-2"), None)
+    assert store.request(replace(first, request_id="n-1", model="n"), None)
+    assert [store.attempt("m-1"), store.attempt("m-1")] == [1, 2]
+    assert store.conclude("m-1", "registered", {"version": "4"})
+    assert not store.conclude("m-1", "failed", {})
+    assert store.attempt("m-1") == 0
+    assert store.open_request("m") is None
+    (row,) = store.requests("m")
+    assert (row.request, row.status, row.outcome) == (first, "registered", {"version": "4"})
+    assert not store.request(first, None)
+    assert store.request_totals()["m", "train", "registered"] == 1
+
+
+def test_an_alias_move_is_intended_once_and_finished_once(store: Store) -> None:
+    first = store.intend("m", "champion", "4", "3", at(1), "gate passed")
+    assert store.intend("m", "champion", "4", "3", at(2), "again") == first
+    second = store.intend("m", "champion", "5", "3", at(3), "better")
+    assert [(item.to, item.expected) for item in store.intents("m")] == [("5", "3")]
+    assert store.finish_intent(second, "moved")
+    assert not store.finish_intent(second, "moved")
+    assert [item.result for item in store.intents("m", open_only=False)] == [
+        "superseded", "moved"]
+
+
+def test_a_verdict_has_one_report(store: Store) -> None:
+    made = store.save_report("m", 7, "runs:/a/report.html", "/r/a.html")
+    assert store.save_report("m", 7, "runs:/b/report.html", "/r/b.html") == made
+    found = store.report(made)
+    assert found is not None
+    assert found.path == "/r/a.html"
+    assert store.reports("m", 5) == [found]
+    assert store.report(made + 1) is None
+
+
+def test_the_same_trouble_again_is_counted_and_a_cure_clears_it(store: Store) -> None:
+    for hour in range(3):
+        store.trouble("m", at(0) + timedelta(hours=hour), "SourceError",
+                      "postgresql://me:hunter2@db/x does not answer")
+    trouble = store.troubles()["m"]
+    assert trouble is not None
+    assert (trouble.times, trouble.first, trouble.where) == (3, at(0), "SourceError")
+    assert "hunter2" not in trouble.message
+    assert store.untroubled("m")
+    assert store.troubles() == {"m": None}
+    assert store.past_troubles("m", 1)[0].cleared
+
+
+def test_ticks_are_counted(store: Store) -> None:
+    store.ticked("m", at(0), 0.5, True)
+    store.ticked("m", at(1), 0.7, False)
+    tick = store.ticks()["m"]
+    assert (tick.at, tick.fine_at, tick.fine, tick.failed) == (at(1), at(0), 1, 1)
+    assert store.models() == ["m"]
+    assert store.recorded("m").number == 0
+
+
+def test_killed_before_any_statement_a_step_is_done_whole_or_not_at_all(url: str) -> None:
+    steps = [folded(0, "stable"), folded(1, "retraining", "m/1", action="retrain")]
+    state = ModelState(phase="retraining", episode="m/1")
+    Store.open(url).close()
+    for statement in range(1, 40):
+        killed = _forked_and_killed(url, statement, steps, state)
+        with Store.open(url) as store:
+            rows = (len(store.verdicts("m")), len(store.episodes("m")),
+                    len(store.transitions("m")), len(store.decisions("m")))
+            number = store.recorded("m").number
+        assert (number, rows) == ((0, (0, 0, 0, 0)) if killed else (1, (2, 1, 2, 1)))
+        if not killed:
+            break
+    assert not killed
+    assert statement > 8
+
+
+def _forked_and_killed(url: str, statement: int, steps: list[Folded], state: ModelState) -> bool:
+    """Whether a child that dies before its so many-th statement died before it was through."""
+    child = os.fork()
+    if not child:
+        store, done = Store.open(url), 0
+
+        def die(*_: object) -> None:
+            nonlocal done
+            done += 1
+            if done == statement:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        event.listen(store._engine, "before_cursor_execute", die)
+        store.advance("m", 0, state, verdicts=steps, at=at(2), cause="x")
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_an_unreachable_store_says_so_without_its_password() -> None:
+    with pytest.raises(HoldfastError, match="store postgresql") as failed:
+        Store.open("postgresql+psycopg://me:hunter2@127.0.0.1:1/none")
+    assert "hunter2" not in str(failed.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "nonsense", "sqlite://", "sqlite:////no/where/s.db"])
+def test_a_store_that_cannot_be_is_refused(url: str) -> None:
+    with pytest.raises(HoldfastError, match=r"right would be|make it"):
+        Store.open(url)
+
+
+def test_a_store_of_a_newer_holdfast_is_refused(store: Store, url: str) -> None:
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(HoldfastError, match="newer"):
+        Store.open(url)
+    with pytest.raises(HoldfastError, match="9999"):
+        store.ready()

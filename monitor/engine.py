@@ -120,20 +120,51 @@ class DuckDB(_Timed):
             "allow_community_extensions": False, "autoinstall_known_extensions": False})
         self._connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
         self._attached: dict[str, str] = {}
+        self._default = "memory"
         self._lookups: dict[tuple[tuple[str, int], ...], str] = {}
 
     def cancel(self) -> None:
         self._connection.interrupt()
 
-    def attach(self, file: str) -> str:
-        """The name under which a database file is readable; ``SourceError`` when it is not."""
+    @contextmanager
+    def call(self, what: str) -> Iterator[None]:
+        """A call; database files are held open within it only, so that others can write."""
+        outermost = self._ends is None
+        with super().call(what):
+            try:
+                if outermost:
+                    for file, alias in self._attached.items():
+                        self._attach(file, alias)
+                    self._use(self._default)
+                yield
+            finally:
+                if outermost and self._attached:
+                    self._use("memory")
+                    for alias in self._attached.values():
+                        self._connection.execute(f"DETACH DATABASE IF EXISTS {alias}")
+
+    def attach(self, file: str, *, default: bool = False) -> str:
+        """The name under which a database file is readable; ``SourceError`` when it is not.
+
+        With ``default`` its tables need no prefix.
+        """
         if file not in self._attached:
-            if not Path(file).exists():
-                raise SourceError(f"duckdb://{file}: no such file; right would be a DuckDB file")
             alias = f"attached_{len(self._attached)}"
-            self.fetch(f"ATTACH {literal(file)} AS {alias} (READ_ONLY)")
+            self._attach(file, alias)
             self._attached[file] = alias
+        if default:
+            self._default = self._attached[file]
+            self._use(self._default)
         return self._attached[file]
+
+    def _attach(self, file: str, alias: str) -> None:
+        if not Path(file).exists():
+            raise SourceError(f"duckdb://{file}: no such file; right would be a DuckDB file")
+        self.fetch(f"ATTACH {literal(file)} AS {alias} (READ_ONLY)")
+
+    def _use(self, alias: str) -> None:
+        if self._attached:
+            self._connection.execute(f"USE {alias}")
 
     def fetch(self, sql: str) -> list[Row]:
         self.check()

@@ -105,7 +105,7 @@ def table_of(engine: Engine, source: str, clock: Clock, *, name: str | None,
     if query is not None:
         text = f"({query.strip().rstrip(';')}) AS holdfast_query"
         if isinstance(engine, DuckDB):
-            engine.fetch(f"USE {engine.attach(source.partition('://')[2])}")
+            engine.attach(source.partition("://")[2], default=True)
         return Table(engine, source, text, clock, frozenset(hidden))
     if name is None:
         raise SourceError(f"{source.split('://')[0]}://…: a database needs `table` or `query`")

@@ -1,0 +1,320 @@
+"""The source: the same answers on every backend, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from monitor.bins import Bins, CategoryBins, NumericBins
+from monitor.config import Limits, Model
+from monitor.errors import SourceError
+from monitor.outcomes import total
+from monitor.profile import Profile
+from monitor.source import Increment, Source
+from monitor.window import Window, parse_time
+from tests.monitor.logs import BACKENDS, EXACT, Logs
+
+DAY = timedelta(days=1)
+START = parse_time("2026-03-01")
+SPAN = Window(START, START + 10 * DAY)
+LATER = parse_time("2027-01-01")
+
+
+@pytest.fixture(params=BACKENDS)
+def logs(request: pytest.FixtureRequest, tmp_path: Path) -> Logs:
+    return _logs(request, tmp_path)
+
+
+@pytest.fixture(params=EXACT)
+def exact(request: pytest.FixtureRequest, tmp_path: Path) -> Logs:
+    return _logs(request, tmp_path)
+
+
+def _logs(request: pytest.FixtureRequest, folder: Path) -> Logs:
+    url = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    return Logs(request.param, folder, url)
+
+
+def times(*days: float) -> pa.Array:
+    return pa.array([START + day * DAY for day in days], pa.timestamp("us"))
+
+
+def rows(n: int = 400, days: int = 10, seed: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    at = rng.uniform(0, days, n).round(5)
+    score = rng.uniform(0, 1, n).round(4)
+    return {"ts": times(*at), "id": [f"r{index}" for index in range(n)],
+            "x": rng.normal(0, 1, n).round(6), "k": rng.integers(0, 5, n),
+            "c": rng.choice(["a", "b", "c", "d e"], n), "b": rng.random(n) < .3,
+            "v": rng.choice(["1", "2"], n), "p": np.where(score > .5, "UP", "DOWN"), "s": score,
+            "y": np.where(rng.random(n) < score, "UP", "DOWN")}
+
+
+def model(source: dict[str, str], **log: Any) -> Model:
+    rest = {key: log.pop(key) for key in ("maturity", "privacy", "task", "window", "reference")
+            if key in log}
+    rest.setdefault("maturity", {"delay": "1d"})
+    return Model.model_validate({"name": "m", "log": {"timestamp": "ts", **source, **log}, **rest})
+
+
+def full(source: dict[str, str], **log: Any) -> Model:
+    return model(source, **{"id": "id", "model_version": "v", "prediction": "p", "score": "s",
+                            "positive_label": "UP", "label": "y"} | log)
+
+
+def number(name: str, exact: Sequence[float] = (), **other: Any) -> NumericBins:
+    fields = {"role": "feature", "kind": "numeric", "transform": "linear", "center": 0.0,
+              "scale": 1.0, "low": -2.0, "high": 2.0, "cells": 8} | other
+    return NumericBins(name=name, exact=tuple(exact), **fields)
+
+
+def category(name: str, categories: Sequence[str], **other: Any) -> CategoryBins:
+    fields = {"role": "feature", "kind": "categorical"} | other
+    return CategoryBins(name=name, categories=tuple(categories), **fields)
+
+
+BINS = Bins((
+    number("x"), number("k", exact=(0, 1)), category("c", "ab", known=("c",)),
+    category("b", ("true",), kind="boolean", known=("false",)), category("p", ("UP", "DOWN"),
+    role="prediction"), number("s", role="score", low=0.0, high=1.0, cells=10),
+    category("y", ("UP", "DOWN"), role="label")))
+
+
+def counted(source: Source, bins: Bins, **other: Any) -> list[Increment]:
+    return source.count(bins, **{"span": SPAN, "since": None, "until": LATER} | other)
+
+
+def whole(increments: Sequence[Increment], bins: Bins) -> Profile:
+    return sum((item.profile for item in increments if not item.segment), Profile.empty(bins))
+
+
+def cells(profile: Profile, bins: Bins, key: str) -> list[int]:
+    return [int(count) for count in profile.counts[bins.slices[key]]]
+
+
+def test_counts_are_the_same_as_numpy_makes_them(logs: Logs) -> None:
+    data = rows()
+    with Source(full(logs.add(data)), Limits()) as source:
+        profile = whole(counted(source, BINS), BINS)
+    place = np.clip(np.floor((data["x"] + 2) * 8 / 4), -1, 8).astype(int)
+    assert profile.n == 400
+    assert cells(profile, BINS, "x") == [0, 0, 0, 0, *np.bincount(place + 1, minlength=10)]
+    known = [int((data["c"] == name).sum()) for name in ("d e", "c", "a", "b")]
+    assert cells(profile, BINS, "c") == [0, 0, *known]
+    assert cells(profile, BINS, "b") == [0, 0, 0, int((~data["b"]).sum()), int(data["b"].sum())]
+    assert cells(profile, BINS, "k")[-2:] == [int((data["k"] == point).sum()) for point in (0, 1)]
+
+
+def test_panes_versions_and_segments_are_counted_apart(logs: Logs) -> None:
+    data = rows()
+    mapped = full(logs.add(data), segments=["c"], version_map={"1": "7"})
+    with Source(mapped, Limits()) as source:
+        increments = counted(source, BINS)
+    day = np.array([(at.as_py() - START.replace(tzinfo=None)).days for at in data["ts"]])
+    for item in increments:
+        of = day == (item.pane - START) // DAY
+        of &= np.array(data["v"]) == {"7": "1", "2": "2"}[item.version]
+        if item.segment:
+            of &= np.array(data["c"]) == item.segment.removeprefix("c=")
+        if item.profile.n:
+            assert item.profile.n == of.sum()
+            assert item.known_at == item.pane + DAY + timedelta(hours=1)
+
+
+def test_every_odd_value_has_a_cell_of_its_own(exact: Logs) -> None:
+    nan, inf = float("nan"), float("inf")
+    data = pa.table({"ts": times(*[.5] * 9), "x": pa.array(
+        [None, nan, inf, -inf, -9.0, 9.0, 0.0, 1.0, 1.5], pa.float64()), "t": pa.array(
+        [None, "nan", "inf", "oops", "-9", "9e0", " 0", "1", "1.5"])})
+    bins = Bins((number("x", exact=(1.0,)), number("t", exact=(1.0,))))
+    with Source(model(exact.add(data)), Limits()) as source:
+        profile = whole(counted(source, bins), bins)
+    assert cells(profile, bins, "x") == [1, 1, 2, 0, 1, 0, 0, 0, 0, 1, 0, 0, 1, 1, 1]
+    assert cells(profile, bins, "t") == [1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 1, 1, 1]
+
+
+def test_categories_have_one_text_on_every_engine(exact: Logs) -> None:
+    data = pa.table({"ts": times(*[.5] * 6), "f": pa.array(
+        [1.0, 2.5, 1e-7, None, float("nan"), 3.0]), "i": pa.array([1, 2, 3, None, 5, 6])})
+    bins = Bins((category("f", ("1", "2.5", "1e-07", "3")), category("i", ("1", "2", "3"))))
+    config = model(exact.add(data), features={"categorical": ["f", "i"]})
+    with Source(config, Limits()) as source:
+        profile = whole(counted(source, bins), bins)
+    assert cells(profile, bins, "f") == [1, 1, 0, 0, 1, 1, 1, 1]
+    assert cells(profile, bins, "i") == [1, 0, 2, 0, 1, 1, 1]
+
+
+def test_increments_of_checkpoints_add_up_to_one_recount(logs: Logs) -> None:
+    data = rows()
+    rng = np.random.default_rng(1)
+    late = rng.exponential(1, 400).round(5)
+    data["at"] = pa.array([at.as_py() + delay * DAY for at, delay
+                           in zip(data["ts"], late, strict=True)], pa.timestamp("us"))
+    with Source(full(logs.add(data), ingested_at="at", segments=["c"]), Limits()) as source:
+        once = counted(source, BINS)
+        steps = [counted(source, BINS, since=START + step * DAY, until=START + (step + 1) * DAY)
+                 for step in range(-1, 40)]
+    assert keyed(once) == keyed([item for step in steps for item in step])
+    assert len({item.known_at for item in once if item.pane == START}) > 1
+
+
+def keyed(increments: Sequence[Increment]) -> dict[Any, Any]:
+    return {(item.pane, item.known_at, item.version, item.segment): (
+        item.profile.tallies, item.profile.counts.tobytes(), item.outcomes.cells,
+        item.outcomes.sums) for item in increments}
+
+
+def test_a_late_row_is_known_at_the_first_checkpoint_after_it_arrived(logs: Logs) -> None:
+    at = pa.array([START + timedelta(hours=3), START + timedelta(days=2, hours=1),
+                   START + timedelta(days=2, hours=0.5)], pa.timestamp("us"))
+    source = logs.add({"ts": times(.1, .2, .3), "at": at, "x": [0.0, 0.0, 0.0]})
+    with Source(model(source, ingested_at="at"), Limits()) as opened:
+        increments = counted(opened, Bins((number("x"),)))
+    known = [(item.known_at - START, item.profile.n) for item in increments]
+    hour = timedelta(hours=1)
+    assert known == [(DAY + hour, 1), (2 * DAY + hour, 1), (3 * DAY + hour, 1)]
+
+
+def test_outcomes_hold_joint_counts_and_losses(logs: Logs) -> None:
+    data = rows()
+    with Source(full(logs.add(data)), Limits()) as source:
+        outcomes = total(item.outcomes for item in counted(source, BINS))
+    truth, score = data["y"] == "UP", data["s"]
+    assert outcomes.n == 400
+    right = sum(count for (_, said, was, _), count in outcomes.cells.items() if said == was)
+    assert right == int((data["p"] == data["y"]).sum())
+    losses = np.sum([sums for sums in outcomes.sums.values()], axis=0)
+    expected = -np.log(np.clip(np.where(truth, score, 1 - score), 1e-15, 1)).sum()
+    assert losses[1] == pytest.approx(expected, rel=1e-9)
+    assert losses[2] == pytest.approx(((score - truth) ** 2).sum(), rel=1e-9)
+    assert losses[-1] == 400
+
+
+def test_corrected_labels_take_the_old_value_back(logs: Logs) -> None:
+    log = logs.add({"ts": times(.5, .6), "id": ["a", "b"], "p": ["UP", "UP"], "x": [0.0, 1.0]})
+    labels = logs.add({"id": ["a", "a", "b", "z"], "value": ["UP", "DOWN", "UP", "UP"],
+                       "when": times(1.5, 3.5, 1.5, 1.5)}, "labels")
+    config = model(log, id="id", prediction="p", labels={
+        **labels, "id": "id", "value": "value", "timestamp": "when"})
+    bins = Bins((category("value", ("UP", "DOWN"), role="label"),))
+    with Source(config, Limits()) as source:
+        first = counted(source, bins, until=START + 3 * DAY)
+        then = counted(source, bins, since=START + 3 * DAY, until=LATER)
+        again = counted(source, bins)
+    assert cells(whole(first, bins), bins, "label:value") == [0, 0, 0, 0, 2, 0]
+    assert cells(whole(then, bins), bins, "label:value") == [0, 0, 0, 0, -1, 1]
+    assert keyed(first + then) == keyed(again)
+    told = total(item.outcomes for item in again)
+    assert sorted(told.cells.values()) == [1, 1] and told.n == 2
+
+
+def test_features_of_another_table_are_joined_by_id(logs: Logs) -> None:
+    log = logs.add({"ts": times(.5, .6, .7), "id": [1, 2, 3], "p": ["UP", "UP", "DOWN"]})
+    other = logs.add({"id": [1, 2, 1], "x": [0.5, 1.5, -1.5], "seen": times(.4, .5, .45)}, "inputs")
+    config = model(log, id="id", prediction="p",
+                   features_from={**other, "id": "id", "timestamp": "seen"})
+    with Source(config, Limits()) as source:
+        assert source.features() == ["x"]
+        profile = whole(counted(source, Bins((number("x"),))), Bins((number("x"),)))
+    assert cells(profile, Bins((number("x"),)), "x") == [1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0]
+
+
+def test_repeated_ids_and_future_times_are_tallied(logs: Logs) -> None:
+    data = {"ts": times(.1, .2, .3, 1.5, .4, .5), "id": ["a", "a", "b", "a", None, None],
+            "at": times(.2, 1.2, .2, 1.6, .5, .6), "x": [0.0] * 6}
+    with Source(model(logs.add(data), id="id", ingested_at="at"), Limits()) as source:
+        once = counted(source, Bins((number("x"),)))
+        late = counted(source, Bins((number("x"),)), since=START + 1.5 * DAY)
+    assert [(item.profile.duplicates, item.profile.future) for item in once] == [
+        (0, 1), (1, 0), (0, 0)]
+    assert keyed(late) == keyed(once[1:])
+
+
+def test_naive_times_are_in_the_configured_zone(logs: Logs) -> None:
+    local = ["2026-03-28 23:30", "2026-03-29 00:30", "2026-03-29 03:30", "2026-10-25 02:30"]
+    at = pa.array([datetime.fromisoformat(text) for text in local], pa.timestamp("us"))
+    config = model(logs.add({"ts": at, "x": [0.0] * 4}), timezone="Europe/Berlin",
+                   window={"length": "1h"})
+    year = Window(parse_time("2026-01-01"), LATER)
+    with Source(config, Limits()) as source:
+        panes = [item.pane for item in counted(source, Bins((number("x"),)), span=year)]
+    assert panes == [datetime(2026, 3, 28, 22, tzinfo=UTC), datetime(2026, 3, 28, 23, tzinfo=UTC),
+                     datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 0, tzinfo=UTC)]
+
+
+def test_hashed_columns_leave_as_digests_and_dropped_ones_not_at_all(logs: Logs) -> None:
+    import hashlib
+
+    config = full(logs.add(rows()), privacy={"hash": ["c"], "drop": ["x"], "salt": "pepper"})
+    with Source(config, Limits()) as source:
+        summary = source.describe(None)
+        drawn = source.sample(SPAN, known_by=LATER, limit=50)
+        assert "x" not in source.schema()
+    digests = {hashlib.sha256(b"pepper" + name.encode()).hexdigest()[:16]
+               for name in ("a", "b", "c", "d e")}
+    assert {value for value, _ in summary["c"].top} == digests
+    assert set(drawn["c"]) <= digests and "x" not in drawn
+
+
+def test_describe_tells_what_bins_need(logs: Logs) -> None:
+    data = rows()
+    data["row"] = np.arange(400.0)[np.argsort(np.argsort(np.array(data["ts"])))]
+    with Source(full(logs.add(data)), Limits()) as source:
+        told = source.describe(SPAN, [Window(START, START + DAY)])
+    kept = np.array([at.as_py() >= (START + DAY).replace(tzinfo=None) for at in data["ts"]])
+    x = data["x"][kept]
+    assert told["x"].rows == kept.sum() and told["x"].distinct == len(set(x))
+    assert told["x"].quantiles == pytest.approx(np.quantile(x, np.arange(201) / 200), abs=1e-12)
+    assert dict(told["k"].top) == {float(k): int((data["k"][kept] == k).sum()) for k in range(5)}
+    assert told["row"].rises and not told["x"].rises and told["k"].integral
+    assert told["b"].kind == "boolean" and told["label:y"].kind == "categorical"
+    assert told["score:s"].kind == "numeric" and set(dict(told["c"].top)) == {"a", "b", "c", "d e"}
+
+
+def test_a_sample_is_bounded_repeatable_and_keeps_to_what_was_known(logs: Logs) -> None:
+    data = rows()
+    with Source(full(logs.add(data)), Limits()) as source:
+        known = START + 5 * DAY
+        first = source.sample(SPAN, known_by=known, limit=40, labelled=True, versions=["2"])
+        again = source.sample(SPAN, known_by=known, limit=40, labelled=True, versions=["2"])
+        everything = source.sample(SPAN, known_by=LATER, limit=1000)
+    assert len(first) == 40 and first.equals(again) and len(everything) == 400
+    assert set(first["_version"]) == {"2"} and first["_label"].notna().all()
+    assert (first["_timestamp"] < known - DAY).all()
+    assert list(first.columns[:4]) == ["x", "k", "c", "b"]
+    assert np.isclose(sorted(everything["x"]), sorted(data["x"])).all()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_an_empty_log_and_one_row_are_no_trouble(exact: Logs, n: int) -> None:
+    table = pa.table(rows(3)).slice(0, n)
+    with Source(full(exact.add(table)), Limits()) as source:
+        assert (source.span() is None) == (n == 0)
+        assert whole(counted(source, BINS), BINS).n == n
+        assert len(source.sample(SPAN, known_by=LATER, limit=9)) == n
+        told = source.describe(None)
+    assert all(item.rows == n for item in told.values())
+
+
+def test_only_a_changed_log_is_said_to_have_changed(logs: Logs) -> None:
+    config = full(logs.add(rows()))
+    with Source(config, Limits()) as source:
+        first = source.changed(None)
+        assert first.span == SPAN and source.changed(first.fingerprint).span is None
+        logs.add(pa.table(rows(5, days=1, seed=5)))
+        second = source.changed(first.fingerprint)
+    assert second.span is not None and second.span.start == START
+    assert second.fingerprint != first.fingerprint
+
+
+def test_what_is_wrong_is_said_with_what_would_be_right(logs: Logs) -> None:
+    where = logs.add(rows(5))
+    with (Source(model(where | {"timestamp": "when"}), Limits()) as source,
+          pytest.raises(SourceError, match="no column 'when'.*right would be one of: ts")):
+        source.span()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 
 from monitor.errors import ContractError, HoldfastError
 from monitor.outcomes import Outcomes
+from monitor.performance import Performance
 from monitor.window import format_duration
 from retrain.contract import Contract, class_codes, class_text
 from retrain.metrics import LOWER_IS_BETTER, METRICS, NEEDS_SHARES, Floats, Judged
 from retrain.runtime import columns, feed, session
 from retrain.tally import outcomes
-
-if TYPE_CHECKING:
-    from monitor.performance import Performance
 
 __all__ = ["Answers", "Paired", "Scores", "answer", "compare", "disagreement", "latency", "logged",
            "measure", "paired", "score", "session", "size"]
@@ -157,8 +155,6 @@ def _judged(answers: Answers, frame: pd.DataFrame, contract: Contract) -> Judged
 def measure(judged: Judged, timestamps: pd.Series, metric: str, *, level: float = 0.95
             ) -> Performance:
     """The metric with an interval from resampled time blocks; None, and why, where undefined."""
-    from monitor.performance import Performance
-
     n = len(timestamps)
     if metric in NEEDS_SHARES and judged.share is None:
         return Performance(metric, None, None, None, n, reason="no score of every class is logged")

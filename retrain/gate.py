@@ -13,6 +13,8 @@ from retrain.metrics import NEEDS_SHARES
 RELATIVE = frozenset({"mae", "rmse"})
 """Metrics whose budget is a share of the reference value; others are in their own units."""
 
+CHAMPION, EARLIER = "the champion", "an earlier version"
+
 MINIMUM_ROWS = 200
 """Fewer holdout rows say nothing about a candidate."""
 
@@ -55,8 +57,8 @@ def gate(candidate: Scores, champion: Scores | None, predecessors: Sequence[Scor
                                 f"{_value(candidate, metric)} on {n} holdout rows.", ())
     rows = []
     if champion is not None:
-        rows.append(_row(candidate, champion, "champion", metric=metric, budget=budget))
-    rows += [_row(candidate, other, "earlier version", metric=metric, budget=0.0)
+        rows.append(_row(candidate, champion, CHAMPION, metric=metric, budget=budget))
+    rows += [_row(candidate, other, EARLIER, metric=metric, budget=0.0)
              for other in predecessors]
     failed = [row for row in rows if not row["passed"]]
     told = " ".join(_sentence(row) for row in failed or rows)
@@ -99,13 +101,14 @@ def _sentence(row: dict[str, Any]) -> str:
     change = f"{abs(row['difference']):.3f} {'worse' if worse else 'better'}"
     if math.isclose(row["difference"], 0.0, abs_tol=5e-4):
         change = "no different"
-    borne = f", {row['allowed']:.3f} is borne" if row["role"] == "champion" and worse else ""
+    borne = f", {row['allowed']:.3f} is borne" if row["role"] == CHAMPION and worse else ""
     own, other = _shown(row["value"]), _shown(row["other"])
     instead = (f" ({row['asked']} needs scores that are not logged)"
                if row["asked"] != row["metric"] else "")
-    return (f"Its {row['metric']}{instead} of {own} is {change} than the {other} of the "
-            f"{row['role']} {row['against']}{borne} (95% between {-row['high']:+.3f} and "
-            f"{-row['low']:+.3f}, {row['blocks']} blocks of {row['block']}).")
+    return (f"Its {row['metric']}{instead} of {own} is {change} than the {other} of "
+            f"{row['against']}, {row['role']}{borne} (gain with 95% confidence between "
+            f"{-row['high']:+.3f} and {-row['low']:+.3f}, {row['blocks']} blocks of "
+            f"{row['block']}).")
 
 
 def _shown(value: float | None) -> str:
@@ -124,12 +127,14 @@ def choose(points: Sequence[Scores], *, reference: Scores, metric: str, budget: 
         return Choice(reference, f"Uncompressed: {len(reference)} validation rows are too few to "
                                  f"tell a loss of {budget:g} from chance; {needed:g} are needed.",
                       ())
-    rows = [_point(point, reference, metric, budget) for point in points]
+    limit = allowed(reference, metric, budget)
+    rows = [_point(point, reference, metric, limit) for point in points]
     fit = [(row["cost"], index) for index, row in enumerate(rows)
            if row["within"] and row["cost"] < 1.0]
     if not fit:
         return Choice(reference, f"Uncompressed: none of {len(points)} compressed models is both "
-                                 f"cheaper and within {budget:g} {metric} of it.", tuple(rows))
+                                 f"cheaper and surely within {limit:.3g} {metric} of it.",
+                      tuple(rows))
     row, taken = rows[min(fit)[1]], points[min(fit)[1]]
     return Choice(taken, _taken(taken, reference, row, metric), tuple(rows))
 
@@ -144,9 +149,8 @@ def rows_needed(metric: str, budget: float) -> float:
     return max(COMPRESSION_ROWS, math.ceil(3 / budget) if budget else math.inf)
 
 
-def _point(point: Scores, reference: Scores, metric: str, budget: float) -> dict[str, Any]:
+def _point(point: Scores, reference: Scores, metric: str, limit: float) -> dict[str, Any]:
     found: Paired = compare(point, reference, metric)
-    limit = allowed(reference, metric, budget)
     differ = disagreement(point, reference) if point.answers.classes else 1.0
     within = found.high <= limit or (metric == "accuracy" and differ <= limit)
     return {"point": point.name, "metric": metric, "value": _number(point, metric),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def insects(rows: int = 3000) -> Split:
     frame = stream("insects_gradual").rename(columns={"timestamp": "_timestamp",
                                                       "class": "_label"}).head(rows)
     cut = [0, int(rows * 0.7), int(rows * 0.85), rows]
-    return Split(*(frame[a:b].reset_index(drop=True) for a, b in zip(cut, cut[1:], strict=False)))
+    return Split(*(frame[a:b].reset_index(drop=True) for a, b in pairwise(cut)))
 
 
 def bikes() -> Split:

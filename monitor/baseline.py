@@ -156,10 +156,11 @@ def calibrate(version: str, bins: Bins, panes: Sequence[Profile], outcomes: Outc
              else np.zeros((0, bins.size), dtype=np.int64))
     histories = {key: History(ruler(reference.counts[part], bins.by_key[key]), stack[:, part])
                  for key, part in bins.slices.items()}
-    limits: dict[str, dict[str, Limit]] = {key: {name: limit(history, name, grid, level=levels["test"], seed=seed,
-                                effect=model.policy.minimum_effect.get(name, 0.0))
-                    for name in model.policy.statistics}
-              for key, history in histories.items() if history.rule.rows}
+    limits: dict[str, dict[str, Limit]] = {
+        key: {name: limit(history, name, grid, level=levels["test"], seed=seed,
+                          effect=model.policy.minimum_effect.get(name, 0.0))
+              for name in model.policy.statistics}
+        for key, history in histories.items() if history.rule.rows}
     norms = learn(bins, panes, grid=grid, level=levels["test"])
     promise = _promise(histories, limits, grid, model=model, levels=levels)
     digest = hashlib.sha256(json.dumps(bins.to_dict()).encode()).hexdigest()[:12]

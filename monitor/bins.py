@@ -61,9 +61,10 @@ class CategoryBins:
     """Cells of a category, a boolean or a class, in one canonical text form.
 
     Layout: ``null, invalid, unseen, other, category 0 …``. ``other`` is a value of the
-    reference that is not in ``categories``; ``unseen`` was never in the reference. When the
-    reference holds more than 10,000 values, ``known`` is empty, ``rest`` is true and both are
-    counted in ``other``.
+    reference that is not in ``categories`` but in ``known``; ``unseen`` is any other value: one
+    that the reference never held, or on fewer rows than may be named. When the reference holds
+    more than 10,000 values, ``known`` is empty, ``rest`` is true and both are counted in
+    ``other``.
     """
 
     name: str
@@ -120,7 +121,7 @@ class Bins:
     def from_dict(cls, rows: list[dict[str, Any]]) -> Bins:
         features: list[FeatureBins] = []
         for row in rows:
-            values = {key: tuple(value) if isinstance(value, list) else value
+            values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
                       for key, value in row.items()}
             features.append(NumericBins(**values) if row["kind"] in {"numeric", "datetime"}
                             else CategoryBins(**values))

@@ -21,16 +21,18 @@ from monitor.drift import COARSE, MEASURES, Ruler, ruler
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-DRAWS = {True: 600, False: 240}
+DRAWS = {True: 1000, False: 300}
 """Simulated windows per number of rows, for statistics of groups (True) and of cells."""
 POWER = {"psi": 1, "chi2": 1, "js": 2, "hellinger": 2, "tv": 2, "ks": 2, "wasserstein": 2}
 """The power of a statistic that is near a scaled chi-squared, and so near a gamma variable."""
 FOLDS = 5
 """Stretches of the reference that a window is held out with."""
-PRIOR = 5.0
-"""Rows spread over all cells before the reference is seen (a Perks prior)."""
+PRIOR = 1.0
+"""Row spread over all cells before the reference is seen (a Perks prior)."""
 WORST = 0.9
 """Largest over-dispersion that is looked for."""
+STRETCHED = 40
+"""Fewest reference windows whose own tail is looked at."""
 FEWEST = 5
 """Fewest reference windows that over-dispersion is fitted to."""
 
@@ -118,8 +120,14 @@ def limit(history: History, statistic: str, grid: Sequence[float], *, level: flo
         means.append(float(values.mean()))
         spreads.append(float(values.std()))
         quantiles.append(tail(values, level, POWER[statistic]))
-    return Limit(_short(dispersion), effect, *(tuple(_short(value) for value in column)
-                                               for column in (means, spreads, quantiles)))
+    table = Limit(dispersion, effect, tuple(means), tuple(spreads), tuple(quantiles))
+    further = stretch(history, statistic, table, grid, level=level)
+    return Limit(_short(dispersion), effect, _shorts(means), _shorts(spreads),
+                 _shorts([further * value for value in quantiles]))
+
+
+def _shorts(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(_short(value) for value in values)
 
 
 def _short(value: float) -> float:
@@ -128,18 +136,40 @@ def _short(value: float) -> float:
 
 
 def tail(values: Floats, level: float, power: int) -> float:
-    """What the null exceeds with probability ``level``: gamma by moments beyond the draws.
+    """What the null exceeds with probability ``level``, beyond what the draws reach.
 
-    Never below the draws' own quantile where they reach it.
+    The largest of a gamma quantile by moments, an exponential tail above the draws' 90 %
+    quantile, and the draws' own quantile.
     """
     powered = values**power
     mean, variance = float(powered.mean()), float(powered.var())
     if variance <= 1e-24 * max(mean, 1e-12) ** 2:
         return float(values.max())
-    shape = mean**2 / variance
-    fitted = float(special.gammainccinv(shape, level) * variance / mean) ** (1 / power)
-    reached = float(np.quantile(values, 1 - max(level, 3 / values.size)))
-    return float(max(fitted, reached))
+    fitted = float(special.gammainccinv(mean**2 / variance, level)) * variance / mean
+    reached = float(np.quantile(powered, 1 - max(level, 3 / values.size)))
+    start = float(np.quantile(powered, 0.9))
+    above = powered[powered > start]
+    excess = float((above - start).mean()) if above.size else 0.0
+    beyond = start + excess * float(np.log(max(0.1 / level, 1.0)))
+    return float(max(fitted, beyond, reached) ** (1 / power))
+
+
+def stretch(history: History, statistic: str, table: Limit, grid: Sequence[float], *,
+            level: float) -> float:
+    """By how much the reference's own windows lie further out than the null's tail; at least 1.
+
+    An exponential tail through the 90 and 97.5 % quantiles of their values over the null's
+    quantile: what lies beyond, such as a broken day, has no say. 1 with few windows.
+    """
+    observed, rows, power = history.observed(statistic), history.rows, POWER[statistic]
+    held = np.isfinite(observed) & (rows >= grid[0])
+    if held.sum() < STRETCHED:
+        return 1.0
+    highest = np.array([between(grid, table.quantile, float(n)) for n in rows[held]])
+    ratio = (observed[held] / np.maximum(highest, 1e-12)) ** power
+    start, upper = (float(value) for value in np.quantile(ratio, [0.9, 0.975]))
+    beyond = start + (upper - start) / np.log(4) * np.log(max(0.1 / level, 1.0))
+    return float(max(beyond, 1.0) ** (1 / power))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

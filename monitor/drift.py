@@ -27,6 +27,10 @@ OWN_GROUP = 0.1
 """An exact value with this share of the reference is a group of its own."""
 
 
+RARE = 5.0
+"""Chi-squared joins groups with fewer reference rows than this to the smallest other group."""
+
+
 @dataclass(frozen=True, slots=True)
 class DriftResult:
     """One statistic of one feature in one window; ``n`` rows had a value.
@@ -106,7 +110,9 @@ class Ruler:
     """A feature's reference counts, ordered (``cells``) and grouped (``groups``).
 
     ``starts`` are the first cells of the groups; ``rows`` is the number of reference rows with
-    a value; ``spread`` the standard deviation that Wasserstein is divided by.
+    a value; ``spread`` the standard deviation that Wasserstein is divided by, and ``slack`` how
+    far that of the rows may lie from it. Chi-squared counts the groups marked ``rare`` with
+    group ``host``.
     """
 
     feature: FeatureBins
@@ -117,6 +123,8 @@ class Ruler:
     rows: float
     spread: float
     slack: float
+    rare: npt.NDArray[np.bool_]
+    host: int
 
     def sample(self, counts: npt.NDArray[np.integer]) -> Sample:
         """Counts of one window ``(size,)`` or many ``(…, size)``, ordered and grouped."""
@@ -150,7 +158,11 @@ def ruler(reference: Counts, feature: FeatureBins, *, starts: Places | None = No
                   else coarse(cells, plan))
     rows = float(cells.sum())
     spread, slack = _spread(cells, rows, plan)
-    return Ruler(feature, plan, starts, cells, np.add.reduceat(cells, starts), rows, spread, slack)
+    groups = np.add.reduceat(cells, starts)
+    rare = groups < RARE
+    host = int(np.argmin(np.where(rare, np.inf, groups)))
+    rare[host] = False
+    return Ruler(feature, plan, starts, cells, groups, rows, spread, slack, rare, host)
 
 
 def coarse(cells: Floats, plan: Layout) -> Places:
@@ -219,10 +231,17 @@ def _tv(rule: Ruler, sample: Sample) -> Floats:
 
 def _chi2(rule: Ruler, sample: Sample) -> Floats:
     """Two-sample chi-squared: ``scipy.stats.chi2_contingency(…, correction=False)``."""
-    both = rule.groups + sample.groups
+    reference, current = _joined(rule.groups, rule), _joined(sample.groups, rule)
+    both = reference + current
     ratio = np.sqrt(sample.rows / rule.rows)
-    gap = (ratio * rule.groups - sample.groups / ratio) ** 2
+    gap = (ratio * reference - current / ratio) ** 2
     return np.asarray(np.divide(gap, both, out=np.zeros(gap.shape), where=both > 0).sum(axis=-1))
+
+
+def _joined(groups: Floats, rule: Ruler) -> Floats:
+    kept = np.where(rule.rare, 0.0, groups)
+    kept[..., rule.host] += groups[..., rule.rare].sum(axis=-1)
+    return np.asarray(kept)
 
 
 def _ks(rule: Ruler, sample: Sample) -> Floats:

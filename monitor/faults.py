@@ -197,7 +197,8 @@ def _column(feature: FeatureBins, counts: Counts, reference: Counts,
     if rows == 0:
         return
     if counts[0] == rows:
-        yield Fault("all_null", feature.name, "fault", f"{feature.name}: all {rows} rows are null", 1.0,
+        yield Fault("all_null", feature.name, "fault",
+                    f"{feature.name}: all {rows} rows are null", 1.0,
                     norms.limit(key_of(feature), "null", rows))
         return
     yield from _cells(feature, counts, reference)
@@ -225,8 +226,8 @@ def _cells(feature: FeatureBins, counts: Counts, reference: Counts) -> Iterator[
         share = count / rows
         if count and (before == 0 or share > before + JUMP):
             yield Fault(check, feature.name, "fault" if share > before + JUMP else "warning",
-                        f"{feature.name}: {count} of {rows} rows {words} ({share:.1%}, in the reference "
-                        f"{before:.1%})", share, before)
+                        f"{feature.name}: {count} of {rows} rows {words} ({share:.1%}, in the "
+                        f"reference {before:.1%})", share, before)
 
 
 _WORDS = {"null": ("null_rate", "are null"), "unseen": ("unseen", "hold a category that the "
@@ -246,5 +247,5 @@ def _rate(kind: str, feature: FeatureBins, counts: Counts, reference: Counts,
     check, words = _WORDS[kind]
     serious = kind == "null" or (kind == "unseen" and share >= NEARLY_ALL > normal)
     yield Fault(check, feature.name, "fault" if serious else "warning",
-                f"{feature.name}: {count} of {rows} rows {words} ({share:.1%}, in the reference {normal:.1%}, "
-                f"at most {limit:.1%} is expected)", share, limit)
+                f"{feature.name}: {count} of {rows} rows {words} ({share:.1%}, in the reference "
+                f"{normal:.1%}, at most {limit:.1%} is expected)", share, limit)

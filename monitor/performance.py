@@ -7,8 +7,8 @@ are in ``docs/statistics.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -48,8 +48,8 @@ class Table:
     """Sums per block, oldest first; every array leads with the blocks.
 
     ``sums`` ``(b, len(SUMS))``; ``pairs`` ``(b, k, k)`` rows by prediction and label among the
-    ``k`` ``classes``; ``scores`` ``(b, 2, SCORE_CELLS)`` scored rows by label (negative,
-    positive) and score cell. ``positive`` is the place of the positive class, or -1.
+    ``k`` ``classes`` ('' is no answer); ``scores`` ``(b, 2, SCORE_CELLS)`` scored rows by label
+    (negative, positive) and score cell. ``positive`` is the place of the positive class, or -1.
     """
 
     sums: Floats
@@ -60,6 +60,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.sums)
+
+    @property
+    def binary(self) -> bool:
+        """Whether there are at most two classes, one of them the positive one."""
+        return self.positive >= 0 and sum(name != "" for name in self.classes) <= 2
 
     def pooled(self) -> Table:
         """All blocks as one."""
@@ -91,8 +96,8 @@ def tabulate(outcomes: Outcomes, positive: str | None, seconds: int) -> Table:
     classes = tuple(sorted({name for _, guess, label, _ in outcomes.cells
                             for name in (guess, label)}))
     rank = {name: index for index, name in enumerate(classes)}
-    if positive is None and len(classes) == 2:
-        positive = classes[1]
+    if positive is None and sum(name != "" for name in classes) == 2:
+        positive = classes[-1]
     sums = np.zeros((len(blocks), len(SUMS)))
     pairs = np.zeros((len(blocks), len(classes), len(classes)))
     scores = np.zeros((len(blocks), 2, SCORE_CELLS))
@@ -109,7 +114,8 @@ def tabulate(outcomes: Outcomes, positive: str | None, seconds: int) -> Table:
 
 def _ratio(above: Floats, below: Floats) -> Floats:
     """Above over below; NaN where below is 0."""
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+    return np.asarray(np.divide(above, below, out=np.full(np.shape(above), np.nan),
+                                where=below > 0))
 
 
 def _accuracy(table: Table) -> Floats:
@@ -125,9 +131,9 @@ def _balanced_accuracy(table: Table) -> Floats:
 
 def _rates(table: Table) -> tuple[Floats, Floats, Floats]:
     """True positives, predicted and actual ones, of the positive class or of each, ``(b, c)``."""
-    hits = np.diagonal(table.pairs, axis1=1, axis2=2)
+    hits = np.asarray(np.diagonal(table.pairs, axis1=1, axis2=2))
     guesses, labels = table.pairs.sum(axis=2), table.pairs.sum(axis=1)
-    if table.positive >= 0 and len(table.classes) <= 2:
+    if table.binary:
         only = slice(table.positive, table.positive + 1)
         return hits[:, only], guesses[:, only], labels[:, only]
     return hits, guesses, labels
@@ -138,7 +144,8 @@ def _macro(above: Floats, below: Floats, table: Table) -> Floats:
     if above.shape[1] == 1:
         return _ratio(above[:, 0], below[:, 0])
     share = np.nan_to_num(_ratio(above, below))
-    present = ((table.pairs.sum(axis=1) + table.pairs.sum(axis=2)) > 0).astype(np.float64)
+    given = np.array([name != "" for name in table.classes])
+    present = ((table.pairs.sum(axis=1) + table.pairs.sum(axis=2) > 0) & given).astype(np.float64)
     return _ratio((share * present).sum(axis=1), present.sum(axis=1))
 
 
@@ -246,30 +253,45 @@ _SIGNED = {"bias", "r2"}
 def measure(outcomes: Outcomes, metric: str, *, positive: str | None, block: timedelta,
             span: str = "", level: float = 0.95) -> Performance:
     """The metric of all the rows, with its interval from time blocks of length ``block``."""
+    return measure_all(outcomes, (metric,), positive=positive, block=block, span=span,
+                       level=level)[0]
+
+
+def measure_all(outcomes: Outcomes, metrics: Sequence[str], *, positive: str | None,
+                block: timedelta, span: str = "", level: float = 0.95) -> tuple[Performance, ...]:
+    """Several metrics of the same rows at the price of one pass over them."""
     seconds = max(int(block.total_seconds()), 1)
-    table = tabulate(outcomes, positive, seconds)
-    pooled = table.pooled()
+    tables = [tabulate(outcomes, positive, seconds)]
+    if len(tables[0]) < FEWEST_BLOCKS and seconds > 1:
+        tables.append(tabulate(outcomes, positive, 1))
+    return tuple(replace(_measured(tables, metric, level), span=span) for metric in metrics)
+
+
+def _measured(tables: Sequence[Table], metric: str, level: float) -> Performance:
+    """The metric with its interval from the first of the tables, or else from shorter blocks."""
+    pooled = tables[0].pooled()
     n = round(float(pooled.sum("n")[0]))
     value, reason = _value(pooled, metric, n)
     if value is None:
-        return Performance(metric, None, None, None, n, span=span, reason=reason)
-    low, high, how = _interval(table, metric, value, level)
-    if low is None and seconds > 1:
-        finer = tabulate(outcomes, positive, 1)
-        low, high, _ = _interval(finer, metric, value, level)
+        return Performance(metric, None, None, None, n, reason=reason)
+    low = high = None
+    for table in tables:
+        low, high, how = _interval(table, metric, value, level)
         if low is not None:
-            how = (f"interval from {len(finer)} shorter blocks: the rows do not fill "
-                   f"{FEWEST_BLOCKS} of the usual length")
+            break
+    if low is not None and table is not tables[0]:
+        how = (f"interval from {len(table)} shorter blocks: the rows do not fill "
+               f"{FEWEST_BLOCKS} of the usual length")
     if low is None or high is None:
         low, high, how = _by_rows(pooled, metric, value, level)
-    return Performance(metric, value, low, high, n, span=span, reason=how)
+    return Performance(metric, value, low, high, n, reason=how)
 
 
 def _value(pooled: Table, metric: str, n: int) -> tuple[float | None, str]:
     """The metric of all rows, or why there is none."""
     if n < FEWEST_ROWS:
         return None, f"{n} labelled rows, at least {FEWEST_ROWS} are asked for"
-    if metric in _CLASSES and not pooled.classes:
+    if metric in _CLASSES and not any(pooled.classes):
         return None, f"{metric} needs classes, and the outcomes hold values"
     if metric in _CELLS and pooled.positive < 0:
         return None, f"{metric} needs a positive class; set log.positive_label"
@@ -350,7 +372,7 @@ def _trials(pooled: Table, metric: str) -> float | None:
     """The number of rows that a plain share is of; None for other metrics."""
     if metric == "accuracy":
         return float(pooled.sum("n")[0])
-    if metric not in _RATIOS or len(pooled.classes) > 2 or pooled.positive < 0:
+    if metric not in _RATIOS or not pooled.binary:
         return None
     _, guesses, labels = _rates(pooled)
     return float((guesses if metric == "precision" else labels)[0, 0])

@@ -226,9 +226,10 @@ class History(Database):
 
     def episode_totals(self) -> dict[str, int]:
         """How many episodes were opened, by model; they only grow."""
-        query = select(episodes.c.model, func.count()).group_by(episodes.c.model)
+        query = select(episodes.c.model, func.count().label("opened")).group_by(
+            episodes.c.model)
         with self._read() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return {row.model: row.opened for row in connection.execute(query)}
 
 
 def _recorded(connection: Connection, model: str) -> Recorded:

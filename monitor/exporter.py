@@ -1,0 +1,269 @@
+"""Exporter: a snapshot of stored state as Prometheus metrics. Nothing else holds a gauge.
+
+The snapshot is rebuilt when the store's change number moved, which is looked at once a
+second beside the scrapes: a scrape costs no query, metrics survive a restart, and what is
+unknown is absent, never 0 or NaN.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from importlib.metadata import version as installed
+from typing import Any, get_args
+
+import structlog
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from monitor.config import Config
+from monitor.decide import Phase
+from monitor.errors import HoldfastError
+from monitor.judge import Kind
+from monitor.metrics import CATALOGUE
+from monitor.store import Row, Store
+from monitor.window import Window, parse_time
+
+TOP = 20
+"""Series per model at most that name a feature or a fault; the totals count all of them."""
+PERIOD = 1.0
+"""Seconds between two looks at the store's change number."""
+
+log = structlog.get_logger()
+
+Labels = tuple[str, ...]
+Samples = dict[str, dict[Labels, float]]
+
+
+class Snapshot(Collector):
+    """What Prometheus is told; ``start`` keeps it fresh until ``stop``."""
+
+    def __init__(self, store: Store, config: Config) -> None:
+        self.config = config
+        self._store = store
+        self._change: tuple[int, int] | None = None
+        self._samples: Samples = {}
+        self._answered = 0.0
+        self._up = False
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector):
+            collector(registry=self.registry)
+        self.refresh()
+        self.registry.register(self)
+
+    def refresh(self) -> bool:
+        """Whether the snapshot was rebuilt: only when the store or the configuration changed."""
+        try:
+            change = (self._store.change(), id(self.config))
+            rebuilt = change != self._change
+            if rebuilt:
+                self._samples = samples(self._store, self.config)
+                self._change = change
+        except HoldfastError as error:
+            if self._up:
+                log.error("metrics are old", reason=str(error))
+            self._up = False
+            return False
+        self._up, self._answered = True, time.time()
+        return rebuilt
+
+    def start(self) -> None:
+        """Look after the store in the background."""
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._follow, name="metrics", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End what ``start`` began."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def collect(self) -> Iterator[Metric]:
+        """The families of the newest snapshot, from memory."""
+        held = dict(self._samples)
+        held["holdfast_store_up"] = {(): float(self._up)}
+        if self._answered:
+            held["holdfast_snapshot_timestamp_seconds"] = {(): self._answered}
+        for name, metric in CATALOGUE.items():
+            if not held.get(name):
+                continue
+            made = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = made(name, metric.text, labels=metric.labels)
+            for labels, value in held[name].items():
+                family.add_metric(labels, value)
+            yield family
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: which series exist depends on what is known."""
+        return ()
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The exposition that the ``Accept`` header asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def _follow(self) -> None:
+        while not self._stop.wait(PERIOD):
+            self.refresh()
+
+
+class _Page:
+    """Collects samples; what is None or not a number is left out."""
+
+    def __init__(self) -> None:
+        self.samples: Samples = defaultdict(dict)
+
+    def put(self, name: str, value: float | datetime | None, *labels: str) -> None:
+        if isinstance(value, datetime):
+            value = value.timestamp()
+        if value is not None and math.isfinite(value):
+            self.samples[name][labels] = float(value)
+
+    def choose(self, name: str, chosen: str, among: Iterable[str], *labels: str) -> None:
+        """A state set: 1 for the chosen one, 0 for the others."""
+        for one in among:
+            self.put(name, float(one == chosen), *labels, one)
+
+
+def samples(store: Store, config: Config) -> Samples:
+    """Every sample of the configured models, read from the store."""
+    page = _Page()
+    page.put("holdfast_build_info", 1, installed("holdfast"))
+    known = set(store.models())
+    names = [model.name for model in config.models]
+    for model in config.models:
+        page.put("holdfast_model_info", 1, model.name, model.registered, model.task)
+        if model.name in known:
+            _state(page, store, model.name)
+            _window(page, store, model.name)
+            _errands(page, store, model.name)
+    _totals(page, store, known & set(names))
+    return dict(page.samples)
+
+
+def _state(page: _Page, store: Store, model: str) -> None:
+    recorded = store.recorded(model)
+    state = recorded.state
+    page.choose("holdfast_phase", state.phase, get_args(Phase), model)
+    page.put("holdfast_phase_since_timestamp_seconds", state.since, model)
+    page.put("holdfast_cooldown_until_timestamp_seconds", state.cooldown_until, model)
+    page.put("holdfast_judged_to_timestamp_seconds", recorded.folded_to, model)
+    page.put("holdfast_candidate_waiting", state.phase == "awaiting_promotion", model)
+    page.put("holdfast_episode_open", state.episode is not None, model)
+    if state.episode is not None:
+        opened = next((item.opened for item in store.episodes(model, 1)), None)
+        page.put("holdfast_episode_opened_timestamp_seconds", opened, model)
+    if state.champion is not None:
+        page.put("holdfast_champion_info", 1, model, state.champion)
+        measured = store.measured(model, state.champion)
+        if measured is not None:
+            _performance(page, measured.line)
+
+
+def _window(page: _Page, store: Store, model: str) -> None:
+    newest = store.verdicts(model, segment="", newest=1)
+    if not newest:
+        return
+    start = parse_time(newest[0].line["start"])
+    rows = store.verdicts(model, span=Window(start, start + timedelta(microseconds=1)),
+                          latest_revision=True)
+    page.choose("holdfast_verdict", newest[0].line["verdict"], get_args(Kind), model)
+    for row in rows:
+        if not row.line["segment"]:
+            _verdict(page, row.line)
+            _segments(page, rows, row.line)
+    _faults(page, newest[0].line)
+
+
+def _verdict(page: _Page, line: dict[str, Any]) -> None:
+    labels = line["model"], line["version"]
+    page.put("holdfast_window_end_timestamp_seconds", parse_time(line["end"]), *labels)
+    page.put("holdfast_window_rows", line["n"], *labels)
+    page.put("holdfast_label_maturity_ratio", line["label_maturity"], *labels)
+    if line["verdict"] == "unknown" or not line["features"]:
+        return
+    features = line["features"]
+    page.put("holdfast_features_judged", len({item["name"] for item in features}), *labels)
+    drifted = {item["name"] for item in features if item["drifted"]}
+    page.put("holdfast_features_drifted", len(drifted), *labels)
+    for item in sorted(features, key=severity, reverse=True)[:TOP]:
+        series = *labels, item["name"], item["statistic"]
+        page.put("holdfast_drift_statistic", item["value"], *series)
+        page.put("holdfast_drift_threshold", item["threshold"], *series)
+
+
+def severity(item: dict[str, Any]) -> tuple[bool, float, float]:
+    """What features are ranked by: drifted first, then value by threshold, then value."""
+    value, threshold = item["value"] or 0.0, item["threshold"]
+    return bool(item["drifted"]), value / threshold if threshold else 0.0, value
+
+
+def _segments(page: _Page, rows: list[Row], line: dict[str, Any]) -> None:
+    parts = [row.line for row in rows if row.line["segment"]
+             and row.line["version"] == line["version"]]
+    if parts:
+        bad = sum(part["verdict"] in {"drifted", "degraded"} for part in parts)
+        page.put("holdfast_segments_drifted", bad, line["model"], line["version"])
+
+
+def _faults(page: _Page, line: dict[str, Any]) -> None:
+    for severity in ("fault", "warning"):
+        found = [item for item in line["faults"] if item["severity"] == severity]
+        page.put("holdfast_faults_found", len(found), line["model"], severity)
+    for item in sorted(line["faults"], key=lambda item: item["severity"] != "fault")[:TOP]:
+        page.put("holdfast_faults", 1, line["model"], item["column"], item["check"],
+                 item["severity"])
+
+
+def _performance(page: _Page, line: dict[str, Any]) -> None:
+    page.put("holdfast_performance_window_end_timestamp_seconds", parse_time(line["end"]),
+             line["model"], line["version"])
+    for item in line["performance"]:
+        labels = (line["model"], line["version"], item["metric"],
+                  str(item["estimated"]).lower(), item["span"])
+        if item["value"] is not None:
+            page.put("holdfast_performance", item["value"], *labels)
+            page.put("holdfast_performance_low", item["low"], *labels)
+            page.put("holdfast_performance_high", item["high"], *labels)
+            page.put("holdfast_performance_rows", item["n"], *labels)
+
+
+def _errands(page: _Page, store: Store, model: str) -> None:
+    row = store.open_request(model)
+    if row is not None:
+        page.put("holdfast_request_open", 1, model, row.request.kind)
+        page.put("holdfast_request_attempts", row.attempts, model, row.request.kind)
+    waiting = store.pending(model)
+    if waiting is not None:
+        page.put("holdfast_decision_pending", 1, model, waiting.decision.action)
+
+
+def _totals(page: _Page, store: Store, models: set[str]) -> None:
+    """What is counted over all time, and the daemon's own ticks and errors."""
+    made = store.verdict_totals()
+    episodes, troubles = store.episode_totals(), store.troubles()
+    for model in models:
+        for kind in get_args(Kind):
+            page.put("holdfast_verdicts_total", made.get((model, kind), 0), model, kind)
+        page.put("holdfast_episodes_total", episodes.get(model, 0), model)
+        page.put("holdfast_model_error", troubles.get(model) is not None, model)
+    for (model, kind, status), count in store.request_totals().items():
+        if model in models and status != "open":
+            page.put("holdfast_requests_total", count, model, kind, status)
+    for model, tick in store.ticks().items():
+        if model in models:
+            page.put("holdfast_ticks_total", tick.fine, model, "ok")
+            page.put("holdfast_ticks_total", tick.failed, model, "failed")
+            page.put("holdfast_tick_last_success_timestamp_seconds", tick.fine_at, model)
+            page.put("holdfast_tick_duration_seconds", tick.seconds, model)

@@ -1,0 +1,105 @@
+"""Metrics: the catalogue of everything that ``/metrics`` tells; ``docs/metrics.md`` repeats it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family: its kind, its labels and what it says."""
+
+    kind: Literal["gauge", "counter"]
+    labels: tuple[str, ...]
+    text: str
+
+
+_M = ("model",)
+_V = ("model", "version")
+_FEATURE = ("model", "version", "feature", "statistic")
+_QUALITY = ("model", "version", "metric", "estimated", "span")
+
+
+def _gauge(labels: tuple[str, ...], text: str) -> Metric:
+    return Metric("gauge", labels, text)
+
+
+def _counter(labels: tuple[str, ...], text: str) -> Metric:
+    return Metric("counter", labels, text)
+
+
+CATALOGUE: dict[str, Metric] = {
+    "holdfast_build_info": _gauge(("version",), "1; the version of holdfast that runs."),
+    "holdfast_store_up": _gauge((), "1 while the store answers, else 0; the rest is then old."),
+    "holdfast_snapshot_timestamp_seconds": _gauge(
+        (), "When the store last answered; the metrics are as new as this."),
+    # the model
+    "holdfast_model_info": _gauge(
+        ("model", "registered_model", "task"), "1; a configured model and its registered name."),
+    "holdfast_model_error": _gauge(_M, "1 while the model's newest error stands, else 0."),
+    "holdfast_champion_info": _gauge(
+        _V, "1; the version that holdfast takes for champion. Absent without one."),
+    "holdfast_candidate_waiting": _gauge(
+        _M, "1 while a challenger waits for a person to promote it, else 0."),
+    "holdfast_phase": _gauge(
+        ("model", "phase"), "1 for the phase that the model is in, 0 for every other one."),
+    "holdfast_phase_since_timestamp_seconds": _gauge(
+        _M, "Event time since when the model is in its phase."),
+    "holdfast_cooldown_until_timestamp_seconds": _gauge(
+        _M, "No retrain starts by itself before this instant. Absent without a cooldown."),
+    "holdfast_judged_to_timestamp_seconds": _gauge(
+        _M, "The newest checkpoint whose verdicts are made."),
+    # the newest window, all rows
+    "holdfast_verdict": _gauge(
+        ("model", "verdict"), "1 for the verdict on the newest window, 0 for every other one."),
+    "holdfast_window_end_timestamp_seconds": _gauge(_V, "End of the newest judged window."),
+    "holdfast_window_rows": _gauge(_V, "Rows of the newest judged window."),
+    "holdfast_label_maturity_ratio": _gauge(
+        _V, "Share of the newest window's rows that have a label."),
+    "holdfast_drift_statistic": _gauge(
+        _FEATURE, "How far the feature lies from the reference in the newest window; only the 20 "
+                  "nearest to or beyond their threshold."),
+    "holdfast_drift_threshold": _gauge(
+        _FEATURE, "The statistic above which the feature counts as drifted."),
+    "holdfast_features_judged": _gauge(
+        _V, "Features, predictions and scores that the newest window was judged on."),
+    "holdfast_features_drifted": _gauge(
+        _V, "How many of them drifted, those without a series of their own included."),
+    "holdfast_segments_drifted": _gauge(
+        _V, "Segments of the newest window whose own verdict is drifted or degraded."),
+    "holdfast_faults": _gauge(
+        ("model", "column", "check", "severity"),
+        "1; broken data in the newest window, at most 20 of it."),
+    "holdfast_faults_found": _gauge(
+        ("model", "severity"), "How much is broken in the newest window, all of it."),
+    # performance
+    "holdfast_performance": _gauge(
+        _QUALITY, "The newest measured performance of the champion; span is the event time that "
+                  "it pools."),
+    "holdfast_performance_low": _gauge(_QUALITY, "Lower end of its 95 % interval."),
+    "holdfast_performance_high": _gauge(_QUALITY, "Upper end of its 95 % interval."),
+    "holdfast_performance_rows": _gauge(_QUALITY, "Rows that it was measured on."),
+    "holdfast_performance_window_end_timestamp_seconds": _gauge(
+        _V, "End of the newest window that performance was measured for."),
+    # over time
+    "holdfast_verdicts_total": _counter(
+        ("model", "verdict"), "Verdicts on all rows, revisions included."),
+    "holdfast_episodes_total": _counter(_M, "Episodes of drift or degradation that were opened."),
+    "holdfast_episode_open": _gauge(_M, "1 while an episode is open, else 0."),
+    "holdfast_episode_opened_timestamp_seconds": _gauge(
+        _M, "Event time at which the open episode was opened. Absent without one."),
+    "holdfast_requests_total": _counter(
+        ("model", "kind", "status"), "Requests for candidates or comparisons that have ended."),
+    "holdfast_request_open": _gauge(("model", "kind"), "1; a request is being worked on."),
+    "holdfast_request_attempts": _gauge(
+        ("model", "kind"), "How often the open request's process was started."),
+    "holdfast_decision_pending": _gauge(
+        ("model", "action"), "1; a decision that still has to be carried out."),
+    # the daemon
+    "holdfast_ticks_total": _counter(
+        ("model", "result"), "Times that the daemon looked at the model: ok or failed."),
+    "holdfast_tick_last_success_timestamp_seconds": _gauge(
+        _M, "When the newest tick that went well began."),
+    "holdfast_tick_duration_seconds": _gauge(_M, "How long the newest tick took."),
+}

@@ -1,0 +1,154 @@
+"""A store in the middle of a story: models in several phases, with rows as the daemon writes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from monitor.config import Config, load
+from monitor.decide import Decision, ModelState
+from monitor.drift import DriftResult
+from monitor.faults import Fault
+from monitor.judge import Verdict
+from monitor.performance import Performance
+from monitor.request import Request
+from monitor.store import Store
+from monitor.window import Window, isoformat
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+START = datetime(2026, 3, 1, tzinfo=UTC)
+NAMES = ("electricity", "deliveries", "air-quality", "new-model", "quiet")
+
+
+def configuration(folder: Path, *names: str, **extra: Any) -> Config:
+    """A configuration of these models; their logs need not exist."""
+    models = [{"name": name, "log": {"source": f"{name}/*.parquet", "timestamp": "at",
+                                     "prediction": "answer", "label": "truth"}}
+              for name in names or NAMES]
+    file = folder / "holdfast.yaml"
+    file.write_text(yaml.safe_dump({"models": models, **extra}))
+    return load(file).config
+
+
+def at(day: float) -> datetime:
+    return START + day * DAY
+
+
+def verdict(model: str, day: int, **change: Any) -> Verdict:
+    """A calm verdict on one day; ``change`` replaces parts of it."""
+    window = Window(at(day), at(day + 1))
+    calm = Verdict(
+        model=model, version="3", segment="", window=window, revision=0,
+        known_at=window.end + HOUR, watermark=window.end, arrival="logged", n=4800,
+        label_maturity=0.42, kind="stable", inputs="stable", quality="stable",
+        reason="inputs as in the reference; accuracy .861 (.842 to .879) against .858",
+        features=features(0.02), performance=performance(0.861), news=("inputs", "labels"),
+        labelled=9000)
+    return replace(calm, **change)
+
+
+def features(price: float) -> tuple[DriftResult, ...]:
+    """Statistics of five features, the price among them."""
+    values = {"price": price, "demand": 0.031, "transfer": 0.045, "weekday": 0.004,
+              "prediction:answer": price / 3}
+    return tuple(DriftResult(name, "", "psi", value, 0.112, 0.0, 4800, value > 0.112)
+                 for name, value in values.items())
+
+
+def performance(accuracy: float) -> tuple[Performance, ...]:
+    return (Performance("accuracy", accuracy, accuracy - 0.019, accuracy + 0.018, 33600,
+                        span="7d"),
+            Performance("roc_auc", None, None, None, 0, span="7d", reason="no scores are logged"))
+
+
+def _quiet(store: Store, model: str, days: int) -> int:
+    """A model that has been stable for so many days."""
+    state = ModelState(phase="stable", since=at(0), champion="3", inputs="stable",
+                       quality="stable", adopted_at=at(0))
+    number = store.advance(model, 0, replace(state, phase="unknown"), at=at(0),
+                           cause="version 3 is the champion")
+    store.adopt(model, "3", at(0), key="k")
+    for day in range(days):
+        made = verdict(model, day)
+        number = store.advance(model, number, state, folded_to=made.known_at, at=made.known_at,
+                               verdicts=[(made, "stable", None, Decision("none", "nothing to do"))],
+                               cause=made.reason)
+    store.ticked(model, at(days) + HOUR, 0.8, True)
+    return number
+
+
+def _electricity(store: Store) -> None:
+    """Drifted, then degraded: a challenger waits for a person."""
+    number = _quiet(store, "electricity", 12)
+    episode = f"electricity/{isoformat(at(12))}"
+    drifted = verdict("electricity", 12, kind="drifted", inputs="drifted", features=features(0.41),
+                      reason="price moved: psi 0.41, the alarm budget allows 0.112")
+    worse = verdict("electricity", 13, kind="degraded", inputs="drifted", quality="degraded",
+                    label_maturity=0.97, features=features(0.63), performance=performance(0.771),
+                    reason="accuracy .771 (.752 to .789) over 7d, the reference promises .858 and "
+                           "0.03 less is too bad; price moved: psi 0.63, 0.112 is allowed")
+    weekend = replace(drifted, segment="weekday=6", n=680)
+    monday = replace(worse, segment="weekday=0", n=702)
+    state = ModelState(phase="retraining", since=worse.known_at, champion="3", inputs="drifted",
+                       quality="degraded", episode=episode, adopted_at=at(0))
+    number = store.advance(
+        "electricity", number, state, folded_to=worse.known_at, at=worse.known_at, cause="verdicts",
+        verdicts=[(drifted, "suspect", episode, Decision("alarm", drifted.reason)),
+                  (weekend, "suspect", episode, Decision("none", "segments inform")),
+                  (worse, "retraining", episode, Decision("retrain", worse.reason)),
+                  (monday, "retraining", episode, Decision("none", "segments inform"))])
+    waiting = store.pending("electricity")
+    assert waiting is not None
+    request = Request("electricity-20260315T010000Z", "train", "electricity", "holdfast.yaml",
+                      worse.known_at, worse.reason, "3", ("1",))
+    store.request(request, waiting.id)
+    store.attempt(request.request_id)
+    store.conclude(request.request_id, "registered", {
+        "version": "4", "reason": "accuracy .848 against .771 of version 3 on the same 12,480 rows "
+                                  "(difference .061 to .092); 3.8 times smaller"})
+    store.advance("electricity", number, replace(state, phase="awaiting_promotion",
+                                                 challenger="4", since=at(14.2)),
+                  at=at(14.2), cause="version 4 passed the gate")
+    row = store.verdicts("electricity", segment="", newest=1)[0]
+    store.save_report("electricity", row.id, "runs:/abc/reports/report.html", "/no/such/file.html")
+
+
+def _faulty(store: Store) -> None:
+    """Broken data, and a source that does not answer."""
+    number = _quiet(store, "air-quality", 5)
+    faults = (Fault("all_null", "PM10", "fault", "every one of 1,104 values is null"),
+              Fault("unit", "temperature", "fault", "looks like Fahrenheit in place of Celsius"),
+              Fault("unseen", "station", "warning", "8 % of the values are new", 0.08, 0.05))
+    broken = verdict("air-quality", 5, kind="faulty", inputs="faulty", quality="unknown", n=1104,
+                     label_maturity=None, features=(), performance=(), faults=faults,
+                     reason="PM10: every one of 1,104 values is null; temperature: looks like "
+                            "Fahrenheit in place of Celsius")
+    store.advance("air-quality", number, ModelState(
+        phase="faulty", since=broken.known_at, champion="3", inputs="faulty", adopted_at=at(0)),
+        folded_to=broken.known_at, at=broken.known_at, cause=broken.reason,
+        verdicts=[(broken, "faulty", None, Decision("none", "nothing to do"))])
+    store.trouble("air-quality", at(6.1), "SourceError",
+                  "postgresql://air:hunter2@db/air: the connection was refused")
+    store.ticked("air-quality", at(6.1), 10.2, False)
+
+
+def _deliveries(store: Store) -> None:
+    """A promoted version on probation."""
+    number = _quiet(store, "deliveries", 9)
+    store.adopt("deliveries", "4", at(9), key="k")
+    store.advance("deliveries", number, ModelState(
+        phase="probation", since=at(9), champion="4", predecessor="3", adopted_at=at(9),
+        cooldown_until=at(23)), at=at(9), cause="version 4 was promoted")
+
+
+def fill(store: Store) -> None:
+    """Write the story of all ``NAMES``; nothing is known yet of ``new-model``."""
+    _electricity(store)
+    _faulty(store)
+    _deliveries(store)
+    _quiet(store, "quiet", 3)

@@ -1,0 +1,185 @@
+"""The exporter: a snapshot of stored state, and docs/metrics.md that speaks of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import event
+
+from monitor.config import Config
+from monitor.decide import Decision, ModelState
+from monitor.drift import DriftResult
+from monitor.exporter import TOP, Snapshot
+from monitor.metrics import CATALOGUE
+from monitor.request import Request
+from monitor.store import Store
+from tests.data import ROOT
+from tests.monitor.stored import at, configuration, fill, verdict
+from tests.servers.prometheus import check_metrics
+
+Series = dict[tuple[str, tuple[str, ...]], float]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return configuration(tmp_path)
+
+
+def scrape(snapshot: Snapshot) -> Series:
+    """Every sample of holdfast's own families: (name, label values in the catalogue's order)."""
+    families = text_string_to_metric_families(snapshot.render()[0].decode())
+    samples = [sample for family in families for sample in family.samples
+               if sample.name.startswith("holdfast_")]
+    return {(sample.name, tuple(sample.labels[label] for label in CATALOGUE[sample.name].labels)):
+            sample.value for sample in samples}
+
+
+def test_the_story_is_told(store: Store, config: Config) -> None:
+    fill(store)
+    told = scrape(Snapshot(store, config))
+    assert told["holdfast_phase", ("electricity", "awaiting_promotion")] == 1
+    assert told["holdfast_phase", ("electricity", "stable")] == 0
+    assert told["holdfast_candidate_waiting", ("electricity",)] == 1
+    assert told["holdfast_drift_statistic", ("electricity", "3", "price", "psi")] == 0.63
+    assert told["holdfast_drift_threshold", ("electricity", "3", "price", "psi")] == 0.112
+    assert told["holdfast_performance", ("electricity", "3", "accuracy", "false", "7d")] == 0.771
+    assert told["holdfast_performance_low", ("electricity", "3", "accuracy", "false", "7d")] < 0.771
+    assert told["holdfast_label_maturity_ratio", ("electricity", "3")] == 0.97
+    assert told["holdfast_verdicts_total", ("electricity", "stable")] == 12
+    assert told["holdfast_episodes_total", ("electricity",)] == 1
+    assert told["holdfast_requests_total", ("electricity", "train", "registered")] == 1
+    assert told["holdfast_window_end_timestamp_seconds", ("quiet", "3")] == at(3).timestamp()
+    assert told["holdfast_faults", ("air-quality", "PM10", "all_null", "fault")] == 1
+    assert told["holdfast_model_error", ("air-quality",)] == 1
+    assert told["holdfast_ticks_total", ("air-quality", "failed")] == 1
+
+
+def test_what_is_unknown_is_absent(store: Store, config: Config) -> None:
+    fill(store)
+    names = {name for name, labels in scrape(Snapshot(store, config)) if "new-model" in labels}
+    assert names == {"holdfast_model_info"}
+    told = scrape(Snapshot(store, config))
+    assert ("holdfast_label_maturity_ratio", ("air-quality", "3")) not in told
+    assert not [key for key in told if key[0] == "holdfast_performance" and "roc_auc" in key[1]]
+    # version 4 of deliveries is on probation and was not measured yet: nothing of version 3's
+    assert not [key for key in told if key[0] == "holdfast_performance" and key[1][0] == "deliveries"]
+
+
+def test_models_that_are_configured_no_more_are_not_told_of(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    told = scrape(Snapshot(store, configuration(tmp_path, "quiet")))
+    assert {labels[0] for name, labels in told if "model" in CATALOGUE[name].labels} == {"quiet"}
+
+
+def test_metrics_survive_a_restart(tmp_path: Path, config: Config) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+
+    def lasting(store: Store) -> Series:
+        return {key: value for key, value in scrape(Snapshot(store, config)).items()
+                if key[0] != "holdfast_snapshot_timestamp_seconds"}
+
+    with Store.open(url) as store:
+        fill(store)
+        before = lasting(store)
+    with Store.open(url) as store:
+        assert lasting(store) == before
+
+
+def test_a_scrape_costs_no_query_and_a_refresh_without_news_costs_one(
+        store: Store, config: Config) -> None:
+    fill(store)
+    snapshot = Snapshot(store, config)
+    asked: list[str] = []
+    event.listen(store._engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    snapshot.render()
+    assert asked == []
+    assert not snapshot.refresh()
+    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 1
+
+
+def test_the_background_thread_notices_a_change(store: Store, config: Config) -> None:
+    snapshot = Snapshot(store, config)
+    snapshot.start()
+    try:
+        store.ticked("quiet", at(0), 0.1, True)
+        for _ in range(60):
+            if ("holdfast_ticks_total", ("quiet", "ok")) in scrape(snapshot):
+                return
+            snapshot._stop.wait(0.1)
+        pytest.fail("the change was not noticed within six seconds")
+    finally:
+        snapshot.stop()
+
+
+def test_many_features_are_capped_and_counted(store: Store, config: Config) -> None:
+    wide = tuple(DriftResult(f"f{index:03}", "", "psi", index / 100, 0.5, 0.0, 10, index > 50)
+                 for index in range(100))
+    made = replace(verdict("quiet", 0), features=wide)
+    store.advance("quiet", 0, ModelState(champion="3"), at=at(1), cause="x",
+                  verdicts=[(made, "stable", None, Decision("none", ""))])
+    told = scrape(Snapshot(store, config))
+    named = sorted(key[1][2] for key in told if key[0] == "holdfast_drift_statistic")
+    assert named == [f"f{index:03}" for index in range(100 - TOP, 100)]
+    assert told["holdfast_features_drifted", ("quiet", "3")] == 49
+    assert told["holdfast_features_judged", ("quiet", "3")] == 100
+
+
+def test_a_store_that_is_away_leaves_old_metrics_and_says_so(
+        tmp_path: Path, config: Config) -> None:
+    file = tmp_path / "store.db"
+    with Store.open(f"sqlite:///{file}") as store:
+        fill(store)
+        snapshot = Snapshot(store, config)
+        store.close()
+        file.rename(tmp_path / "away.db")
+        assert not snapshot.refresh()
+    told = scrape(snapshot)
+    assert told["holdfast_store_up", ()] == 0
+    assert told["holdfast_phase", ("quiet", "stable")] == 1
+
+
+def test_promtool_is_content(store: Store, config: Config) -> None:
+    fill(store)
+    assert check_metrics(Snapshot(store, config).render()[0]) == ""
+
+
+def test_openmetrics_is_spoken_too(store: Store, config: Config) -> None:
+    fill(store)
+    body, kind = Snapshot(store, config).render("application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+def test_every_metric_and_label_is_documented_and_nothing_else() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(holdfast_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", text, re.MULTILINE)
+    told = {name: (kind, tuple(re.findall(r"`(\w+)`", labels)), words)
+            for name, kind, labels, words in rows}
+    assert told == {name: (metric.kind, metric.labels, metric.text)
+                    for name, metric in CATALOGUE.items()}
+    labels = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text.split("## Labels")[1], re.MULTILINE)
+    described = {label for row in labels for label in re.findall(r"`(\w+)`", row)}
+    assert described == {label for metric in CATALOGUE.values() for label in metric.labels}
+    mentioned = set(re.findall(r"holdfast_\w+", text))
+    assert mentioned <= set(CATALOGUE)
+
+
+def test_every_declared_metric_is_told_somewhere(store: Store, config: Config) -> None:
+    fill(store)
+    store.advance("quiet", store.recorded("quiet").number, replace(
+        store.recorded("quiet").state, cooldown_until=at(9)), at=at(4), cause="x",
+        decision=Decision("announce", "it was a mistake"))
+    store.request(Request("q", "score", "quiet", "c", at(4), "compare"), None)
+    told = {name for name, _ in scrape(Snapshot(store, config))}
+    assert told == set(CATALOGUE)

@@ -1,0 +1,105 @@
+"""A real Prometheus for tests: its own folder, a free port, stopped afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import free_port, need
+
+_PATIENCE = 30.0
+
+
+def promtool() -> str:
+    """The path of ``promtool``; skips where there is none."""
+    found = shutil.which("promtool")
+    need(found, "no promtool on PATH (Debian: apt-get install prometheus)")
+    return str(found)
+
+
+def check_metrics(exposition: bytes) -> str:
+    """What ``promtool check metrics`` has to say; '' when it is content."""
+    done = subprocess.run([promtool(), "check", "metrics"], input=exposition,
+                          capture_output=True, timeout=60, check=False)
+    said = (done.stdout + done.stderr).decode().strip()
+    return said or ("" if done.returncode == 0 else f"exit {done.returncode}")
+
+
+class Prometheus:
+    """A running server that scrapes one target every second."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        """The result of an instant query: [{metric, value: [time, text]}]."""
+        url = f"{self.address}/api/v1/query?" + urllib.parse.urlencode({"query": promql})
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+            return result
+
+    def wait_for(self, promql: str) -> list[dict[str, Any]]:
+        """The same, once it is not empty."""
+        ends = time.monotonic() + _PATIENCE
+        while not (found := self.query(promql)):
+            assert time.monotonic() < ends, f"no result for {promql} within {_PATIENCE} s"
+            time.sleep(0.2)
+        return found
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
+    """A function that starts a server which scrapes ``host:port`` every second."""
+    binary = shutil.which("prometheus")
+    need(binary, "no prometheus on PATH (Debian: apt-get install prometheus)")
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(target: str) -> Prometheus:
+        folder = tmp_path / f"prometheus-{len(running)}"
+        folder.mkdir()
+        (folder / "prometheus.yml").write_text(
+            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+            f"scrape_configs: [{{job_name: holdfast, static_configs: [{{targets: ['{target}']}}]}}]\n")
+        address = f"http://127.0.0.1:{free_port()}"
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [str(binary), f"--config.file={folder / 'prometheus.yml'}",
+                 f"--storage.tsdb.path={folder / 'data'}",
+                 f"--web.listen-address={address.removeprefix('http://')}"],
+                stdout=log, stderr=log)
+        running.append(process)
+        _wait(address, process, folder / "log")
+        return Prometheus(address)
+
+    yield start
+    for process in running:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    ends = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address}/-/ready", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        assert process.poll() is None, f"Prometheus ended while it was starting:\n{log.read_text()}"
+        assert time.monotonic() < ends, "Prometheus was not ready within 30 seconds"
+        time.sleep(0.1)

@@ -22,6 +22,7 @@ from retrain.evaluate import (
     block_length,
     compare,
     disagreement,
+    eager,
     latency,
     logged,
     paired,
@@ -29,7 +30,6 @@ from retrain.evaluate import (
     session,
 )
 from retrain.export import to_onnx
-from retrain.finetune import probabilities
 from retrain.prune import prune
 from tests.data import stream
 from tests.retrain.real import bikes, elec, elec_champion
@@ -163,7 +163,6 @@ def test_latency_of_every_artifact_and_batch_in_one_run(tmp_path: Path) -> None:
     path = to_onnx(elec_champion(), elec_contract(), tmp_path / "model.onnx")
     days = elec("1996-12-01", "1996-12-03")  # fewer rows than the batch
     found = latency({"onnx": session(path),
-                     "eager": lambda part: lambda: probabilities(elec_champion(), part)},
-                    days, seconds=0.01)
+                     "eager": eager(elec_champion())}, days, seconds=0.01)
     assert set(found) == {"onnx", "eager"}
     assert all(set(times) == {1, 256} and min(times.values()) > 0 for times in found.values())

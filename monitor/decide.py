@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from monitor.config import Model
 from monitor.judge import Verdict
+from monitor.request import Request
 from monitor.window import format_duration, isoformat
 
 Phase = Literal[
@@ -27,7 +28,16 @@ Phase = Literal[
     "rolled_back",
 ]
 Action = Literal[
-    "none", "alarm", "clear", "hold", "retrain", "promote", "compare", "roll_back", "announce"
+    "none",
+    "alarm",
+    "clear",
+    "hold",
+    "retrain",
+    "promote",
+    "compare",
+    "acquit",
+    "roll_back",
+    "announce",
 ]
 
 CALM = 3
@@ -52,8 +62,10 @@ class ModelState:
     adopted_at: datetime | None = None
     request: str | None = None
     challenger: str | None = None
-    kept: tuple[str, ...] = ()
-    """Versions that a person promoted again: never rolled back automatically."""
+    comparisons: int = 0
+    """Comparisons with the predecessor since the adoption."""
+    rolled_back: tuple[str, ...] = ()
+    """Versions that were rolled back once; promoted again by a person, they stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ def adopted(state: ModelState, version: str | None, at: datetime, model: Model) 
         return state
     fresh = replace(
         state,
+        comparisons=0,
         champion=version,
         adopted_at=at,
         since=at,
@@ -105,27 +118,75 @@ def adopted(state: ModelState, version: str | None, at: datetime, model: Model) 
         return replace(fresh, phase="unknown")
     cooldown = at + model.policy.retrain.cooldown
     if version == state.predecessor:
-        return replace(fresh, phase="rolled_back", predecessor=None, cooldown_until=cooldown)
+        return replace(fresh, phase="rolled_back", predecessor=None, cooldown_until=cooldown,
+                       rolled_back=(*state.rolled_back, str(state.champion)))
     return replace(fresh, phase="probation", predecessor=state.champion, cooldown_until=cooldown)
 
 
-def requested(state: ModelState, request_id: str, at: datetime) -> ModelState:
-    """The state once a request for a candidate was written down."""
-    return replace(state, phase="retraining", since=at, request=request_id)
+def requested(state: ModelState, request: Request, at: datetime) -> ModelState:
+    """The state once a request was written down: one for a candidate is ``retraining``."""
+    if state.request == request.request_id:
+        return state
+    known = replace(state, request=request.request_id)
+    return known if request.kind == "score" else replace(known, phase="retraining", since=at)
 
 
-def concluded(state: ModelState, challenger: str | None, at: datetime, model: Model) -> ModelState:
-    """The state once the request ended: with a challenger, or refused or failed (None)."""
+def concluded(state: ModelState, challenger: str | None, at: datetime, model: Model
+              ) -> tuple[ModelState, Decision]:
+    """The state once the request ended, with a challenger or without (None), and what it asks."""
     cooldown = at + model.policy.retrain.cooldown
     settled = replace(state, request=None, cooldown_until=cooldown, since=at)
     if challenger is None:
-        return _phase(replace(settled, phase="stable"), at)
-    return replace(settled, phase="awaiting_promotion", challenger=challenger)
+        return _phase(replace(settled, phase="stable"), at), NOTHING
+    waiting = replace(settled, phase="awaiting_promotion", challenger=challenger)
+    if model.policy.promotion == "manual":
+        return waiting, NOTHING
+    return waiting, Decision("promote", f"version {challenger} passed the gate and promotion is "
+                                        "automatic", {"to": challenger, "from": state.champion})
 
 
 def expired(state: ModelState, at: datetime) -> ModelState:
     """The state once nobody promoted the challenger in time."""
     return _phase(replace(state, phase="stable", challenger=None, since=at), at)
+
+
+def probation(state: ModelState, matured: int, now: datetime, model: Model) -> Decision:
+    """Whether the champion on probation is compared with its predecessor now, or acquitted.
+
+    ``matured`` counts its labelled rows. It is compared when there are enough of them, and once
+    more when the probation ends.
+    """
+    rule = model.policy.probation
+    if state.phase != "probation" or state.request is not None or state.adopted_at is None:
+        return NOTHING
+    over = now >= state.adopted_at + rule.length + model.maturity.delay
+    evidence = {"version": state.champion, "predecessor": state.predecessor, "matured": matured}
+    if matured >= rule.rows and (state.comparisons == 0 or (over and state.comparisons == 1)):
+        return Decision("compare", f"{matured} labelled rows of version {state.champion} have "
+                                   "matured", evidence)
+    if over:
+        return Decision("acquit", f"the probation of {format_duration(rule.length)} is over and "
+                                  f"version {state.predecessor} was not better", evidence)
+    return NOTHING
+
+
+def compared(state: ModelState, result: dict[str, Any], now: datetime, model: Model
+             ) -> tuple[ModelState, Decision]:
+    """The state after a comparison and what it asks for.
+
+    ``result`` holds ``difference``, ``low`` and ``high`` of predecessor minus champion on the same
+    rows, in a metric where more is better, and ``reason`` in words. Without them (the comparison
+    failed) nothing is decided.
+    """
+    state = replace(state, request=None, comparisons=state.comparisons + 1)
+    low = result.get("low")
+    if state.phase != "probation" or low is None or low <= 0:
+        return state, NOTHING
+    evidence = result | {"version": state.champion, "predecessor": state.predecessor}
+    if model.policy.rollback == "automatic" and state.champion not in state.rolled_back:
+        return state, Decision("roll_back", str(result.get("reason", "")),
+                               evidence | {"to": state.predecessor})
+    return acquitted(state, now), Decision("announce", str(result.get("reason", "")), evidence)
 
 
 def acquitted(state: ModelState, at: datetime) -> ModelState:

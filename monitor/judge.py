@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
+from monitor.baseline import Baseline
+from monitor.bins import Role
+from monitor.config import Model
 from monitor.drift import DriftResult
-from monitor.faults import Fault
-from monitor.performance import Performance
-from monitor.window import Window
+from monitor.faults import Fault, find
+from monitor.outcomes import Outcomes
+from monitor.performance import METRICS_OF, Performance, degraded, measure
+from monitor.profile import Profile
+from monitor.window import Window, format_duration
 
 Kind = Literal["stable", "drifted", "degraded", "faulty", "unknown"]
+News = Literal["inputs", "labels"]
+NAMED = 3
+"""Features that a reason names at most; all of them are in the verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one window and segment at one checkpoint.
+
+    ``inputs`` counts all traffic, ``outputs`` and ``outcomes`` the rows that the champion
+    answered; ``pooled`` are its newest matured outcomes up to the window's end, over
+    ``pooled_span``. ``broken`` are (column, message) of columns that the log lost or retyped.
+    """
+
+    window: Window
+    segment: str
+    revision: int
+    known_at: datetime
+    news: tuple[News, ...]
+    inputs: Profile
+    outputs: Profile
+    outcomes: Outcomes
+    mature: bool
+    maturity: float | None
+    pooled: Outcomes
+    pooled_span: timedelta
+    broken: tuple[tuple[str, str], ...]
+    labelled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +74,90 @@ class Verdict:
     features: tuple[DriftResult, ...] = ()
     performance: tuple[Performance, ...] = ()
     faults: tuple[Fault, ...] = ()
-    news: tuple[Literal["inputs", "labels"], ...] = ()
+    news: tuple[News, ...] = ()
     labelled: int = 0
+
+
+def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
+    """The verdict on the evidence: faults first, then degradation, then drift."""
+    faults = () if evidence.segment else tuple(
+        find(evidence.inputs, baseline, broken=evidence.broken, roles=("feature",)))
+    answers: tuple[Role, ...] = ("prediction", "score", *(("label",) if evidence.mature else ()))
+    features = (baseline.compare(evidence.inputs, segment=evidence.segment, roles=("feature",))
+                + baseline.compare(evidence.outputs, segment=evidence.segment, roles=answers))
+    performance, (worse, words) = _performance(evidence, baseline, model)
+    inputs = _inputs(evidence, faults, features)
+    quality: Literal["unknown", "stable", "degraded"] = "unknown"
+    if worse is not None:
+        quality = "degraded" if worse else "stable"
+    kind = _kind(inputs, quality, evidence.news)
+    return Verdict(
+        model=model.name, version=baseline.version, segment=evidence.segment,
+        window=evidence.window, revision=evidence.revision, known_at=evidence.known_at,
+        watermark=evidence.known_at - model.calendar.lateness,
+        arrival="logged" if model.log.ingested_at else "assumed",
+        n=evidence.inputs.n, label_maturity=_rounded(evidence.maturity), kind=kind, inputs=inputs,
+        quality=quality, reason=_reason(kind, faults, features, words, evidence),
+        features=features, performance=performance, faults=faults, news=evidence.news,
+        labelled=evidence.labelled)
+
+
+def _performance(evidence: Evidence, baseline: Baseline, model: Model
+                 ) -> tuple[tuple[Performance, ...], tuple[bool | None, str]]:
+    """Metrics of the window and of the pool, and whether the pool is worse than the reference."""
+    if not evidence.mature or model.log.prediction is None:
+        return (), (None, "")
+    positive, pane = model.log.positive_label, model.calendar.pane
+    own = [measure(evidence.outcomes, metric, positive=positive, block=pane / 24,
+                   span=format_duration(evidence.window.length))
+           for metric in METRICS_OF[model.task]]
+    pooled = measure(evidence.pooled, model.metric, positive=positive,
+                     block=max(pane, timedelta(days=1)), span=format_duration(evidence.pooled_span))
+    reference = measure(baseline.performance, model.metric, positive=positive,
+                        block=max(pane, timedelta(days=1)))
+    found = (None, "") if pooled.value is None or reference.value is None else degraded(
+        pooled, reference, metric=model.metric, drop=model.policy.performance.drop)
+    return (pooled, *own), found
+
+
+def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[DriftResult, ...]
+            ) -> Literal["unknown", "stable", "drifted", "faulty"]:
+    if any(fault.severity == "fault" for fault in faults):
+        return "faulty"
+    if not evidence.inputs.n:
+        return "unknown"
+    return "drifted" if any(result.drifted for result in features) else "stable"
+
+
+def _kind(inputs: str, quality: str, news: tuple[News, ...]) -> Kind:
+    """One word for both halves; a revision that only brings labels is about the labels."""
+    if "inputs" in news or quality == "unknown":
+        if inputs in {"faulty", "unknown"}:
+            return inputs  # type: ignore[return-value]
+    if quality == "degraded":
+        return "degraded"
+    return inputs  # type: ignore[return-value]
+
+
+def _reason(kind: Kind, faults: tuple[Fault, ...], features: tuple[DriftResult, ...],
+            words: str, evidence: Evidence) -> str:
+    """Why, with the numbers, in a sentence or two."""
+    if kind == "faulty":
+        return "; ".join(fault.message for fault in faults if fault.severity == "fault")
+    if kind == "unknown":
+        return "there are no rows in this window"
+    moved = sorted((result for result in features if result.drifted),
+                   key=lambda result: result.value / max(result.threshold or 0, 1e-12), reverse=True)
+    drift = ", ".join(f"{result.feature} ({result.statistic} {result.value:.3g}, "
+                      f"threshold {result.threshold:.3g})" for result in moved[:NAMED])
+    if moved[NAMED:]:
+        drift += f" and {len(moved) - NAMED} more"
+    if kind == "degraded":
+        return words + (f"; moved: {drift}" if drift else "")
+    if kind == "drifted":
+        return f"moved: {drift}"
+    return words or "nothing moved beyond what the alarm budget allows"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

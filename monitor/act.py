@@ -1,0 +1,119 @@
+"""Act: the newest pending decision -> its effect, once.
+
+Every effect is written down before it happens (a request row, an intent row) and is
+safe to repeat, so that a crash between the two is healed by the next tick.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from monitor import decide
+from monitor.config import Model
+from monitor.deps import Deps
+from monitor.errors import HoldfastError
+from monitor.follow import move
+from monitor.registry import CHAMPION
+from monitor.report import Subject
+from monitor.request import Kind, Request
+from monitor.store import Pending
+from monitor.window import Window, isoformat, parse_time
+
+log = structlog.get_logger()
+
+
+def act(model: Model, deps: Deps, now: datetime) -> None:
+    """Carry out what waits: a candidate, a comparison, a promotion or a rollback."""
+    _probation(model, deps, now)
+    pending = deps.store.pending(model.name)
+    if pending is not None:
+        _carry_out(pending, model, deps, now)
+    _finish_intents(model, deps)
+    report(model, deps)
+    row = deps.store.open_request(model.name)
+    if row is None:
+        return
+    move(model, deps.store, now, f"request {row.request.request_id}",
+         lambda state: decide.requested(state, row.request, now))
+    if deps.launcher is not None and row.attempts == 0:
+        deps.store.attempt(row.request.request_id)
+        deps.launcher.start(row.request)
+
+
+def request_for(kind: Kind, model: Model, deps: Deps, known_at: datetime, *, reason: str,
+                evidence: dict[str, object] | None = None) -> Request:
+    """The request that a decision at ``known_at`` leads to: its id follows from both."""
+    state = deps.store.recorded(model.name).state
+    earlier = [item.version for item in reversed(deps.store.adoptions(model.name)) if item.version]
+    predecessors = tuple(dict.fromkeys(item for item in earlier if item != state.champion))
+    return Request(
+        request_id=f"{model.name}-{kind}-{known_at:%Y%m%dT%H%M%S}",
+        kind=kind, model=model.name, config=deps.path, known_at=known_at, reason=reason,
+        champion=state.champion, predecessors=predecessors, evidence=dict(evidence or {}))
+
+
+def _probation(model: Model, deps: Deps, now: datetime) -> None:
+    """Ask for a comparison, or end the probation, when its time has come."""
+    recorded = deps.store.recorded(model.name)
+    state = recorded.state
+    adoptions = deps.store.adoptions(model.name)
+    if state.phase != "probation" or not adoptions or state.adopted_at is None:
+        return
+    known = recorded.folded_to or now
+    logged = state.champion if model.log.model_version else ""
+    matured = deps.store.labelled(model.name, adoptions[-1].key, version=logged,
+                                  since=model.calendar.pane_of(state.adopted_at), until=known)
+    decision = decide.probation(state, matured, known, model)
+    if decision.action == "acquit":
+        move(model, deps.store, now, decision.reason, lambda old: decide.acquitted(old, now))
+    elif decision.action == "compare":
+        move(model, deps.store, known, decision.reason, lambda old: (old, decision))
+
+
+def _carry_out(pending: Pending, model: Model, deps: Deps, now: datetime) -> None:
+    decision = pending.decision
+    if decision.action in {"retrain", "compare"}:
+        kind: Kind = "train" if decision.action == "retrain" else "score"
+        request = request_for(kind, model, deps, pending.known_at, reason=decision.reason,
+                              evidence=decision.evidence)
+        if not deps.store.request(request, pending.id):
+            deps.store.settle(pending.id, "refused", "another request of this model is open")
+    elif decision.action in {"promote", "roll_back"}:
+        state = deps.store.recorded(model.name).state
+        target = str(decision.evidence["to"])
+        deps.store.intend(model.name, CHAMPION, target, state.champion, now, decision.reason)
+        deps.store.settle(pending.id, "done", f"alias {CHAMPION} is to name version {target}")
+    else:
+        deps.store.settle(pending.id, "done", f"announced at {isoformat(now)}")
+
+
+def _finish_intents(model: Model, deps: Deps) -> None:
+    """Move aliases as intended, unless a person moved them first: then theirs stays."""
+    for intent in deps.store.intents(model.name):
+        moved = deps.registry.move_alias(model.registered, intent.alias, to=intent.to,
+                                         expected=intent.expected)
+        deps.store.finish_intent(intent.id, "moved" if moved else "somebody else moved it first")
+
+
+def report(model: Model, deps: Deps) -> None:
+    """Make the report of the newest verdict on all rows, when it is worth one and has none."""
+    newest = deps.store.verdicts(model.name, segment="", newest=1)
+    if deps.reporter is None or not newest or newest[0].line["verdict"] in {"stable", "unknown"}:
+        return
+    row = newest[0]
+    if not row.line["n"] or any(made.verdict_id == row.id for made in deps.store.reports(model.name, 1)):
+        return
+    window = Window(parse_time(row.line["start"]), parse_time(row.line["end"]))
+    subject = Subject(model.name, window, parse_time(row.line["known_at"]),
+                      heading=row.line["reason"], version="")
+    folder = Path(deps.config.folder) / "reports"
+    try:
+        path = deps.reporter.write(subject, folder)
+        uri = deps.registry.log_report(model.name, path, version=row.line["version"])
+    except HoldfastError as error:
+        log.warning("no report", model=model.name, reason=str(error))
+        return
+    deps.store.save_report(model.name, row.id, uri, str(path))

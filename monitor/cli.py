@@ -1,0 +1,319 @@
+"""The `holdfast` command."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+import structlog
+
+from monitor.config import Config, Loaded, Model, load
+from monitor.daemon import Daemon, attend
+from monitor.deps import Deps
+from monitor.errors import ConfigError, HoldfastError
+from monitor.launch import LocalProcess
+from monitor.registry import Registry
+from monitor.report import Reporter
+from monitor.secrets import redact
+from monitor.store import Store
+from monitor.window import isoformat, parse_time
+
+P = ParamSpec("P")
+CONFIG = click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+MODEL = click.option("--model", "name", help="Only this model (default: every model).")
+
+
+class Instant(click.ParamType):
+    """A time on the command line, taken as UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> datetime:
+        try:
+            return parse_time(value)
+        except HoldfastError as error:
+            self.fail(str(error), param, ctx)
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn errors into words and exit codes: 1 ran and failed, 2 refused."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                click.echo(redact(mistake), err=True)
+            sys.exit(2)
+        except HoldfastError as error:
+            click.echo(redact(f"error: {error}"), err=True)
+            sys.exit(1)
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="holdfast")
+@click.option("--verbose", is_flag=True, help="Say more on standard error.")
+def main(verbose: bool) -> None:
+    """Keep deployed machine-learning models true.
+
+    holdfast reads prediction logs, says when a model drifts or degrades, and makes a better
+    candidate when the evidence is strong enough. Start with `holdfast demo`, then write a
+    configuration and try `holdfast check CONFIG`.
+
+    Exit codes: 0 fine, 1 ran and failed, 2 refused (usage or configuration).
+    """
+    _quiet(verbose)
+
+
+@main.command()
+@CONFIG
+@JSON
+@reported
+def check(config: Path, as_json: bool) -> None:
+    """Say everything that is wrong with CONFIG, all at once.
+
+    Tries the store, the registry, every log and every column; tells what each absent optional
+    key switches off and which columns are set aside as identifiers or indexes.
+    """
+    from monitor.check import Findings, check
+
+    try:
+        findings = check(load(config).config)
+    except ConfigError as error:
+        findings = Findings(mistakes=error.mistakes)
+    if as_json:
+        click.echo(redact(json.dumps(asdict(findings), indent=2)))
+    else:
+        _print_findings(findings)
+    sys.exit(2 if findings.mistakes else 0)
+
+
+def _print_findings(findings: Any) -> None:
+    for mistake in findings.mistakes:
+        click.echo(f"mistake: {redact(mistake)}", err=True)
+    for warning in findings.warnings:
+        click.echo(f"warning: {redact(warning)}")
+    for line in findings.switched_off:
+        click.echo(f"note: {line}")
+    for model, columns in findings.features.items():
+        aside = findings.set_aside.get(model, {})
+        kept = [column for column in columns if column not in aside]
+        click.echo(f"{model}: watches {len(kept)} features: {', '.join(kept)}")
+        for column, why in aside.items():
+            click.echo(f"{model}: sets {column} aside: {why}")
+    if not findings.mistakes:
+        click.echo("the configuration is fine")
+
+
+@main.command()
+@CONFIG
+@MODEL
+@JSON
+@reported
+def baseline(config: Path, name: str | None, as_json: bool) -> None:
+    """Profile and calibrate the reference of each champion, and print what it promises."""
+    from monitor.promise import promise, words
+
+    with opened(load(config)) as deps:
+        for model in chosen(deps.config, name):
+            promised = promise(model, deps)
+            click.echo(json.dumps(promised) if as_json else words(promised))
+
+
+@main.command()
+@CONFIG
+@click.option("--now", type=Instant(), help="Take this as the present instant.")
+@JSON
+@reported
+def once(config: Path, now: datetime | None, as_json: bool) -> None:
+    """Look at every model once: new rows, verdicts, decisions, effects."""
+    from monitor.status import overview, words
+
+    with opened(load(config)) as deps:
+        at = now or datetime.now(UTC)
+        fine = [attend(model, deps, at) for model in deps.config.models]
+        report = overview(deps.config, deps.store)
+        click.echo(json.dumps(report) if as_json else words(report))
+    sys.exit(0 if all(fine) else 1)
+
+
+@main.command()
+@CONFIG
+@reported
+def run(config: Path) -> None:
+    """Run the daemon: ticks on schedule, metrics and the status page.
+
+    SIGTERM ends it: the running tick is finished, running retrains are handed back and go on
+    at the next start.
+    """
+    from monitor.exporter import Snapshot
+    from monitor.web import create_app, serve
+
+    with opened(load(config)) as deps:
+        http = deps.config.http
+        snapshot = Snapshot(deps.store, deps.config)
+        server = serve(create_app(deps.store, deps.config, snapshot), http.host, http.port)
+        click.echo(f"status and metrics on http://{http.host}:{server.port}", err=True)
+        try:
+            Daemon(deps).run()
+        finally:
+            server.stop()
+
+
+@main.command()
+@CONFIG
+@click.option("--from", "start", type=Instant(), required=True, help="First instant to judge.")
+@click.option("--to", "end", type=Instant(), required=True, help="Last instant to judge.")
+@MODEL
+@click.option("--act", is_flag=True, help="Also train and promote, in a scratch MLflow.")
+@JSON
+@reported
+def replay(config: Path, start: datetime, end: datetime, name: str | None, act: bool,
+           as_json: bool) -> None:
+    """Judge history by the very code of the daemon, changing nothing anywhere.
+
+    Works on a scratch store; with --act also trains and promotes in a scratch MLflow, never in
+    the configured one. Prints one line per window and revision.
+    """
+    from monitor.replay import replay
+
+    for line in replay(load(config), start, end, name=name, act=act):
+        click.echo(json.dumps(line) if as_json else _verdict_words(line))
+
+
+def _verdict_words(line: dict[str, Any]) -> str:
+    segment = f" [{line['segment']}]" if line["segment"] else ""
+    text = (f"{line['start'][:16]} {line['model']}{segment} r{line['revision']}: "
+            f"{line['verdict']}, n={line['n']}, {line['phase']}")
+    if line["verdict"] != "stable":
+        text += f": {line['reason']}"
+    action = line["decision"]["action"]
+    return text + ("" if action == "none" else f" -> {action}")
+
+
+@main.command()
+@CONFIG
+@click.option("--model", "name", required=True, help="The model to retrain.")
+@click.option("--reason", default="by hand", help="Why, for the record.")
+@click.option("--bootstrap", is_flag=True,
+              help="Train and register a first champion from the reference period.")
+@click.option("--now", type=Instant(), help="Use labels known at this instant.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the request has ended.")
+@JSON
+@reported
+def retrain(config: Path, name: str, reason: str, bootstrap: bool, now: datetime | None,
+            wait: bool, as_json: bool) -> None:
+    """Ask for a candidate by hand."""
+    from monitor.byhand import ask
+
+    loaded = load(config)
+    with opened(loaded) as deps:
+        outcome = ask(loaded.config.model(name), deps, reason=reason, bootstrap=bootstrap,
+                      now=now or datetime.now(UTC), wait=wait)
+    click.echo(json.dumps(outcome) if as_json else f"{outcome['status']}: {outcome['reason']}")
+    sys.exit(0 if outcome["status"] in {"registered", "running", "refused"} else 1)
+
+
+@main.command()
+@CONFIG
+@JSON
+@reported
+def status(config: Path, as_json: bool) -> None:
+    """Print every model's phase, newest verdict and what waits for a person."""
+    from monitor.status import overview, words
+
+    loaded = load(config)
+    with Store.open(loaded.config.store) as store:
+        report = overview(loaded.config, store)
+    click.echo(json.dumps(report) if as_json else words(report))
+
+
+@main.command()
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path),
+              default=Path("demo-run"), show_default=True, help="Where everything is written.")
+@click.option("--log", "log_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Play a real log (Parquet) in place of the simulated one.")
+@click.option("--timestamp", default="timestamp", show_default=True, help="Its event time.")
+@click.option("--label", help="Its true class or value.")
+@click.option("--exclude", multiple=True, help="A column that is no feature (repeatable).")
+@click.option("--categorical", multiple=True, help="A number that is a name (repeatable).")
+@click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]),
+              default="binary", show_default=True, help="What is predicted.")
+@click.option("--positive", help="The class that the score speaks of.")
+@click.option("--delay", default="7d", show_default=True, help="How late labels arrive.")
+@click.option("--reference", default=0.25, show_default=True,
+              type=click.FloatRange(0.05, 0.9), help="Share of the log that is the reference.")
+@click.option("--wait-for-me", is_flag=True, help="Leave promotions to you, in the MLflow UI.")
+@click.option("--stop", is_flag=True, help="Stop the servers that an earlier demo left up.")
+@click.option("--serve/--no-serve", default=True,
+              help="Keep metrics, status page and MLflow UI up at the end.")
+@JSON
+@reported
+def demo(**options: Any) -> None:
+    """Show the whole loop on one machine: log, drift, retrain, promotion, recovery."""
+    from monitor.demo import demo
+    from monitor.showcase import stop
+
+    if options.pop("stop"):
+        stopped = stop(options["folder"].resolve())
+        click.echo("stopped " + " and ".join(stopped) if stopped else "nothing was left up")
+        return
+    if options["log_file"] and not options["label"]:
+        raise ConfigError(["--label: absent; a real log needs the column of its true class or value"])
+    demo(**options)
+
+
+@contextmanager
+def opened(loaded: Loaded) -> Iterator[Deps]:
+    """The daemon's parts for this configuration, closed at the end."""
+    config = loaded.config
+    registry = Registry(config.mlflow)
+    with Store.open(config.store) as store:
+        yield Deps(config=config, path=str(loaded.path), store=store, registry=registry,
+                   launcher=LocalProcess(Path(config.folder) / "requests"),
+                   reporter=Reporter(registry, str(loaded.path)))
+
+
+def chosen(config: Config, name: str | None) -> list[Model]:
+    """The model called ``name``, or all."""
+    return [config.model(name)] if name else list(config.models)
+
+
+def _quiet(verbose: bool) -> None:
+    """Logs go to standard error, secrets masked; nothing phones home."""
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[structlog.processors.add_log_level,
+                    structlog.processors.TimeStamper(fmt="iso"),
+                    structlog.processors.format_exc_info, _masked,
+                    structlog.dev.ConsoleRenderer(colors=False)])
+
+
+def _masked(logger: Any, name: str, event: structlog.typing.EventDict
+            ) -> structlog.typing.EventDict:
+    return {key: redact(value) if isinstance(value, str) else value
+            for key, value in event.items()}
+
+
+__all__ = ["isoformat", "main"]

@@ -1,0 +1,91 @@
+"""Daemon: the scheduler, which only wakes, and ``tick``, the table of contents of the system."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+from types import FrameType
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor.act import act
+from monitor.config import Model
+from monitor.deps import Deps
+from monitor.errors import ConflictError, HoldfastError
+from monitor.follow import follow
+from monitor.secrets import redact
+from monitor.watch import watch
+from monitor.window import isoformat
+
+log = structlog.get_logger()
+
+WORKERS = 2
+"""Models that are looked at at the same time."""
+
+
+def tick(model: Model, deps: Deps, now: datetime) -> None:
+    """Everything holdfast does for one model: follow the world, judge the log, act."""
+    with deps.source(model) as source:
+        follow(model, source, deps, now)
+        watch(model, source, deps.store, now)
+        act(model, deps, now)
+
+
+def attend(model: Model, deps: Deps, now: datetime) -> bool:
+    """Whether the tick went well; its trouble becomes the model's state, never another's."""
+    started = time.monotonic()
+    try:
+        tick(model, deps, now)
+    except ConflictError as error:
+        log.info("conflict", model=model.name, reason=str(error))
+        return True
+    except Exception as error:  # the one broad catch: law 4
+        known = isinstance(error, HoldfastError)
+        message = redact(str(error) if known else f"{type(error).__name__}: {error}")
+        deps.store.trouble(model.name, now, type(error).__name__, message)
+        deps.store.ticked(model.name, now, time.monotonic() - started, False)
+        log.error("tick failed", model=model.name, reason=message, exc_info=not known)
+        return False
+    deps.store.untroubled(model.name)
+    deps.store.ticked(model.name, now, time.monotonic() - started, True)
+    return True
+
+
+class Daemon:
+    """Wakes every model on schedule until it is told to stop."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._stop = threading.Event()
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; the running tick ends, running requests are handed back."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told)
+        schedule = self._deps.config.schedule
+        for model in self._deps.config.models:
+            self._scheduler.add_job(
+                self._wake, "interval", args=[model], id=model.name,
+                seconds=schedule.every.total_seconds(), next_run_time=datetime.now(UTC),
+                jitter=int(schedule.jitter.total_seconds()) or None)
+        self._scheduler.start()
+        log.info("watching", models=[model.name for model in self._deps.config.models])
+        self._stop.wait()
+        self._scheduler.shutdown(wait=True)
+        if self._deps.launcher is not None:
+            self._deps.launcher.stop()
+        log.info("stopped", at=isoformat(datetime.now(UTC)))
+
+    def _wake(self, model: Model) -> None:
+        if not self._stop.is_set():
+            attend(model, self._deps, datetime.now(UTC))
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()

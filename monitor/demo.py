@@ -1,0 +1,194 @@
+"""Demo: the whole loop on one machine, on a simulated stream or on a real log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from monitor import showcase
+from monitor.config import load
+from monitor.deps import Deps
+from monitor.errors import HoldfastError
+from monitor.launch import LocalProcess
+from monitor.results import Results, results
+from monitor.playback import ARRIVAL, ID, LABEL_ARRIVAL, Stage, log_mapping
+from monitor.registry import Registry
+from monitor.report import Reporter
+from monitor.simulate import START, Plan, deliveries
+from monitor.store import Store
+from monitor.window import Window, isoformat, parse_duration
+
+TRAINING = {"kind": "torch", "window": "42d", "holdout": "7d"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is played: the rows, the settings of the model, and the two periods."""
+
+    name: str
+    frame: pd.DataFrame
+    model: dict[str, Any]
+    reference: Window
+    live: Window
+    label: str
+    drift: datetime | None = None
+
+
+def demo(*, folder: Path, log_file: Path | None, wait_for_me: bool, serve: bool, as_json: bool,
+         **options: Any) -> None:
+    """Play the scene and print what it brought."""
+    console = Console(stderr=True, highlight=False)
+    folder = _fresh(folder.resolve(), console)
+    scene = logged(log_file, **options) if log_file else simulated()
+    console.print(f"[bold]{scene.name}[/]: {len(scene.frame):,} rows, reference "
+                  f"{scene.reference.start:%Y-%m-%d} to {scene.reference.end:%Y-%m-%d}, live until "
+                  f"{scene.live.end:%Y-%m-%d}. Everything is written to {folder}")
+    mlflow = showcase.start_mlflow(folder, free_port())
+    servers = {"mlflow": mlflow}
+    try:
+        summary = play(scene, folder, mlflow.address, console, by_hand=wait_for_me)
+        if serve:
+            servers["status"] = showcase.start_status(folder, free_port())
+            showcase.keep(folder, servers)
+    finally:
+        if not serve or "status" not in servers:
+            for server in servers.values():
+                server.stop()
+    if as_json:
+        click.echo(json.dumps(summary.to_dict()))
+    else:
+        click.echo(summary.table())
+    if serve:
+        status = servers["status"].address
+        click.echo(f"\nstatus page  {status}/\nmetrics      {status}/metrics\n"
+                   f"MLflow UI    {mlflow.address}/#/models/{scene.name}\n"
+                   + (f"drift report {status}/reports/{summary.report}\n" if summary.report else "")
+                   + f"They stay up for an hour; `holdfast demo --stop --folder {folder.name}` "
+                     "ends them sooner.")
+
+
+def play(scene: Scene, folder: Path, mlflow: str, console: Console, *, by_hand: bool) -> Results:
+    """Prepare the stage, live through the period, and sum up."""
+    path = folder / "holdfast.yaml"
+    path.write_text(yaml.safe_dump(settings(scene, mlflow, by_hand=by_hand), sort_keys=False))
+    config = load(path).config
+    model = config.models[0]
+    registry = Registry(config.mlflow)
+    with Store.open(config.store) as store, _bar(console) as bar:
+        reporter = Reporter(registry, str(path))
+        deps = Deps(config, str(path), store, registry,
+                    LocalProcess(Path(config.folder) / "requests"), reporter)
+        stage = Stage(model, deps, folder, scene.frame, scene.label,
+                      lambda text: bar.console.print(f"  {text}"))
+        task = bar.add_task("train the first champion", total=None)
+        stage.prepare(scene.reference)
+        days = -(-scene.live.length // model.calendar.pane)
+        bar.update(task, total=days, completed=0, description="live")
+        for now in stage.play(scene.live):
+            state = store.recorded(model.name).state
+            bar.update(task, advance=1, description=f"{now:%Y-%m-%d} {state.phase}")
+            if by_hand and state.phase == "awaiting_promotion":
+                bar.update(task, description=f"waiting for you: set alias champion on version "
+                                             f"{state.challenger} at {mlflow}")
+                stage.wait_for_promotion(now)
+        return results(stage, scene.live, scene.drift)
+
+
+def simulated() -> Scene:
+    """Deliveries that come late: a slow drift, then an abrupt one."""
+    plan = Plan()
+    frame = deliveries(plan)
+    reference = Window(START, START + timedelta(days=plan.slow_from))
+    live = Window(reference.end, START + timedelta(days=plan.days))
+    return Scene("deliveries", frame, {
+        "task": "binary",
+        "log": log_mapping("late", "timestamp") | {"positive_label": "yes"},
+        "maturity": {"ratio": 0.9, "delay": "4d"},
+    }, reference, live, "late", plan.abrupt)
+
+
+def logged(file: Path, *, timestamp: str, label: str | None, exclude: tuple[str, ...],
+           categorical: tuple[str, ...], task: str, positive: str | None, delay: str,
+           reference: float, **_: Any) -> Scene:
+    """A real log: its oldest share is the reference, labels come ``delay`` after their rows."""
+    frame = pd.read_parquet(file)
+    for option, column in (("--timestamp", timestamp), ("--label", label),
+                           *(("--exclude", name) for name in exclude)):
+        if column not in frame.columns:
+            raise HoldfastError(f"{option}: {column!r} is not a column of {file}; it has "
+                                + ", ".join(frame.columns))
+    assert label is not None
+    frame = frame.drop(columns=list(exclude)).dropna(subset=[label])
+    frame = frame.sort_values(timestamp, kind="stable").reset_index(drop=True)
+    times = pd.to_datetime(frame[timestamp], utc=True).astype("datetime64[us, UTC]")
+    frame = frame.assign(**{timestamp: times, ID: [f"r{row:08d}" for row in range(len(frame))],
+                            ARRIVAL: times, LABEL_ARRIVAL: times + parse_duration(delay)})
+    if isinstance(frame[label].dtype, pd.CategoricalDtype):
+        frame[label] = frame[label].astype(str)
+    start, last = times.iloc[0].to_pydatetime(), times.iloc[-1].to_pydatetime()
+    split = (start + reference * (last - start)).replace(hour=0, minute=0, second=0, microsecond=0)
+    model: dict[str, Any] = {
+        "task": task,
+        "log": log_mapping(label, timestamp, categorical=list(categorical)),
+        "maturity": {"ratio": 0.9, "delay": delay},
+    }
+    if task == "binary":
+        model["log"]["positive_label"] = positive or sorted(frame[label].astype(str).unique())[-1]
+    return Scene(file.stem, frame, model, Window(start, split),
+                 Window(split, last + timedelta(seconds=1)), label)
+
+
+def settings(scene: Scene, mlflow: str, *, by_hand: bool) -> dict[str, Any]:
+    """The configuration that the scene is played under, as it would stand in the file."""
+    return {
+        "mlflow": {"tracking_uri": mlflow},
+        "store": "sqlite:///holdfast.db",
+        "models": [{
+            "name": scene.name, **scene.model,
+            "reference": {"from": isoformat(scene.reference.start),
+                          "to": isoformat(scene.reference.end)},
+            "window": {"length": "1d", "lateness": "1h"},
+            "policy": {"alarm_budget": "1 per 90d",
+                       "retrain": {"on": ["degraded"], "cooldown": "14d", "minimum_rows": 1000},
+                       "promotion": "manual" if by_hand else "automatic",
+                       "rollback": "automatic"},
+            "training": TRAINING,
+        }],
+    }
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _fresh(folder: Path, console: Console) -> Path:
+    """An empty folder; an earlier demo in it is stopped and removed, anything else refused."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "holdfast.yaml").exists():
+            raise HoldfastError(f"--folder: {folder} holds something that no demo wrote; right "
+                                "would be a new folder")
+        showcase.stop(folder)
+        console.print(f"removing the earlier demo in {folder}")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+                    console=console)

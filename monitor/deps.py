@@ -1,0 +1,28 @@
+"""What a tick works with: the daemon's real parts, or a replay's scratch ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from monitor.config import Config, Model
+from monitor.launch import Launcher
+from monitor.registry import Registry
+from monitor.report import Reporter
+from monitor.source import Source
+from monitor.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Open handles, one set per daemon. ``path`` is the configuration file that children read."""
+
+    config: Config
+    path: str
+    store: Store
+    registry: Registry
+    launcher: Launcher | None
+    reporter: Reporter | None
+
+    def source(self, model: Model, *, reference: bool = False) -> Source:
+        """The model's log, or its reference file; to be closed by the caller."""
+        return Source(model, self.config.limits, reference=reference)

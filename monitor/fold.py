@@ -1,0 +1,217 @@
+"""Fold: stored counts -> verdicts, checkpoint by checkpoint, into the model's state.
+
+A checkpoint speaks about the window that closes at it, about earlier windows whose
+rows changed, and about windows whose labels became mature or changed since. All of
+it follows from the stored counts, never from when the tick happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from monitor import decide
+from monitor.baseline import Baseline
+from monitor.config import Model
+from monitor.decide import NOTHING, Decision
+from monitor.judge import Evidence, Verdict, judge
+from monitor.ledger import Ledger
+from monitor.outcomes import Outcomes
+from monitor.source import Source
+from monitor.store import Store
+from monitor.window import EPOCH, Window, parse_time
+
+SEASON = timedelta(days=7)
+"""Least event time that performance is pooled over."""
+POOL = timedelta(days=28)
+"""Most event time that performance is pooled over."""
+
+News = Literal["inputs", "labels"]
+Revisions = dict[tuple[str, str, datetime], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The stretch of checkpoints ``(after, until]`` in which one version was the champion."""
+
+    version: str
+    key: str
+    baseline: Baseline
+    after: datetime
+    until: datetime | None
+
+    def covers(self, checkpoint: datetime) -> bool:
+        return self.after < checkpoint and (self.until is None or checkpoint <= self.until)
+
+    def logged(self, model: Model) -> str:
+        """How the counts name the version: a log without versions holds the champion's rows."""
+        return self.version if model.log.model_version else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A window that a checkpoint has something new to say about."""
+
+    window: Window
+    epoch: Epoch
+    news: tuple[News, ...]
+
+
+def epochs_of(model: Model, store: Store) -> list[Epoch]:
+    """Every champion's stretch of checkpoints, oldest first, each with its baseline."""
+    adoptions = store.adoptions(model.name)
+    ends: list[datetime | None] = [adoption.at for adoption in adoptions[1:]]
+    epochs = []
+    for adoption, end in zip(adoptions, [*ends, None], strict=True):
+        stored = adoption.version and store.baseline(model.name, adoption.version, adoption.key)
+        if adoption.version and stored:
+            baseline = Baseline.from_json(stored[1])
+            epochs.append(Epoch(adoption.version, adoption.key, baseline, adoption.at, end))
+    return epochs
+
+
+
+def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model, source: Source,
+         store: Store) -> None:
+    """Judge and fold what fell due at each checkpoint; one transaction per checkpoint."""
+    calendar = model.calendar
+    first, last = calendar.closing(checkpoints[0]), calendar.closing(checkpoints[-1])
+    span = Window(calendar.pane_of(first.start - calendar.horizon - POOL), last.end)
+    live = [epoch for epoch in epochs
+            if epoch.until is None or epoch.until + calendar.horizon >= checkpoints[0]]
+    bench = Bench(model, store, {
+        epoch.key: Ledger(calendar, epoch.baseline.bins,
+                          store.increments(model.name, epoch.key, span, until=checkpoints[-1]))
+        for epoch in live})
+    recent = Window(first.start, last.end)
+    broken = {epoch.key: source.schema_faults(epoch.baseline.bins, recent) for epoch in live}
+    revisions: Revisions = {
+        (row.line["segment"], row.line["version"], parse_time(row.line["start"])):
+            row.line["revision"]
+        for row in store.verdicts(model.name, span=span, latest_revision=True)}
+    for checkpoint in checkpoints:
+        verdicts = [verdict for due in bench.due(checkpoint, live)
+                    for verdict in bench.verdicts(due, checkpoint, broken[due.epoch.key], revisions)]
+        advance(checkpoint, verdicts, model, store)
+
+
+def advance(checkpoint: datetime, verdicts: Sequence[Verdict], model: Model, store: Store) -> None:
+    """Fold one checkpoint's verdicts into the state, in one conditional transaction."""
+    recorded = store.recorded(model.name)
+    state, lines = recorded.state, []
+    for verdict in verdicts:
+        decision = NOTHING
+        if verdict.version == state.champion:
+            state, decision = decide.step(state, verdict, model)
+        lines.append((verdict, state.phase, state.episode, decision))
+    store.advance(model.name, recorded.number, state, folded_to=checkpoint, verdicts=lines,
+                  at=checkpoint, cause="verdicts")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What one fold judges with: the model, its store and a ledger per baseline."""
+
+    model: Model
+    store: Store
+    ledgers: dict[str, Ledger]
+
+    def due(self, checkpoint: datetime, epochs: Sequence[Epoch]) -> Iterator[Due]:
+        """Windows with news at the checkpoint, in order of their end."""
+        news: dict[Window, set[News]] = {}
+        calendar = self.model.calendar
+        closing = calendar.closing(checkpoint)
+        for window, kinds in self._revised(checkpoint, epochs):
+            if window.end < closing.end and checkpoint - window.end <= calendar.horizon:
+                news.setdefault(window, set()).update(kinds)
+        news[closing] = {"inputs", "labels"}
+        for window in sorted(news, key=lambda item: item.end):
+            closed = window.end + calendar.lateness
+            for epoch in epochs:
+                if epoch.covers(closed):
+                    kinds = tuple(kind for kind in ("inputs", "labels") if kind in news[window]
+                                  and (kind == "inputs" or self.mature(window, epoch, checkpoint)))
+                    if kinds:
+                        yield Due(window, epoch, kinds)
+
+    def _revised(self, checkpoint: datetime, epochs: Sequence[Epoch]
+                 ) -> Iterator[tuple[Window, set[News]]]:
+        calendar = self.model.calendar
+        for key in {epoch.key for epoch in epochs}:
+            ledger = self.ledgers[key]
+            for pane in ledger.rows_changed(checkpoint):
+                yield from ((window, {"inputs", "labels"}) for window in calendar.windows_of(pane))
+            for pane in ledger.labels_changed(checkpoint):
+                yield from ((window, {"labels"}) for window in calendar.windows_of(pane))
+        if self.model.log.labelled:
+            yield from self._overdue(checkpoint, epochs)
+
+    def _overdue(self, checkpoint: datetime, epochs: Sequence[Epoch]
+                 ) -> Iterator[tuple[Window, set[News]]]:
+        """The window whose labels become mature at the checkpoint by waiting alone."""
+        calendar, delay = self.model.calendar, self.model.maturity.delay
+        end = calendar.pane_of(checkpoint - delay)
+        window = Window(end - calendar.length, end)
+        for epoch in epochs:
+            if (epoch.covers(end + calendar.lateness) and end + delay > checkpoint - calendar.pane
+                    and not self.mature(window, epoch, checkpoint - calendar.pane)):
+                yield window, {"labels"}
+
+    def mature(self, window: Window, epoch: Epoch, at: datetime) -> bool:
+        """Whether the window's labels may be judged as known at ``at``."""
+        if not self.model.log.labelled:
+            return False
+        if at >= window.end + self.model.maturity.delay:
+            return True
+        ratio = self.maturity(window, epoch, at, "")
+        return ratio is not None and ratio >= self.model.maturity.ratio
+
+    def maturity(self, window: Window, epoch: Epoch, at: datetime, segment: str) -> float | None:
+        """Share of the version's rows that have a label; None without rows or labels."""
+        ledger, logged = self.ledgers[epoch.key], epoch.logged(self.model)
+        rows = ledger.outputs(window, at, logged, segment).n
+        if not rows or not self.model.log.labelled:
+            return None
+        return ledger.outcomes(window, at, logged, segment).n / rows
+
+    def pooled(self, window: Window, epoch: Epoch, at: datetime, segment: str
+               ) -> tuple[Outcomes, timedelta]:
+        """Outcomes of the newest matured panes up to the window's end, and how long they span.
+
+        At least a season, and until ``performance.rows`` are held; at most ``POOL``.
+        """
+        calendar, rule = self.model.calendar, self.model.policy.performance
+        ledger, logged = self.ledgers[epoch.key], epoch.logged(self.model)
+        pooled, start = Outcomes(), window.end
+        while window.end - start < POOL and (pooled.n < rule.rows or window.end - start < SEASON):
+            start -= calendar.pane
+            pane = Window(start, start + calendar.pane)
+            if self.mature(pane, epoch, at):
+                pooled += ledger.outcomes(pane, at, logged, segment)
+        return pooled, window.end - start
+
+    def verdicts(self, due: Due, checkpoint: datetime, broken: Sequence[tuple[Window, str, str]],
+                 revisions: Revisions) -> Iterator[Verdict]:
+        """The verdict on all rows of the window, then one per declared segment."""
+        ledger, epoch, window = self.ledgers[due.epoch.key], due.epoch, due.window
+        for segment in ledger.segments(window):
+            place = (segment, epoch.version, window.start)
+            revisions[place] = revisions.get(place, -1) + 1
+            pooled, span = self.pooled(window, epoch, checkpoint, segment)
+            evidence = Evidence(
+                window=window, segment=segment, revision=revisions[place], known_at=checkpoint,
+                news=due.news,
+                inputs=ledger.inputs(window, checkpoint, segment),
+                outputs=ledger.outputs(window, checkpoint, epoch.logged(self.model), segment),
+                outcomes=ledger.outcomes(window, checkpoint, epoch.logged(self.model), segment),
+                mature=self.mature(window, epoch, checkpoint),
+                maturity=self.maturity(window, epoch, checkpoint, segment),
+                pooled=pooled, pooled_span=span,
+                broken=tuple((column, message) for where, column, message in broken
+                             if where.start < window.end and window.start < where.end),
+                labelled=self.store.labelled(
+                    self.model.name, epoch.key, since=epoch.baseline.window_end or EPOCH, until=checkpoint),
+            )
+            yield judge(evidence, epoch.baseline, self.model)

@@ -1,0 +1,139 @@
+"""Follow: what happens outside (aliases that people move, requests that end) -> state.
+
+The MLflow alias ``champion`` is the truth about what should serve. A person's move
+always wins: holdfast only ever reacts to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from monitor import decide
+from monitor.baseline import Baseline
+from monitor.config import Model
+from monitor.decide import Decision, ModelState
+from monitor.deps import Deps
+from monitor.reference import build, mapping_key, sealed
+from monitor.registry import Outcome, Version
+from monitor.source import Source
+from monitor.request import Request
+from monitor.store import RequestRow, Store
+from monitor.window import isoformat
+
+ATTEMPTS = 3
+"""Times a request is started before it is given up."""
+PATIENCE = timedelta(days=30)
+"""How long a challenger waits for a person before it expires."""
+
+
+def follow(model: Model, source: Source, deps: Deps, now: datetime) -> None:
+    """Fold the outside world into the model's state: aliases first, then the open request."""
+    adopt(model, source, deps, now)
+    row = deps.store.open_request(model.name)
+    if row is not None:
+        conclude(row, model, deps, now)
+    expire(model, deps, now)
+
+
+def adopt(model: Model, source: Source, deps: Deps, now: datetime) -> None:
+    """Adopt the version that alias ``champion`` points at, with its own baseline."""
+    champion = deps.registry.champion(model.registered)
+    known = deps.store.adoptions(model.name)
+    if champion is None:
+        if known and known[-1].version is not None:
+            deps.store.adopt(model.name, None, now, key="")
+        move(model, deps.store, now, "alias champion is gone",
+             lambda state: decide.adopted(state, None, now, model))
+        return
+    if not (known and known[-1].version == champion.version
+            and known[-1].key.startswith(mapping_key(model))):
+        baseline = baseline_of(champion, model, source, deps)
+        if baseline is None:
+            return
+        key = sealed(model, baseline)
+        deps.store.save_baseline(model.name, champion.version, key, baseline.to_json())
+        at = now if known else first_checkpoint(model, baseline, now)
+        deps.store.adopt(model.name, champion.version, at, key=key)
+    if move(model, deps.store, now, f"alias champion points at version {champion.version}",
+            lambda state: decide.adopted(state, champion.version, now, model)):
+        deps.registry.tag_version(model.registered, champion.version,
+                                  {"holdfast.promoted_at": isoformat(now)})
+
+
+def baseline_of(version: Version, model: Model, source: Source, deps: Deps) -> Baseline | None:
+    """The version's own baseline, or one built from the reference; None while there is no data."""
+    stored = deps.store.baseline(model.name, version.version)
+    if stored is not None and stored[0].startswith(mapping_key(model)):
+        return Baseline.from_json(stored[1])
+    text = deps.registry.baseline(version)
+    if text is not None:
+        return Baseline.from_json(text)
+    if model.reference.source is not None:
+        with deps.source(model, reference=True) as reference:
+            return build(model, reference, version.version)
+    return build(model, source, version.version)
+
+
+def first_checkpoint(model: Model, baseline: Baseline, now: datetime) -> datetime:
+    """Just before the first checkpoint that can be judged: the first window past the reference."""
+    calendar = model.calendar
+    if baseline.window is None or model.reference.source is not None:
+        return now
+    return baseline.window.end + calendar.length + calendar.lateness - timedelta(seconds=1)
+
+
+def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
+    """Fold the open request's outcome; start it again when its process died without one."""
+    request = row.request
+    outcome = deps.registry.outcome(request.request_id)
+    if outcome is None or outcome.status == "running":
+        if deps.launcher is None or deps.launcher.running(request.request_id):
+            return
+        if deps.store.attempt(request.request_id) <= ATTEMPTS:
+            deps.launcher.start(request)
+            return
+        outcome = Outcome(request.request_id, "failed", None,
+                          f"its process ended {ATTEMPTS} times without an outcome", "")
+    ended = outcome
+    move(model, deps.store, now, f"request {ended.status}: {ended.reason}",
+         lambda state: settle(state, request, ended, model, now))
+    deps.store.conclude(request.request_id, ended.status,
+                        {"version": ended.version, "reason": ended.reason,
+                         "run_id": ended.run_id, "result": ended.result})
+
+
+def settle(state: ModelState, request: Request, outcome: Outcome, model: Model, now: datetime
+           ) -> Step:
+    """What an ended request changes; nothing when the state has moved on without it."""
+    if state.request != request.request_id:
+        return state
+    if request.kind == "score":
+        return decide.compared(state, outcome.result, now, model)
+    challenger = outcome.version if outcome.status == "registered" else None
+    return decide.concluded(state, challenger, now, model)
+
+
+def expire(model: Model, deps: Deps, now: datetime) -> None:
+    """Give up a challenger that nobody promoted in time."""
+    state = deps.store.recorded(model.name).state
+    if (state.phase == "awaiting_promotion" and state.since is not None
+            and now - state.since > PATIENCE):
+        move(model, deps.store, now,
+             f"nobody promoted version {state.challenger} within {PATIENCE.days} days",
+             lambda state: decide.expired(state, now))
+
+
+Step = ModelState | tuple[ModelState, Decision]
+
+
+def move(model: Model, store: Store, now: datetime, cause: str,
+         fold: Callable[[ModelState], Step]) -> bool:
+    """Whether ``fold`` changed the state; ``ConflictError`` if somebody else moved it meanwhile."""
+    recorded = store.recorded(model.name)
+    step = fold(recorded.state)
+    state, decision = step if isinstance(step, tuple) else (step, None)
+    if state == recorded.state and decision is None:
+        return False
+    store.advance(model.name, recorded.number, state, decision=decision, at=now, cause=cause)
+    return True

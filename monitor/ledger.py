@@ -1,0 +1,78 @@
+"""Ledger: what is known of one baseline's panes at any checkpoint.
+
+Increments say what became known when; the ledger adds them up for a window as it
+was known at a checkpoint, and tells which panes a checkpoint brought news of.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+
+from monitor.bins import Bins, key_of
+from monitor.outcomes import Outcomes, total
+from monitor.profile import Profile
+from monitor.source import Increment
+from monitor.window import Calendar, Window
+
+
+class Ledger:
+    """Increments of one model and baseline, indexed by pane and by checkpoint."""
+
+    def __init__(self, calendar: Calendar, bins: Bins, increments: Iterable[Increment]) -> None:
+        self._calendar = calendar
+        self._bins = bins
+        self._panes: dict[datetime, list[Increment]] = defaultdict(list)
+        self._news: dict[datetime, list[Increment]] = defaultdict(list)
+        for increment in increments:
+            self._panes[increment.pane].append(increment)
+            self._news[increment.known_at].append(increment)
+
+    def _known(self, window: Window, at: datetime, segment: str) -> Iterable[Increment]:
+        for pane in self._calendar.panes(window):
+            for increment in self._panes.get(pane, ()):
+                if increment.known_at <= at and increment.segment == segment:
+                    yield increment
+
+    def inputs(self, window: Window, at: datetime, segment: str = "") -> Profile:
+        """Counts of all traffic of the window, whichever version answered."""
+        return sum((item.profile for item in self._known(window, at, segment)),
+                   Profile.empty(self._bins))
+
+    def outputs(self, window: Window, at: datetime, version: str, segment: str = "") -> Profile:
+        """Counts of the rows that ``version`` answered."""
+        return sum((item.profile for item in self._known(window, at, segment)
+                    if item.version == version), Profile.empty(self._bins))
+
+    def outcomes(self, window: Window, at: datetime, version: str, segment: str = "") -> Outcomes:
+        """Labelled rows of the window that ``version`` answered."""
+        return total(item.outcomes for item in self._known(window, at, segment)
+                     if item.version == version)
+
+    def segments(self, window: Window) -> list[str]:
+        """Segments that the window's rows fall in, all rows ('') first."""
+        found = {item.segment for pane in self._calendar.panes(window)
+                 for item in self._panes.get(pane, ())}
+        return ["", *sorted(found - {""})]
+
+    def rows_changed(self, at: datetime) -> set[datetime]:
+        """Panes whose row counts changed at the checkpoint."""
+        return {item.pane for item in self._news.get(at, ()) if self._of_rows(item.profile)}
+
+    def _of_rows(self, profile: Profile) -> bool:
+        """Whether the counts say more than that labels arrived."""
+        if any(profile.tallies):
+            return True
+        slices = self._bins.slices
+        return any(profile.counts[slices[key_of(feature)]].any()
+                   for feature in self._bins.features if feature.role != "label")
+
+    def labels_changed(self, at: datetime) -> set[datetime]:
+        """Panes whose labelled counts changed at the checkpoint."""
+        return {item.pane for item in self._news.get(at, ()) if item.outcomes}
+
+    def first_row(self, version: str) -> datetime | None:
+        """Start of the oldest loaded pane that ``version`` answered rows in."""
+        return min((item.pane for items in self._panes.values() for item in items
+                    if item.version == version and item.profile.n > 0), default=None)

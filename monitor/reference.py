@@ -1,0 +1,89 @@
+"""Reference: a version's baseline, built from the log or read from the registry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from monitor.baseline import Baseline, calibrate
+from monitor.binning import make_bins
+from monitor.config import Model
+from monitor.errors import HoldfastError
+from monitor.outcomes import Outcomes, total
+from monitor.profile import Profile
+from monitor.source import Increment, Source
+from monitor.window import Window
+
+FIRST_WINDOWS = 28
+"""Windows of the log that serve as reference where none is configured."""
+
+
+def mapping_key(model: Model) -> str:
+    """Changes whenever the log mapping, the segments or the privacy rules do: 12 hex digits."""
+    plain = json.dumps([model.log.model_dump(mode="json", exclude={"source", "query"}),
+                        model.privacy.model_dump(mode="json", exclude={"salt"}),
+                        model.task, str(model.calendar.pane)], sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:12]
+
+
+def reference_span(model: Model, source: Source) -> Window | None:
+    """The reference period: configured, else the log's first windows; None while too short."""
+    if model.reference.window is not None:
+        return model.reference.window
+    held = source.span()
+    if held is None:
+        return None
+    if model.reference.source is not None:
+        return held
+    calendar = model.calendar
+    start = calendar.pane_of(held.start)
+    span = Window(start, start + FIRST_WINDOWS * calendar.length)
+    if model.log.labelled and held.end < span.end + model.maturity.delay:
+        return None
+    return span if held.end >= span.end else None
+
+
+def build(model: Model, source: Source, version: str, *, span: Window | None = None,
+          outcomes: Outcomes | None = None) -> Baseline | None:
+    """The baseline of ``version`` from ``span`` of the log (default: the reference period).
+
+    ``outcomes`` are the version's labelled rows; by default those that it answered within the
+    span. None while the log does not hold the span yet.
+    """
+    span = span or reference_span(model, source)
+    if span is None:
+        return None
+    exclude = [Window(start, end) for start, end in model.reference.exclude]
+    summaries = source.describe(span, exclude)
+    if not summaries or not any(summary.rows for summary in summaries.values()):
+        raise HoldfastError(f"{model.name}: the reference {span} holds no rows; right would be a "
+                            "period of the log, in reference.from and reference.to")
+    bins, set_aside = make_bins(summaries, model)
+    calendar = model.calendar
+    known_by = span.end + calendar.horizon + calendar.lateness + calendar.pane
+    increments = [item for item in source.count(bins, span, since=None, until=known_by)
+                  if not item.segment and not any(item.pane in away for away in exclude)]
+    if outcomes is None:
+        logged = version if model.log.model_version else ""
+        outcomes = total(item.outcomes for item in increments if item.version == logged)
+    return calibrate(version, bins, panes_of(increments, model.calendar.length, Profile.empty(bins)),
+                     outcomes, model=model, window=span, set_aside=set_aside)
+
+
+def panes_of(increments: Sequence[Increment], length: timedelta, empty: Profile) -> list[Profile]:
+    """One profile per tumbling window of the reference, oldest first; windows without rows too."""
+    if not increments:
+        return []
+    origin = min(item.pane for item in increments)
+    windows: dict[int, Profile] = {}
+    for item in increments:
+        place = (item.pane - origin) // length
+        windows[place] = windows.get(place, empty) + item.profile
+    return [windows.get(place, empty) for place in range(max(windows) + 1)]
+
+
+def sealed(model: Model, baseline: Baseline) -> str:
+    """The key of a baseline: of the log mapping it was made under, and of its content."""
+    return f"{mapping_key(model)}-{hashlib.sha256(baseline.to_json().encode()).hexdigest()[:12]}"

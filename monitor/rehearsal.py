@@ -1,0 +1,87 @@
+"""Rehearsal: `replay --act`, history relived with trainings and promotions.
+
+The rows of the log are read once (bounded, after the privacy rules), then played back in a
+scratch folder with a store and an MLflow of its own. The configured ones are never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from monitor.config import Loaded, Model, load
+from monitor.deps import Deps
+from monitor.errors import HoldfastError
+from monitor.launch import LocalProcess
+from monitor.playback import ARRIVAL, ID, LABEL_ARRIVAL, Stage, log_mapping
+from monitor.reference import reference_span
+from monitor.registry import Registry
+from monitor.source import Source
+from monitor.store import Store
+from monitor.window import Window, isoformat
+
+MOST_ROWS = 2_000_000
+"""Rows that a rehearsal reads at most; a longer log is hash-sampled."""
+
+COPIED = ("task", "maturity", "window", "policy", "training")
+
+
+def rehearse(model: Model, loaded: Loaded, folder: Path, start: datetime, end: datetime
+             ) -> Iterator[dict[str, Any]]:
+    """Verdict lines of ``[start, end]`` as they would have been, had holdfast acted."""
+    if model.training.kind == "none":
+        raise HoldfastError(f"{model.name}: --act needs training, and training.kind is none")
+    with Source(model, loaded.config.limits) as source:
+        reference = reference_span(model, source)
+        if reference is None:
+            raise HoldfastError(f"{model.name}: the log does not hold a whole reference yet")
+        live = Window(max(start, reference.end), end)
+        frame = rows_of(model, source, Window(reference.start, end))
+    folder.mkdir(parents=True)
+    (folder / "holdfast.yaml").write_text(
+        yaml.safe_dump(settings(model, frame, reference), sort_keys=False))
+    scratch = load(folder / "holdfast.yaml")
+    config, registry = scratch.config, Registry(scratch.config.mlflow)
+    with Store.open(config.store) as store:
+        deps = Deps(config, str(scratch.path), store, registry,
+                    LocalProcess(Path(config.folder) / "requests"), None)
+        stage = Stage(config.models[0], deps, folder, frame, "_label", lambda text: None)
+        stage.prepare(reference)
+        printed: set[int] = set()
+        for _ in stage.play(live):
+            for row in store.verdicts(model.name):
+                if row.id not in printed:
+                    printed.add(row.id)
+                    yield row.line
+
+
+def rows_of(model: Model, source: Source, span: Window) -> pd.DataFrame:
+    """Labelled rows of the log as a stage takes them, sorted by time."""
+    known_by = span.end + model.maturity.delay + model.calendar.horizon
+    rows = source.sample(span, known_by=known_by, limit=MOST_ROWS, labelled=True)
+    rows = rows.sort_values("_timestamp", kind="stable").reset_index(drop=True)
+    ids = rows["_id"] if "_id" in rows else pd.Series([f"r{row:08d}" for row in range(len(rows))])
+    times = rows["_timestamp"].astype("datetime64[us, UTC]")
+    dropped = [name for name in ("_prediction", "_score", "_version", "_id") if name in rows]
+    return rows.drop(columns=dropped).assign(**{
+        "_timestamp": times, ID: ids.astype(str), ARRIVAL: times,
+        LABEL_ARRIVAL: times + model.maturity.delay})
+
+
+def settings(model: Model, frame: pd.DataFrame, reference: Window) -> dict[str, Any]:
+    """The scratch configuration: the model's own rules over the stage's log."""
+    plain = model.model_dump(mode="json", by_alias=True)
+    log = log_mapping("_label", "_timestamp", categorical=plain["log"]["features"]["categorical"])
+    if model.log.positive_label is not None:
+        log["positive_label"] = model.log.positive_label
+    policy = plain["policy"] | {"promotion": "automatic"}
+    return {"mlflow": {"tracking_uri": "sqlite:///mlflow.db"}, "store": "sqlite:///holdfast.db",
+            "models": [{"name": model.name, "log": log,
+                        "reference": {"from": isoformat(reference.start),
+                                      "to": isoformat(reference.end)},
+                        **{key: plain[key] for key in COPIED}, "policy": policy}]}

@@ -1,0 +1,94 @@
+"""Replay: the same tick over history, on scratch copies, changing nothing anywhere."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from monitor import decide
+from monitor.config import Loaded, Model
+from monitor.deps import Deps
+from monitor.errors import HoldfastError
+from monitor.follow import baseline_of, move
+from monitor.reference import mapping_key, sealed
+from monitor.registry import Registry
+from monitor.source import Source
+from monitor.store import Adoption, Store
+from monitor.watch import watch
+
+
+def replay(loaded: Loaded, start: datetime, end: datetime, *, name: str | None = None,
+           act: bool = False) -> Iterator[dict[str, Any]]:
+    """Verdict lines of ``[start, end]`` in the order of the fold, model by model.
+
+    Versions are adopted when the configured store says that they were; a model that was never
+    watched is judged by its present champion all along.
+    """
+    if start >= end:
+        raise HoldfastError("--from must lie before --to")
+    models = [loaded.config.model(name)] if name else list(loaded.config.models)
+    with tempfile.TemporaryDirectory(prefix="holdfast-replay-") as folder:
+        if act:
+            from monitor.rehearsal import rehearse
+
+            for model in models:
+                yield from rehearse(model, loaded, Path(folder) / model.name, start, end)
+            return
+        with Store.open(f"sqlite:///{folder}/replay.db") as scratch:
+            deps = Deps(loaded.config, str(loaded.path), scratch, Registry(loaded.config.mlflow),
+                        None, None)
+            for model in models:
+                with deps.source(model) as source:
+                    _relive(model, source, deps, start, end)
+                yield from (row.line for row in scratch.verdicts(model.name))
+
+
+def _relive(model: Model, source: Source, deps: Deps, start: datetime, end: datetime) -> None:
+    """Adopt and watch in the order in which it happened, or would have."""
+    for adoption in _adoptions(model, source, deps, start):
+        at = max(adoption.at, start)
+        if at > end:
+            break
+        watch(model, source, deps.store, at)
+        deps.store.adopt(model.name, adoption.version, at, key=adoption.key)
+        version = adoption.version
+        move(model, deps.store, at, f"adopted version {version}",
+             lambda state, version=version, at=at: decide.adopted(state, version, at, model))
+    watch(model, source, deps.store, end)
+
+
+def _adoptions(model: Model, source: Source, deps: Deps, start: datetime) -> list[Adoption]:
+    """Adoptions that matter from ``start`` on, their baselines copied to the scratch store."""
+    past = _configured(model, deps)
+    before = [item for item in past if item.at <= start][-1:]
+    relevant = before + [item for item in past if item.at > start]
+    if relevant and all(item.key.startswith(mapping_key(model)) for item in relevant
+                        if item.version):
+        return relevant
+    champion = deps.registry.champion(model.registered)
+    if champion is None:
+        raise HoldfastError(f"{model.name}: {model.registered!r} has no alias `champion`, so there "
+                            "is nothing to judge against")
+    baseline = baseline_of(champion, model, source, deps)
+    if baseline is None:
+        raise HoldfastError(f"{model.name}: the log does not hold a whole reference yet")
+    key = sealed(model, baseline)
+    deps.store.save_baseline(model.name, champion.version, key, baseline.to_json())
+    return [Adoption(champion.version, key, start)]
+
+
+def _configured(model: Model, deps: Deps) -> list[Adoption]:
+    """What the configured store remembers, copied read-only; nothing where there is none yet."""
+    url = deps.config.store
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return []
+    with Store.open(url) as store:
+        adoptions = store.adoptions(model.name)
+        for item in adoptions:
+            stored = item.version and store.baseline(model.name, item.version, item.key)
+            if item.version and stored:
+                deps.store.save_baseline(model.name, item.version, *stored)
+    return adoptions

@@ -1,0 +1,176 @@
+"""Decide: a pure fold; what a state becomes and what it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from monitor import decide
+from monitor.config import Model
+from monitor.decide import ModelState
+from monitor.judge import Verdict
+from monitor.request import Request
+from monitor.window import Window, parse_time
+
+DAY = timedelta(days=1)
+START = parse_time("2026-03-01")
+
+
+def model(**policy: Any) -> Model:
+    return Model.model_validate({
+        "name": "m", "log": {"source": "x", "timestamp": "t", "prediction": "p", "label": "y"},
+        "policy": policy, "training": {"kind": "torch"}})
+
+
+def verdict(day: int = 0, **change: Any) -> Verdict:
+    start = START + day * DAY
+    plain = Verdict(
+        model="m", version="1", segment="", window=Window(start, start + DAY), revision=0,
+        known_at=start + 2 * DAY, watermark=start + 2 * DAY, arrival="logged", n=100,
+        label_maturity=1.0, kind="stable", inputs="stable", quality="stable", reason="because",
+        news=("inputs", "labels"), labelled=5000)
+    return replace(plain, **change)
+
+
+def drifted(day: int = 0) -> Verdict:
+    return verdict(day, kind="drifted", inputs="drifted")
+
+
+def degraded(day: int = 0, **change: Any) -> Verdict:
+    return verdict(day, kind="degraded", quality="degraded", **change)
+
+
+WATCHED = decide.adopted(ModelState(), "1", START, model())
+
+
+def fold(state: ModelState, verdicts: list[Verdict], rules: Model) -> tuple[ModelState, list[str]]:
+    actions = []
+    for item in verdicts:
+        state, decision = decide.step(state, item, rules)
+        actions.append(decision.action)
+    return state, actions
+
+
+def test_without_a_verdict_nothing_is_known() -> None:
+    assert WATCHED.phase == "unknown"
+    assert decide.step(WATCHED, verdict(), model())[0].phase == "stable"
+
+
+def test_drift_alone_raises_an_alarm_and_trains_nothing() -> None:
+    state, actions = fold(WATCHED, [verdict(), drifted(1), drifted(2)], model())
+    assert actions == ["none", "alarm", "none"]
+    assert state.phase == "suspect"
+    assert state.episode == "m/2026-03-02T00:00:00Z"
+
+
+def test_an_episode_ends_after_calm_verdicts_in_a_row() -> None:
+    days = [drifted(0), verdict(1), verdict(2), drifted(3), verdict(4), verdict(5), verdict(6)]
+    state, actions = fold(WATCHED, days, model())
+    assert actions == ["alarm", "none", "none", "none", "none", "none", "clear"]
+    assert state.episode is None
+    assert state.phase == "stable"
+
+
+def test_degradation_asks_for_a_retrain_with_its_evidence() -> None:
+    state, decision = decide.step(WATCHED, degraded(), model())
+    assert decision.action == "retrain"
+    assert decision.reason == "because"
+    assert decision.evidence["n"] == 100
+    assert state.phase == "retraining"
+
+
+@pytest.mark.parametrize(("state", "item", "words"), [
+    (replace(WATCHED, cooldown_until=START + 90 * DAY), degraded(), "cooldown"),
+    (replace(WATCHED, phase="probation"), degraded(), "probation already"),
+    (replace(WATCHED, inputs="faulty"), degraded(news=("labels",)), "faulty"),
+    (WATCHED, degraded(labelled=10), "10 labelled rows"),
+])
+def test_a_retrain_is_held_back_in_words(state: ModelState, item: Verdict, words: str) -> None:
+    held = replace(state, episode="open")
+    _, decision = decide.step(held, item, model())
+    assert decision.action == "hold"
+    assert words in decision.reason
+
+
+def test_segments_inform_and_change_nothing() -> None:
+    state, decision = decide.step(WATCHED, replace(degraded(), segment="day=3"), model())
+    assert state == WATCHED
+    assert decision.action == "none"
+
+
+def test_old_labels_say_nothing_new_about_inputs() -> None:
+    state, _ = decide.step(WATCHED, verdict(5), model())
+    state, _ = decide.step(state, verdict(0, inputs="faulty", news=("labels",)), model())
+    assert state.inputs == "stable"
+
+
+def test_faulty_data_is_a_phase_of_its_own() -> None:
+    state, _ = decide.step(WATCHED, verdict(kind="faulty", inputs="faulty"), model())
+    assert state.phase == "faulty"
+    assert decide.step(state, verdict(1), model())[0].phase == "stable"
+
+
+def request(kind: Any = "train") -> Request:
+    return Request("r1", kind, "m", "c.yaml", START)
+
+
+def test_a_challenger_waits_for_a_person_or_is_promoted_by_policy() -> None:
+    asked = decide.requested(WATCHED, request(), START)
+    assert asked.phase == "retraining"
+    waiting, decision = decide.concluded(asked, "2", START, model())
+    assert (waiting.phase, waiting.challenger, decision.action) == ("awaiting_promotion", "2", "none")
+    _, decision = decide.concluded(asked, "2", START, model(promotion="automatic"))
+    assert decision.action == "promote"
+    assert decision.evidence == {"to": "2", "from": "1"}
+
+
+def test_a_refused_candidate_costs_a_cooldown() -> None:
+    state, _ = decide.concluded(decide.requested(WATCHED, request(), START), None, START, model())
+    assert state.request is None
+    assert state.cooldown_until == START + 14 * DAY
+
+
+def promoted() -> ModelState:
+    return decide.adopted(WATCHED, "2", START, model())
+
+
+def test_a_promoted_version_is_on_probation_beside_its_predecessor() -> None:
+    state = promoted()
+    assert (state.phase, state.champion, state.predecessor) == ("probation", "2", "1")
+
+
+def test_probation_compares_when_enough_labels_matured_and_once_more_at_its_end() -> None:
+    rules, state = model(), promoted()
+    assert decide.probation(state, 10, START + DAY, rules).action == "none"
+    assert decide.probation(state, 900, START + DAY, rules).action == "compare"
+    state, _ = decide.compared(state, {"low": -0.1}, START + DAY, rules)
+    assert decide.probation(state, 900, START + 2 * DAY, rules).action == "none"
+    assert decide.probation(state, 900, START + 40 * DAY, rules).action == "compare"
+    state, _ = decide.compared(state, {"low": -0.1}, START + 40 * DAY, rules)
+    assert decide.probation(state, 900, START + 40 * DAY, rules).action == "acquit"
+    assert decide.acquitted(state, START).predecessor is None
+
+
+def test_only_a_better_predecessor_rolls_back_and_only_where_policy_says_so() -> None:
+    better = {"low": 0.01, "reason": "it was better"}
+    _, decision = decide.compared(promoted(), better, START, model(rollback="automatic"))
+    assert (decision.action, decision.evidence["to"]) == ("roll_back", "1")
+    state, decision = decide.compared(promoted(), better, START, model())
+    assert decision.action == "announce"
+    assert state.phase != "probation"
+
+
+def test_a_version_that_a_person_promoted_again_is_not_rolled_back_again() -> None:
+    rules = model(rollback="automatic")
+    back = decide.adopted(promoted(), "1", START, rules)
+    assert back.phase == "rolled_back"
+    again = decide.adopted(back, "2", START, rules)
+    _, decision = decide.compared(again, {"low": 0.01}, START, rules)
+    assert decision.action == "announce"
+
+
+def test_a_deleted_alias_is_unknown() -> None:
+    assert decide.adopted(promoted(), None, START, model()).phase == "unknown"

@@ -85,7 +85,8 @@ def kind_of(dtype: dt.DataType) -> str:
         return "numeric"
     if dtype.is_timestamp() or dtype.is_date():
         return "datetime"
-    return "categorical" if dtype.is_string() or dtype.is_uuid() else "other"
+    mixed = dtype == dt.JSON()  # of JSON lines; a document of a database is jsonb
+    return "categorical" if dtype.is_string() or dtype.is_uuid() or mixed else "other"
 
 
 def number(value: Value) -> Value:

@@ -37,9 +37,11 @@ class Held:
 def differences(tables: Tables, bins: Bins, span: Window) -> list[Found]:
     """Faults of columns within the span, oldest first; consecutive files share one fault."""
     faults = []
+    expected = _expected(tables, bins)
     for held in _held(tables, span):
-        for name, expected in _expected(tables, bins).items():
-            message = _difference(tables, held, name, expected)
+        new = sorted(_new(tables, held, expected))
+        for name, kind in expected.items():
+            message = _difference(tables, held, (name, kind), new)
             if message:
                 faults.append((held.window, name, f"{held.where}: {message}"))
     return sorted(faults + _undated(tables, span), key=lambda item: (item[0], item[1], item[2]))
@@ -81,7 +83,8 @@ def _held(tables: Tables, span: Window) -> Iterable[Held]:
             **others, **flattened(dict(facts.columns))})
 
 
-def _difference(tables: Tables, held: Held, name: str, expected: str) -> str:
+def _difference(tables: Tables, held: Held, column: tuple[str, str], new: list[str]) -> str:
+    name, expected = column
     if name in tables.model.privacy.drop:
         return ""
     table = ibis.table(dict(held.columns), name=LOG)
@@ -89,7 +92,7 @@ def _difference(tables: Tables, held: Held, name: str, expected: str) -> str:
     if found is None:
         value = field(table, name)
         if value is None:
-            return _missing(tables, held, name)
+            return _missing(name, new)
         found = value.type()
     kind = kind_of(found)
     if not expected or kind in _FITTING[expected]:
@@ -102,23 +105,30 @@ def _difference(tables: Tables, held: Held, name: str, expected: str) -> str:
             "values that do not convert are counted as invalid")
 
 
-def _missing(tables: Tables, held: Held, name: str) -> str:
-    taken = {*tables.roles.columns, *tables.inputs()} - _new(tables, held)
-    near = difflib.get_close_matches(name, sorted(set(held.columns) - taken), 1, 0.6)
-    hint = f"; {near[0]!r} is new and may be its new name" if near else ""
+def _missing(name: str, new: list[str]) -> str:
+    near = _near(name, new)
+    hint = f"; {near!r} is new and may be its new name" if near else ""
     return (f"column {name!r} is absent{hint}; right would be a column {name!r}: "
             "its rows are counted as null")
 
 
-def _new(tables: Tables, held: Held) -> set[str]:
-    """Columns of this file that some other file lacks."""
+def _near(name: str, new: list[str]) -> str | None:
+    """The new column that is most likely the missing one under another name."""
+    close = difflib.get_close_matches(name, new, 1, 0.6)
+    holds = [other for other in new if name.lower() in other.lower()
+             or other.lower() in name.lower()]
+    return next(iter(close + holds), new[0] if len(new) == 1 else None)
+
+
+def _new(tables: Tables, held: Held, expected: Mapping[str, str]) -> set[str]:
+    """Columns that neither the bins nor all other files of the log know."""
+    chosen = tables.model.log.features
+    new = set(held.columns) - {*expected, *chosen.exclude, *tables.model.privacy.drop}
     if not isinstance(tables.log, Files):
-        return set(held.columns)
+        return new
     kinds = {item.columns for item in tables.log.index()}
-    if len(kinds) == 1:
-        return set(held.columns)
-    common = set.intersection(*({name for name, _ in columns} for columns in kinds))
-    return set(held.columns) - common
+    everywhere = set.intersection(*[{name for name, _ in columns} for columns in kinds])
+    return new if len(kinds) == 1 else new - everywhere
 
 
 def _converts(tables: Tables, held: Held, name: str) -> bool:

@@ -25,6 +25,11 @@ from monitor.window import format_duration
 Columns = dict[str, dt.DataType]
 Row = tuple[Any, ...]
 _serial = itertools.count()
+_GUESSED = re.compile("CSV Error|JSON transform error")
+
+
+class MisfitError(SourceError):
+    """A value further down a text file does not fit the type that its first lines suggested."""
 
 
 class Engine(Protocol):
@@ -173,7 +178,8 @@ class DuckDB(_Timed):
         except duckdb.InterruptException as error:
             raise self.late() from error
         except (duckdb.Error, ValueError, RuntimeError) as error:
-            raise SourceError(f"{place(self.source)}: {_duckdb_words(error)}") from error
+            kind = MisfitError if _GUESSED.search(str(error)) else SourceError
+            raise kind(f"{place(self.source)}: {_duckdb_words(error)}") from error
 
     def columns(self, relation: str) -> Columns:
         from ibis.backends.sql.datatypes import DuckDBType
@@ -283,7 +289,7 @@ _POSTGRES: dict[str, dt.DataType] = {
     "float8": dt.float64, "numeric": dt.Decimal(), "bool": dt.boolean, "text": dt.string,
     "varchar": dt.string, "bpchar": dt.string, "name": dt.string, "uuid": dt.uuid,
     "timestamp": dt.Timestamp(), "timestamptz": dt.Timestamp("UTC"), "date": dt.date,
-    "json": dt.JSON(), "jsonb": dt.JSON(binary=True)}
+    "json": dt.JSON(binary=True), "jsonb": dt.JSON(binary=True)}
 
 
 def connect(source: str, limits: Limits) -> Engine:
@@ -315,8 +321,8 @@ def _duckdb_words(error: Exception) -> str:
     if isinstance(error, (duckdb.ConversionException, duckdb.OutOfRangeException,
                           duckdb.TypeMismatchException, ValueError)):
         return "a value does not fit the type of its column; write the column with one type"
-    if isinstance(error, duckdb.InvalidInputException) and "CSV" in str(error):
-        return "a line does not fit the columns of its CSV file"
+    if isinstance(error, duckdb.InvalidInputException) and _GUESSED.search(str(error)):
+        return "a line does not fit the columns of its file"
     if isinstance(error, duckdb.IOException) and "lock" in str(error):
         return "the database file is locked by a process that writes to it; log to Parquet files"
     return _first(str(error))

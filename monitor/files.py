@@ -64,6 +64,8 @@ class Facts:
 
 _KNOWN: dict[tuple[tuple[str, int, int], Clock], Facts] = {}
 _UNIONS: dict[tuple[object, ...], Columns] = {}
+_LOOSE: set[tuple[str, int, int]] = set()
+"""Text files whose first lines suggested a type that a later line does not fit."""
 
 
 def reader(paths: Sequence[str]) -> str:
@@ -71,7 +73,13 @@ def reader(paths: Sequence[str]) -> str:
     name = _READERS[_suffix(paths[0])]
     files = ", ".join(literal(path) for path in paths)
     options = ", union_by_name = true"
+    if name != "read_parquet" and any(path in _loose_paths() for path in paths):
+        options += ", sample_size = -1"
     return f"{name}([{files}]{options})"
+
+
+def _loose_paths() -> set[str]:
+    return {path for path, _, _ in _LOOSE}
 
 
 def _suffix(path: str) -> str:
@@ -98,6 +106,17 @@ class Files:
         for facts in _examine(self.engine, fresh, self.clock) if fresh else ():
             _KNOWN[facts.version, self.clock] = facts
         return [_KNOWN[version, self.clock] for version in versions]
+
+    def loosen(self) -> bool:
+        """From now on look at every line before types are chosen; False when that is so already."""
+        versions = self.versions()
+        if _READERS[_suffix(versions[0][0])] == "read_parquet" or _LOOSE.issuperset(versions):
+            return False
+        _LOOSE.update(versions)
+        for version in versions:
+            _KNOWN.pop((version, self.clock), None)
+        _UNIONS.clear()
+        return True
 
     def versions(self) -> list[tuple[str, int, int]]:
         """(path, size, modification time) of each file; ``SourceError`` when there is none."""
@@ -221,7 +240,8 @@ def _from_footers(engine: Engine, facts: dict[str, Facts], clock: Clock) -> list
         f"SELECT file_name, num_rows FROM parquet_file_metadata({files})"))  # noqa: S608
     names = [name for name in (clock.timestamp, clock.arrival) if name]
     listed = ", ".join(literal(name) for name in names) or "''"
-    least, most = (f"epoch_us(try_cast(stats_{end}_value AS TIMESTAMPTZ))" for end in ("min", "max"))
+    least, most = (f"epoch_us(try_cast(stats_{end}_value AS TIMESTAMPTZ))"
+                   for end in ("min", "max"))
     ranges = {(path, name): rest for path, name, *rest in engine.fetch(
         f"SELECT file_name, path_in_schema, min({least}), max({most}), "  # noqa: S608
         f"sum(stats_null_count), count(*) - count({least}) "

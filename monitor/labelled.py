@@ -188,7 +188,7 @@ class Labelled:
         width = len(self.keys)
         names = [name for name in SUMS[1:-1] if name in self._summed]
         answer: dict[tuple[object, ...], Outcomes] = {}
-        for row in rows:
+        for row in sorted(rows, key=lambda row: [str(part) for part in row[width:width + 4]]):
             block, prediction, label, cell, n, *sums = row[width:]
             if label is None:
                 continue

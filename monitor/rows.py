@@ -31,16 +31,30 @@ SLOTS = {"start": 7_700_000_000_000_000_017, "end": 7_700_000_000_000_000_029,
 Kinds = tuple[tuple[str, dt.DataType], ...]
 
 
+_JSON = dt.JSON(binary=True)
+
+
 @ibis.udf.scalar.builtin(  # type: ignore[untyped-decorator]
-    name="jsonb_extract_path_text", signature=((dt.JSON(binary=True), dt.string), dt.string))
+    name="jsonb_extract_path_text", signature=((_JSON, dt.string), dt.string))
 def json_field(_document: Any, _field: Any) -> Any:
     """A field of a JSON document as text (PostgreSQL)."""
 
 
 @ibis.udf.scalar.builtin(  # type: ignore[untyped-decorator]
-    name="jsonb_extract_path", signature=((dt.JSON(binary=True), dt.string), dt.JSON(binary=True)))
+    name="jsonb_extract_path", signature=((_JSON, dt.string), _JSON))
 def json_object(_document: Any, _field: Any) -> Any:
     """A field of a JSON document as a document (PostgreSQL)."""
+
+
+@ibis.udf.scalar.builtin(name="to_jsonb", signature=((_JSON,), _JSON))  # type: ignore[untyped-decorator]
+def to_jsonb(_document: Any) -> Any:
+    """A document of either JSON type as one that has functions (PostgreSQL)."""
+
+
+@ibis.udf.scalar.builtin(  # type: ignore[untyped-decorator]
+    name="json_extract_string", signature=((dt.JSON(), dt.string), dt.string))
+def json_text(_document: Any, _path: Any) -> Any:
+    """A value of mixed types in JSON lines as text (DuckDB)."""
 
 
 def slot(name: str) -> Value:
@@ -109,7 +123,7 @@ def _nested(value: Value, path: list[str]) -> Value | None:
         if isinstance(dtype, dt.Struct) and part in dtype.names:
             value = value[part]
         elif isinstance(dtype, dt.JSON):
-            document = value.cast(dt.JSON(binary=True))
+            document = to_jsonb(value)
             for inner in path[place:-1]:
                 document = json_object(document, inner)
             return json_field(document, path[-1])
@@ -150,6 +164,8 @@ class Shape:
         found = field(table, name)
         if found is None:
             return ibis.null("string")
+        if found.type() == dt.JSON():
+            found = json_text(found, "$")
         if name in self.model.privacy.hash:
             return hashed(found, salt=self.model.privacy.salt, dialect=self.dialect)
         return found

@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.datatypes as dt
 
 from monitor.bins import Bins
-from monitor.cells import Value, kind_of, text
+from monitor.cells import Value, kind_of, micros, text
 from monitor.labelled import Labelled
 from monitor.relation import EVERYTHING, Need, to_micros
 from monitor.rows import Frame, Shape, compiled, filled, slot
@@ -47,10 +47,10 @@ class Drawn:
         sql = filled(compiled(asked, read.shape.dialect), read.relations, self.bounds)
         rows = self.tables.engine.fetch(sql)
         names = list(asked.columns)
-        frame = pd.DataFrame({name: pd.Series([row[place] for row in rows],
-                                              dtype=_dtype(asked[name].type()))
+        frame = pd.DataFrame({name: _column([row[place] for row in rows], asked[name].type())
                               for place, name in enumerate(names)})
-        frame["_timestamp"] = pd.to_datetime(frame["_timestamp"], unit="us", utc=True)
+        for name in ("_timestamp", *self._instants(read.shape)):
+            frame[name] = pd.to_datetime(frame[name], unit="us", utc=True)
         if "_version" in frame:
             frame["_version"] = frame["_version"].replace(self.tables.model.log.version_map)
         return frame.sort_values(["_timestamp", *(["_id"] if "_id" in frame else [])],
@@ -67,9 +67,8 @@ class Drawn:
             rows = rows.filter(rows.holdfast_label.notnull())
         if self.versions is not None:
             rows = rows.filter(rows.holdfast_version.isin(self._logged(self.versions)))
-        columns = {name: _value(rows[name], self._category(name)) for name in inputs}
-        columns |= {name: _value(rows[column], self._answer(name))
-                    for name, column in named.items()}
+        columns = {name: _value(rows[name], shape) for name in inputs}
+        columns |= {name: _value(rows[column], shape) for name, column in named.items()}
         columns["_timestamp"] = rows.holdfast_ts
         roles = shape.roles
         if roles.version:
@@ -77,11 +76,17 @@ class Drawn:
         if roles.id:
             columns["_id"] = rows.holdfast_id
         if shape.labels or roles.label:
-            columns["_label"] = _value(rows.holdfast_label, self._answer("_label"))
+            columns["_label"] = _value(rows.holdfast_label, shape)
         whole = rows.select(**columns, holdfast_draw=self._draw(rows, [*inputs, *named.values()]))
         ties = [name for name in ("_timestamp", "_id", "_version") if name in columns]
         whole = whole.order_by(["holdfast_draw", *ties, *inputs]).limit(limit)
         return whole.drop("holdfast_draw")
+
+    def _instants(self, shape: Shape) -> list[str]:
+        """Inputs that are times."""
+        rows = shape.rows(self.tables.inputs())
+        return [name for name in self.tables.inputs()
+                if kind_of(rows[name].type()) == "datetime"]
 
     def _outputs(self, shape: Shape) -> dict[str, str]:
         roles = shape.roles
@@ -107,24 +112,27 @@ class Drawn:
         return [logged for logged, version in mapping.items() if version in versions] + [
             version for version in versions if version not in mapping]
 
-    def _category(self, name: str) -> bool:
-        return name in self.tables.model.log.features.categorical
 
-    def _answer(self, name: str) -> bool:
-        return not name.startswith("_score") and self.tables.model.task != "regression"
+def _value(value: Value, shape: Shape) -> Value:
+    """Integers and booleans as logged, instants in microseconds, other numbers as doubles, text.
 
-
-def _value(value: Value, category: bool) -> Value:
-    """A number as a double, a boolean as it is, an instant as an instant, else canonical text."""
+    A model is served what is logged: a column of numbers that are names stays a column of numbers.
+    """
     kind = kind_of(value.type())
-    if category or kind in ("categorical", "other"):
+    if kind in ("categorical", "other"):
         return text(value)
-    return value.cast("float64") if kind == "numeric" else value
+    if kind == "datetime":
+        return micros(value, shape.zone, shape.dialect)
+    return value.cast("float64") if kind == "numeric" and not value.type().is_integer() else value
 
 
-def _dtype(dtype: dt.DataType) -> Any:
-    if dtype.is_floating():
-        return "float64"
-    return "int64" if dtype.is_integer() else "object"
+def _column(values: list[Any], dtype: dt.DataType) -> pd.Series[Any]:
+    """The values in the type that holds them: where an integer is absent, doubles."""
+    import pandas as pd
 
-
+    whole = None not in values
+    if dtype.is_floating() or (dtype.is_integer() and not whole):
+        return pd.Series(values, dtype="float64")
+    if dtype.is_integer():
+        return pd.Series(values, dtype="int64")
+    return pd.Series(values, dtype="bool" if dtype.is_boolean() and whole else "object")

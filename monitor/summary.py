@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from monitor.bins import QUANTILES, ColumnSummary, Role
+from monitor.bins import QUANTILES, Bins, ColumnSummary, NumericBins, Role
 from monitor.cells import amount, kind_of, number, text
+from monitor.changes import held
 from monitor.engine import Row
 from monitor.labelled import Labelled
-from monitor.relation import to_micros
-from monitor.rows import Frame, Shape, compiled, slot
+from monitor.relation import EVERYTHING, FAR, Need, to_micros
+from monitor.rows import Frame, Shape, compiled, filled, slot
+from monitor.tables import Tables
 from monitor.window import Window
 
 Kind = Literal["numeric", "categorical", "boolean", "datetime"]
@@ -99,8 +101,6 @@ class Summaries:
                              int(distinct), quantiles, frequent, rises)
 
     def _seconds(self, value: object) -> Frame:
-        from monitor.bins import NumericBins
-
         instant = NumericBins("", "feature", "datetime", "linear", 0, 1, 0, 1, 1)
         return amount(value, instant, zone=self.shape.zone, dialect=self.shape.dialect)
 
@@ -167,3 +167,26 @@ def kind_in(shape: Shape, name: str, role: Role) -> Kind:
     if role in ("prediction", "label"):
         return "boolean" if kind == "boolean" else "categorical"
     return cast(Kind, kind)
+
+
+def summaries(tables: Tables, span: Window | None, exclude: Sequence[Window]
+              ) -> dict[str, ColumnSummary]:
+    """A summary of every input and output of a model within the span, keyed as bins are."""
+    span = span or held(tables)
+    if span is None:
+        return {}
+    start, end = to_micros(span.start), to_micros(span.end)
+    read = tables.read(Need(start, end), span, labels=EVERYTHING)
+    if read is None:
+        return {}
+    bounds = {"start": start, "end": end, "until": FAR}
+
+    def fetch(sql: str) -> list[Row]:
+        return tables.engine.fetch(filled(sql, read.relations, bounds))
+
+    shape = read.shape
+    asked = [Asked(name, name, "feature", kind_in(shape, name, "feature"))
+             for name in tables.inputs()]
+    asked += [Asked(f"{role}:{name}", name, role, kind_in(shape, name, role))
+              for role, name in tables.outputs()]
+    return Summaries(shape, Labelled(shape, Bins(())), exclude, fetch).describe(asked)

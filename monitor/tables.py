@@ -141,6 +141,12 @@ class Tables:
             found.append(("label", self.model.log.labels.value))
         return found
 
+    def loosen(self) -> bool:
+        """Look at all lines of text files before types are chosen; whether that is new."""
+        tables = [self.log, self.labels, self.features]
+        loosened = [item.loosen() for item in tables if isinstance(item, Files)]
+        return any(loosened)
+
     def read(self, need: Need, span: Window, *, labels: Need | None = None) -> Read | None:
         """What has to be read of each table; None when no row of the log can matter.
 

@@ -189,7 +189,7 @@ def test_outcomes_hold_joint_counts_and_losses(logs: Logs) -> None:
     assert outcomes.n == 400
     right = sum(count for (_, said, was, _), count in outcomes.cells.items() if said == was)
     assert right == int((data["p"] == data["y"]).sum())
-    losses = np.sum([sums for sums in outcomes.sums.values()], axis=0)
+    losses = np.sum(list(outcomes.sums.values()), axis=0)
     expected = -np.log(np.clip(np.where(truth, score, 1 - score), 1e-15, 1)).sum()
     assert losses[1] == pytest.approx(expected, rel=1e-9)
     assert losses[2] == pytest.approx(((score - truth) ** 2).sum(), rel=1e-9)
@@ -211,7 +211,8 @@ def test_corrected_labels_take_the_old_value_back(logs: Logs) -> None:
     assert cells(whole(then, bins), bins, "label:value") == [0, 0, 0, 0, -1, 1]
     assert keyed(first + then) == keyed(again)
     told = total(item.outcomes for item in again)
-    assert sorted(told.cells.values()) == [1, 1] and told.n == 2
+    assert sorted(told.cells.values()) == [1, 1]
+    assert told.n == 2
 
 
 def test_features_of_another_table_are_joined_by_id(logs: Logs) -> None:
@@ -259,7 +260,8 @@ def test_hashed_columns_leave_as_digests_and_dropped_ones_not_at_all(logs: Logs)
     digests = {hashlib.sha256(b"pepper" + name.encode()).hexdigest()[:16]
                for name in ("a", "b", "c", "d e")}
     assert {value for value, _ in summary["c"].top} == digests
-    assert set(drawn["c"]) <= digests and "x" not in drawn
+    assert set(drawn["c"]) <= digests
+    assert "x" not in drawn
 
 
 def test_describe_tells_what_bins_need(logs: Logs) -> None:
@@ -269,25 +271,34 @@ def test_describe_tells_what_bins_need(logs: Logs) -> None:
         told = source.describe(SPAN, [Window(START, START + DAY)])
     kept = np.array([at.as_py() >= (START + DAY).replace(tzinfo=None) for at in data["ts"]])
     x = data["x"][kept]
-    assert told["x"].rows == kept.sum() and told["x"].distinct == len(set(x))
+    assert told["x"].rows == kept.sum()
+    assert told["x"].distinct == len(set(x))
     assert told["x"].quantiles == pytest.approx(np.quantile(x, np.arange(201) / 200), abs=1e-12)
     assert dict(told["k"].top) == {float(k): int((data["k"][kept] == k).sum()) for k in range(5)}
-    assert told["row"].rises and not told["x"].rises and told["k"].integral
-    assert told["b"].kind == "boolean" and told["label:y"].kind == "categorical"
-    assert told["score:s"].kind == "numeric" and set(dict(told["c"].top)) == {"a", "b", "c", "d e"}
+    assert told["row"].rises
+    assert not told["x"].rises
+    assert told["k"].integral
+    assert told["b"].kind == "boolean"
+    assert told["label:y"].kind == "categorical"
+    assert told["score:s"].kind == "numeric"
+    assert set(dict(told["c"].top)) == {"a", "b", "c", "d e"}
 
 
 def test_a_sample_is_bounded_repeatable_and_keeps_to_what_was_known(logs: Logs) -> None:
-    data = rows()
+    data = rows() | {"seen": times(*[1.5] * 400)}
     with Source(full(logs.add(data)), Limits()) as source:
         known = START + 5 * DAY
         first = source.sample(SPAN, known_by=known, limit=40, labelled=True, versions=["2"])
         again = source.sample(SPAN, known_by=known, limit=40, labelled=True, versions=["2"])
         everything = source.sample(SPAN, known_by=LATER, limit=1000)
-    assert len(first) == 40 and first.equals(again) and len(everything) == 400
-    assert set(first["_version"]) == {"2"} and first["_label"].notna().all()
+    assert len(first) == 40
+    assert first.equals(again)
+    assert len(everything) == 400
+    assert set(first["_version"]) == {"2"}
+    assert first["_label"].notna().all()
     assert (first["_timestamp"] < known - DAY).all()
     assert list(first.columns[:4]) == ["x", "k", "c", "b"]
+    assert (everything["seen"] == START + 1.5 * DAY).all()
     assert np.isclose(sorted(everything["x"]), sorted(data["x"])).all()
 
 
@@ -306,15 +317,17 @@ def test_only_a_changed_log_is_said_to_have_changed(logs: Logs) -> None:
     config = full(logs.add(rows()))
     with Source(config, Limits()) as source:
         first = source.changed(None)
-        assert first.span == SPAN and source.changed(first.fingerprint).span is None
+        assert first.span == SPAN
+        assert source.changed(first.fingerprint).span is None
         logs.add(pa.table(rows(5, days=1, seed=5)))
         second = source.changed(first.fingerprint)
-    assert second.span is not None and second.span.start == START
+    assert second.span is not None
+    assert second.span.start == START
     assert second.fingerprint != first.fingerprint
 
 
 def test_what_is_wrong_is_said_with_what_would_be_right(logs: Logs) -> None:
     where = logs.add(rows(5))
     with (Source(model(where | {"timestamp": "when"}), Limits()) as source,
-          pytest.raises(SourceError, match="no column 'when'.*right would be one of: ts")):
+          pytest.raises(SourceError, match=r"no column 'when'.*right would be one of: ts")):
         source.span()

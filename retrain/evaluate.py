@@ -159,10 +159,11 @@ def measure(judged: Judged, timestamps: pd.Series, metric: str, *, level: float 
     n = len(timestamps)
     if metric in NEEDS_SHARES and judged.share is None:
         return Performance(metric, None, None, None, n, reason="no score of every class is logged")
-    value = METRICS[metric](judged, np.ones(n)) if n else float("nan")
+    weighted = METRICS[metric](judged)
+    value = weighted(np.ones(n))
     if not np.isfinite(value):
         return Performance(metric, None, None, None, n, reason="undefined on these rows")
-    drawn, _, block = _resampled(timestamps, lambda weights: METRICS[metric](judged, weights))
+    drawn, _, block = _resampled(timestamps, weighted)
     low, high = _interval(drawn, level, value)
     return Performance(metric, value, low, high, n, span=format_duration(block))
 
@@ -191,9 +192,8 @@ def compare(a: Scores, b: Scores, metric: str, *, block: timedelta | None = None
         raise HoldfastError(f"{metric} needs the score of every class of both {a.name} and "
                             f"{b.name}; take accuracy instead")
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
-    of = METRICS[metric]
-    return _paired(a.timestamps,
-                   lambda weights: sign * (of(a.judged, weights) - of(b.judged, weights)),
+    first, second = METRICS[metric](a.judged), METRICS[metric](b.judged)
+    return _paired(a.timestamps, lambda weights: sign * (first(weights) - second(weights)),
                    block=block, level=level)
 
 

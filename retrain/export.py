@@ -67,6 +67,9 @@ def _agree(fitted: Fitted, contract: Contract) -> None:
     if missing := [name for name in known if name not in asked]:
         raise ContractError(f"the network takes {missing}, which the champion does not; train on "
                             f"its inputs {list(asked)}")
+    if twice := sorted(set(asked) & set(contract.outputs)):
+        raise ContractError(f"columns {twice} are inputs and outputs of the model at once; exclude "
+                            "them under log.features.exclude")
     texts = {name for name in known if (known[name] == "string") != (asked[name] == "string")}
     if texts:
         raise ContractError(f"columns {sorted(texts)} are text on one side of the contract and "

@@ -1,12 +1,13 @@
-"""Metrics of answers about labelled rows, each a function of row weights.
+"""Metrics of answers about labelled rows, as functions of row weights.
 
 Weights are what a block bootstrap varies: the metric of a resample is the metric of the same rows
-with the weight of each row's block. Undefined values are NaN.
+with the weight of each row's block. What does not depend on weights is worked out once. Undefined
+values are NaN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,101 +36,116 @@ class Judged:
     positive: int | None
 
 
-Metric = Callable[[Judged, Floats], float]
+Weighted = Callable[[Floats], float]
+"""Row weights -> the metric."""
+
+Metric = Callable[[Judged], Weighted]
 
 
 def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else float("nan")
 
 
-def _mean(values: NDArray[Any], weights: Floats) -> float:
-    return _ratio(float(values @ weights), float(weights.sum()))
-
-
-def _accuracy(rows: Judged, weights: Floats) -> float:
-    return _mean((rows.label == rows.answer).astype(float), weights)
-
-
-def _balanced(rows: Judged, weights: Floats) -> float:
-    hit = rows.label == rows.answer
-    shares = [_mean(hit[rows.label == code].astype(float), weights[rows.label == code])
-              for code in range(rows.classes)]
-    return _macro(shares)
-
-
-def _precision(rows: Judged, weights: Floats) -> float:
-    return _per_class(rows, weights, lambda hit, said, is_: _ratio(hit, said))
-
-
-def _recall(rows: Judged, weights: Floats) -> float:
-    return _per_class(rows, weights, lambda hit, said, is_: _ratio(hit, is_))
-
-
-def _f1(rows: Judged, weights: Floats) -> float:
-    return _per_class(rows, weights, lambda hit, said, is_: _ratio(2 * hit, said + is_))
-
-
-def _per_class(rows: Judged, weights: Floats,
-               formula: Callable[[float, float, float], float]) -> float:
-    """Of the positive class, or the mean over classes where there are more than two."""
-    values = []
-    for code in (range(rows.classes) if rows.positive is None else [rows.positive]):
-        said, is_ = rows.answer == code, rows.label == code
-        values.append(formula(float(weights[said & is_].sum()), float(weights[said].sum()),
-                              float(weights[is_].sum())))
-    return _macro(values)
-
-
-def _macro(values: list[float]) -> float:
+def _macro(values: Iterable[float]) -> float:
     known = [value for value in values if np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")
 
 
-def _log_loss(rows: Judged, weights: Floats) -> float:
-    return _mean(-np.log(np.clip(_true_share(rows), FLOOR, 1.0)), weights)
+def _mean(values: NDArray[Any]) -> Weighted:
+    """The weighted mean of a loss that each row has by itself."""
+    losses = np.asarray(values, dtype=np.float64)
+    return lambda weights: _ratio(float(losses @ weights), float(weights.sum()))
 
 
-def _true_share(rows: Judged) -> Floats:
+def _accuracy(rows: Judged) -> Weighted:
+    return _mean(rows.label == rows.answer)
+
+
+def _codes(rows: Judged) -> Iterable[int]:
+    """The positive class, or every class where there are more than two."""
+    return range(rows.classes) if rows.positive is None else [rows.positive]
+
+
+def _counted(formula: Callable[[float, float, float], float], rows: Judged,
+             codes: Iterable[int]) -> Weighted:
+    """The mean over classes of a formula of hits, answers and labels."""
+    masks = [np.stack([(rows.answer == code) & (rows.label == code), rows.answer == code,
+                       rows.label == code]).astype(np.float64) for code in codes]
+    return lambda weights: _macro(formula(*(mask @ weights)) for mask in masks)
+
+
+def _precision(rows: Judged) -> Weighted:
+    return _counted(lambda hit, said, true: _ratio(hit, said), rows, _codes(rows))
+
+
+def _recall(rows: Judged) -> Weighted:
+    return _counted(lambda hit, said, true: _ratio(hit, true), rows, _codes(rows))
+
+
+def _f1(rows: Judged) -> Weighted:
+    return _counted(lambda hit, said, true: _ratio(2 * hit, said + true), rows, _codes(rows))
+
+
+def _balanced(rows: Judged) -> Weighted:
+    return _counted(lambda hit, said, true: _ratio(hit, true), rows, range(rows.classes))
+
+
+def _log_loss(rows: Judged) -> Weighted:
+    return _mean(-np.log(np.clip(true_share(rows), FLOOR, 1.0)))
+
+
+def true_share(rows: Judged) -> Floats:
+    """The probability that each row's true class was given; 0 where it is none of the classes."""
     assert rows.share is not None
     known = rows.label >= 0
     share = rows.share[np.arange(len(rows.label)), np.where(known, rows.label, 0)]
     return np.where(known, share, 0.0)
 
 
-def _brier(rows: Judged, weights: Floats) -> float:
+def _brier(rows: Judged) -> Weighted:
     assert rows.share is not None
     if rows.positive is not None:
-        return _mean((rows.share[:, rows.positive] - (rows.label == rows.positive)) ** 2, weights)
+        return _mean((rows.share[:, rows.positive] - (rows.label == rows.positive)) ** 2)
     truth = rows.label[:, None] == np.arange(rows.classes)
-    return _mean(((rows.share - truth) ** 2).sum(axis=1), weights)
+    return _mean(((rows.share - truth) ** 2).sum(axis=1))
 
 
-def _roc_auc(rows: Judged, weights: Floats) -> float:
+def _roc_auc(rows: Judged) -> Weighted:
     assert rows.share is not None
-    codes = range(rows.classes) if rows.positive is None else [rows.positive]
-    return _macro([_auc(rows.share[:, code], rows.label == code, weights) for code in codes])
+    parts = [_auc(rows.share[:, code], rows.label == code) for code in _codes(rows)]
+    return lambda weights: _macro(part(weights) for part in parts)
 
 
-def _auc(score: Floats, truth: NDArray[np.bool_], weights: Floats) -> float:
+def _auc(score: Floats, truth: NDArray[np.bool_]) -> Weighted:
     """Weighted Mann-Whitney share of (positive, negative) pairs in order; ties count half."""
     _, place = np.unique(score, return_inverse=True)
-    ups = np.bincount(place, weights * truth)
-    downs = np.bincount(place, weights * ~truth)
-    below = np.cumsum(downs) - downs
-    return _ratio(float(ups @ (below + downs / 2)), float(ups.sum() * downs.sum()))
+
+    def value(weights: Floats) -> float:
+        ups = np.bincount(place, weights * truth)
+        downs = np.bincount(place, weights * ~truth)
+        below = np.cumsum(downs) - downs
+        return _ratio(float(ups @ (below + downs / 2)), float(ups.sum() * downs.sum()))
+
+    return value
 
 
-def _mae(rows: Judged, weights: Floats) -> float:
-    return _mean(np.abs(rows.answer - rows.label), weights)
+def _mae(rows: Judged) -> Weighted:
+    return _mean(np.abs(rows.answer - rows.label))
 
 
-def _rmse(rows: Judged, weights: Floats) -> float:
-    return float(np.sqrt(_mean((rows.answer - rows.label) ** 2, weights)))
+def _rmse(rows: Judged) -> Weighted:
+    squared = _mean((rows.answer - rows.label) ** 2)
+    return lambda weights: float(np.sqrt(squared(weights)))
 
 
-def _r2(rows: Judged, weights: Floats) -> float:
-    spread = _mean((rows.label - _mean(rows.label, weights)) ** 2, weights)
-    return 1.0 - _ratio(_mean((rows.answer - rows.label) ** 2, weights), spread)
+def _r2(rows: Judged) -> Weighted:
+    squared, middle = _mean((rows.answer - rows.label) ** 2), _mean(rows.label)
+    square = _mean(rows.label.astype(np.float64) ** 2)
+
+    def value(weights: Floats) -> float:
+        return 1.0 - _ratio(squared(weights), square(weights) - middle(weights) ** 2)
+
+    return value
 
 
 METRICS: Mapping[str, Metric] = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from monitor.outcomes import SCORE_CELLS, Outcomes
 from retrain.contract import Contract, class_text
-from retrain.metrics import FLOOR, Floats, Judged
+from retrain.metrics import FLOOR, Floats, Judged, true_share
 
 BLOCK_SECONDS = 86400
 
@@ -63,9 +63,8 @@ def _sums(judged: Judged, contract: Contract) -> dict[str, Floats]:
     if contract.task == "regression":
         error, label = judged.answer - judged.label, judged.label
     elif judged.share is not None:
-        known = judged.label >= 0
-        share = np.where(known, judged.share[np.arange(n), np.maximum(judged.label, 0)], 0.0)
-        log_loss, scored = -np.log(np.clip(share, FLOOR, 1.0)), np.ones(n)
+        log_loss = -np.log(np.clip(true_share(judged), FLOOR, 1.0))
+        scored = np.ones(n)
         truth = judged.label[:, None] == np.arange(judged.classes)
         brier = ((judged.share - truth) ** 2).sum(axis=1) / (1 + (judged.positive is not None))
     relative = np.abs(np.divide(error, label, out=np.zeros(n), where=label != 0))

@@ -148,3 +148,19 @@ def test_other_classes_and_missing_inputs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="transfer"):
         to_onnx(elec_champion(), replace(contract, inputs=fewer), tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_inputs_that_the_network_does_not_use_are_still_taken(tmp_path: Path) -> None:
+    contract = elec_contract()
+    more = replace(contract, inputs={**contract.inputs, "note": "string"})
+    rows = elec("1996-06-06", "1996-06-08").assign(note="x")
+    path = to_onnx(elec_champion(), more, tmp_path / "m.onnx")
+    assert [item.name for item in session(path).get_inputs()] == list(more.inputs)
+    assert len(columns(session(path), rows)["probability"]) == len(rows)
+
+
+def test_a_column_that_is_input_and_output_is_refused(tmp_path: Path) -> None:
+    contract = elec_contract()
+    clash = replace(contract, inputs={**contract.inputs, "probability": "double"})
+    with pytest.raises(ContractError, match="inputs and outputs"):
+        to_onnx(elec_champion(), clash, tmp_path / "m.onnx")

@@ -33,7 +33,7 @@ def bookings() -> tuple[Judged, np.ndarray, np.ndarray]:
 def test_binary(name: str, reference: Callable[..., float], scored: bool) -> None:
     judged, score, weights = bookings()
     expected = reference(judged.label, score if scored else judged.answer, sample_weight=weights)
-    assert METRICS[name](judged, weights) == pytest.approx(expected, rel=1e-9)
+    assert METRICS[name](judged)(weights) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("name", "reference", "options"), [
@@ -47,7 +47,7 @@ def test_many_classes(name: str, reference: Callable[..., float], options: dict[
     share = RNG.dirichlet(np.ones(4), 500)
     judged = Judged(label, share.argmax(axis=1), share, 4, None)
     given = share if name in {"roc_auc", "log_loss"} else judged.answer
-    assert METRICS[name](judged, np.ones(500)) == pytest.approx(
+    assert METRICS[name](judged)(np.ones(500)) == pytest.approx(
         reference(label, given, **options), rel=1e-9)
 
 
@@ -59,10 +59,10 @@ def test_values(name: str, reference: Callable[..., float]) -> None:
     answer = label + RNG.normal(0, 20, len(label))
     weights = RNG.integers(1, 4, len(label)).astype(float)
     judged = Judged(label, answer, None, 0, None)
-    assert METRICS[name](judged, weights) == pytest.approx(
+    assert METRICS[name](judged)(weights) == pytest.approx(
         reference(label, answer, sample_weight=weights), rel=1e-9)
 
 
 def test_a_label_that_is_none_of_the_classes_is_an_error() -> None:
     judged = Judged(np.array([0, -1]), np.array([0, -2]), None, 2, 1)
-    assert METRICS["accuracy"](judged, np.ones(2)) == 0.5
+    assert METRICS["accuracy"](judged)(np.ones(2)) == 0.5

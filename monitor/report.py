@@ -21,7 +21,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monitor.config import load
+from monitor.config import Model, load
 from monitor.errors import HoldfastError
 from monitor.registry import Registry
 from monitor.secrets import redact
@@ -154,9 +154,11 @@ def _sample(job: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     assert window is not None
     versions = [job["version"]] if job["version"] else None
     with Source(model, config.limits) as source:
-        current = source.sample(window, known_by=known_by, limit=job["rows"], versions=versions)
+        current = _named(model, source.sample(window, known_by=known_by, limit=job["rows"],
+                                              versions=versions))
         if period is not None:
-            return source.sample(period, known_by=known_by, limit=job["rows"]), current
+            return _named(model, source.sample(period, known_by=known_by,
+                                               limit=job["rows"])), current
     if model.reference.source is None:
         raise HoldfastError("there is no reference to compare with; right would be `reference` in "
                             "the configuration, or a reference window")
@@ -164,7 +166,15 @@ def _sample(job: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
         span = source.span()
         if span is None:
             raise HoldfastError(f"reference.source {model.reference.source} holds no rows")
-        return source.sample(span, known_by=span.end, limit=job["rows"]), current
+        return _named(model, source.sample(span, known_by=span.end, limit=job["rows"])), current
+
+
+def _named(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows, with numbers that are names as text."""
+    names = [*model.log.features.categorical,
+             *([] if model.task == "regression" else ["_prediction", "_label"])]
+    return frame.assign(**{name: frame[name].astype(object).map(str, na_action="ignore")
+                           for name in names if name in frame})
 
 
 def render(reference: pd.DataFrame, current: pd.DataFrame, *, title: str,

@@ -25,10 +25,9 @@ GROUPS = 10
 """Groups of near-equal reference mass that the cells of a number are joined to."""
 OWN_GROUP = 0.1
 """An exact value with this share of the reference is a group of its own."""
-
-
 RARE = 5.0
-"""Chi-squared joins groups with fewer reference rows than this to the smallest other group."""
+"""Chi-squared joins groups with fewer reference rows than this to the smallest other group, or to
+one of their own where there is only one other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,8 @@ def ruler(reference: Counts, feature: FeatureBins, *, starts: Places | None = No
     spread, slack = _spread(cells, rows, plan)
     groups = np.add.reduceat(cells, starts)
     rare = groups < RARE
-    host = int(np.argmin(np.where(rare, np.inf, groups)))
+    alone = np.count_nonzero(~rare) < 2  # joined to the only other group they would vanish
+    host = int(np.argmax(rare) if alone else np.argmin(np.where(rare, np.inf, groups)))
     rare[host] = False
     return Ruler(feature, plan, starts, cells, groups, rows, spread, slack, rare, host)
 

@@ -65,7 +65,7 @@ def cells(column: pd.Series, feature: FeatureBins) -> np.ndarray:
     """The cell of every value."""
     if isinstance(feature, CategoryBins):
         place = {name: feature.first + index for index, name in enumerate(feature.categories)}
-        place |= {name: 3 for name in feature.known}
+        place |= dict.fromkeys(feature.known, 3)
         default = 3 if feature.rest else 2
         return np.array([0 if pd.isna(value) else place.get(_text(value), default)
                          for value in column], dtype=int)

@@ -61,6 +61,9 @@ def assemble(request: Request, model: Model, limits: Limits) -> Dataset:
         frame = source.sample(window, known_by=known_by, limit=model.training.max_rows,
                               labelled=True)
     frame = ordered(_without(frame, model.reference.exclude))
+    if len(frame) > 1 and frame["_timestamp"].nunique() == 1:
+        raise Refusal("the rows carry no time, so that they cannot be split by it; right would be "
+                      f"a column {model.log.timestamp!r} in them")
     holdout = model.training.holdout
     if request.kind == "bootstrap":
         holdout = min(holdout, window.length * BOOTSTRAP_HOLDOUT)

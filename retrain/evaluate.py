@@ -97,11 +97,11 @@ def answer(artifact: Any, frame: pd.DataFrame, contract: Contract) -> Answers:
 
 def logged(frame: pd.DataFrame, contract: Contract) -> Answers:
     """What the log says that its model answered: ``_prediction``, ``_score`` (of the positive
-    class) or ``_score:CLASS``."""
+    class) or ``_score_CLASS``."""
     if contract.task == "regression":
         return Answers(pd.to_numeric(frame["_prediction"]).to_numpy(np.float64), None, ())
-    given = {value: frame[f"_score:{value}"] for value in contract.classes
-             if f"_score:{value}" in frame}
+    given = {value: frame[f"_score_{class_text(value)}"] for value in contract.classes
+             if f"_score_{class_text(value)}" in frame}
     if "_score" in frame and contract.positive is not None:
         given = {contract.positive: frame["_score"]}
     share = _shares({value: pd.to_numeric(column).to_numpy(np.float64)

@@ -27,7 +27,8 @@ log = structlog.get_logger()
 
 def act(model: Model, deps: Deps, now: datetime) -> None:
     """Carry out what waits: a candidate, a comparison, a promotion or a rollback."""
-    _probation(model, deps, now)
+    if deps.store.pending(model.name) is None and not deps.store.intents(model.name):
+        _probation(model, deps, now)
     pending = deps.store.pending(model.name)
     if pending is not None:
         _carry_out(pending, model, deps, now)

@@ -401,6 +401,9 @@ class Training(Section):
     """Hidden-layer widths tried when training from scratch."""
     accuracy_budget: float = Field(default=0.01, ge=0)
     """How much quality compression may cost, in the metric's units."""
+    minimum_gain: float = Field(default=0.005, ge=0)
+    """How much better than the champion a candidate must be on the holdout, in the metric's units
+    (for mae and rmse: as a share)."""
     prune: list[float] = [0.7, 0.5, 0.3]
     """Shares of hidden units to try to remove, largest first."""
     deadline: Duration = timedelta(hours=1)

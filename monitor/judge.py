@@ -108,16 +108,27 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
     if not evidence.mature or model.log.prediction is None:
         return (), (None, "")
     positive, pane = model.log.positive_label, model.calendar.pane
+    certain = 1 - false_alarms(model)
     own = [measure(evidence.outcomes, metric, positive=positive, block=pane / 24,
                    span=format_duration(evidence.window.length))
            for metric in METRICS_OF[model.task]]
     pooled = measure(evidence.pooled, model.metric, positive=positive,
-                     block=max(pane, timedelta(days=1)), span=format_duration(evidence.pooled_span))
-    reference = measure(baseline.performance, model.metric, positive=positive,
+                     block=max(pane, timedelta(days=1)), level=certain,
+                     span=format_duration(evidence.pooled_span))
+    reference = measure(baseline.performance, model.metric, positive=positive, level=certain,
                         block=max(pane, timedelta(days=1)))
     found = (None, "") if pooled.value is None or reference.value is None else degraded(
         pooled, reference, metric=model.metric, drop=model.policy.performance.drop)
     return (pooled, *own), found
+
+
+def false_alarms(model: Model) -> float:
+    """The chance per checkpoint that the alarm budget leaves to both sides of an interval.
+
+    Half of the budget is drift's; degradation is one-sided, so that half of this is its own.
+    """
+    budget = model.policy.alarm_budget
+    return min(budget.alarms / (budget.per / model.calendar.pane), 0.5)
 
 
 def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[DriftResult, ...]

@@ -337,7 +337,8 @@ def _quiet(timeout: int) -> None:
     """Bound what a hung server may cost, and keep MLflow silent; the operator's settings win."""
     settings = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
                 "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR",
-                "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "DO_NOT_TRACK": "1",
+                "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+                "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "DO_NOT_TRACK": "1",
                 "GIT_PYTHON_REFRESH": "quiet"}
     for key, value in settings.items():
         os.environ.setdefault(key, value)

@@ -126,15 +126,15 @@ def _lateness(frame: pd.DataFrame, drifted: npt.NDArray[np.bool_], hours: Floats
     before = (
         2.6 * (distance - 1.0)
         + 2.4 * (traffic - 1.45)
-        + 1.2 * rain
-        + 1.6 * bike * (rain > 0)
+        + 0.4 * rain
+        + 0.9 * bike * (rain > 0)
         - 1.3 * new
         + 1.4 * hills
     )
     after = (
         2.2 * (distance - 1.1)
         + 1.8 * (traffic - 1.6)
-        + 0.9 * rain
+        + 0.4 * rain
         - 2.2 * new
         + 0.6
         + 2.4 * scooter * hills

@@ -41,9 +41,9 @@ class Choice:
 
 
 def gate(candidate: Scores, champion: Scores | None, predecessors: Sequence[Scores], *,
-         metric: str, budget: float) -> GateResult:
-    """Passed if the candidate is no worse than the champion (beyond the budget) nor than any
-    earlier promoted version, all on the same newest holdout.
+         metric: str, gain: float = 0.0) -> GateResult:
+    """Passed if the candidate is better than the champion by at least ``gain`` and no worse than
+    any earlier promoted version, all on the same newest holdout.
 
     The point value decides and the interval is told: with four weeks of holdout an interval would
     let every candidate pass.
@@ -57,7 +57,7 @@ def gate(candidate: Scores, champion: Scores | None, predecessors: Sequence[Scor
                                 f"{_value(candidate, metric)} on {n} holdout rows.", ())
     rows = []
     if champion is not None:
-        rows.append(_row(candidate, champion, CHAMPION, metric=metric, budget=budget))
+        rows.append(_row(candidate, champion, CHAMPION, metric=metric, budget=-gain))
     rows += [_row(candidate, other, EARLIER, metric=metric, budget=0.0)
              for other in predecessors]
     failed = [row for row in rows if not row["passed"]]
@@ -101,7 +101,8 @@ def _sentence(row: dict[str, Any]) -> str:
     change = f"{abs(row['difference']):.3f} {'worse' if worse else 'better'}"
     if math.isclose(row["difference"], 0.0, abs_tol=5e-4):
         change = "no different"
-    borne = f", {row['allowed']:.3f} is borne" if row["role"] == CHAMPION and worse else ""
+    asked = row["role"] == CHAMPION and not row["passed"] and row["allowed"] < 0
+    borne = f", at least {-row['allowed']:.3f} better is asked" if asked else ""
     own, other = _shown(row["value"]), _shown(row["other"])
     instead = (f" ({row['asked']} needs scores that are not logged)"
                if row["asked"] != row["metric"] else "")

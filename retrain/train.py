@@ -18,7 +18,7 @@ from retrain.card import card
 from retrain.contract import Contract, class_values, default
 from retrain.dataset import LEAST, Dataset, Refusal, assemble, conform, usable
 from retrain.evaluate import Scores, answer, logged, score, session
-from retrain.finetune import Split
+from retrain.finetune import Fitted, Split
 from retrain.gate import choose, gate
 from retrain.job import Work
 from retrain.points import Point, fit, metrics, points
@@ -63,8 +63,8 @@ def train(work: Work) -> Outcome:
         return work.record.conclude("refused", result["reason"], result=result)
     work.steps.next("baseline of the candidate's own rows")
     baseline = _baseline(work, data, contest, chosen=chosen, scores=scores)
-    return _registered(work, contest, chosen, baseline=baseline, result=result,
-                       tried=split.holdout.head(64))
+    return _registered(work, contest, chosen, whole=found["fp32"].fitted, baseline=baseline,
+                       result=result, tried=split.holdout.head(64))
 
 
 def _choice(work: Work, found: dict[str, Point]) -> tuple[str, str]:
@@ -152,7 +152,7 @@ def _gated(work: Work, contest: Contest, chosen: Point, *, raw: Split,
         raise Refusal(f"the champion cannot be compared with: {not_run[champion.name]}")
     first = others.pop(champion.name) if champion else None
     verdict = gate(candidate, first, list(others.values()), metric=model.metric,
-                   budget=model.training.accuracy_budget)
+                   gain=model.training.minimum_gain)
     work.steps.note(verdict.reason)
     everyone = [candidate, *([first] if first else []), *others.values()]
     result = {"passed": verdict.passed, "reason": verdict.reason, "gate": list(verdict.table),
@@ -213,14 +213,17 @@ def _baseline(work: Work, data: Dataset, contest: Contest, *, chosen: Point,
                outcomes=scores.outcomes, folder=work.folder)
 
 
-def _registered(work: Work, contest: Contest, chosen: Point, *, baseline: Baseline,
-                result: dict[str, Any], tried: pd.DataFrame) -> Outcome:
-    """The candidate as a version with its alias, or ``ContractError`` before it is one."""
+def _registered(work: Work, contest: Contest, chosen: Point, *, whole: Fitted,
+                baseline: Baseline, result: dict[str, Any], tried: pd.DataFrame) -> Outcome:
+    """The candidate as a version with its alias, or ``ContractError`` before it is one.
+
+    ``whole`` is the network before compression: the next fine-tuning goes on from it.
+    """
     record, request, model = work.record, work.request, work.model
     work.steps.next("log the artifact and try to serve it")
     record.text("baseline.json", baseline.to_json())
-    weights = network.save(work.folder / "weights.safetensors", chosen.fitted.module,
-                           spec=chosen.fitted.spec, encoder=chosen.fitted.encoder)
+    weights = network.save(work.folder / "weights.safetensors", whole.module, spec=whole.spec,
+                           encoder=whole.encoder)
     record.file(weights, "weights.safetensors")
     _report(work, result)
     candidate = register.Candidate(

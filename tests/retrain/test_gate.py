@@ -32,7 +32,7 @@ def scored(name: str, right: float, rows: int = 1400, seed: int = 0) -> Scores:
 
 def test_a_better_candidate_passes_and_the_words_hold_the_numbers() -> None:
     result = gate(scored("new", 0.9), scored("version 3", 0.8), [scored("version 1", 0.7)],
-                  metric="accuracy", budget=0.01)
+                  metric="accuracy", gain=0.01)
     assert result.passed
     assert result.reason.startswith("Passed on the newest 1400 holdout rows.")
     assert "0.906 is 0.114 better than the 0.791 of version 3, the champion" in result.reason
@@ -40,18 +40,19 @@ def test_a_better_candidate_passes_and_the_words_hold_the_numbers() -> None:
     assert [row["against"] for row in result.table] == ["version 3", "version 1"]
 
 
-def test_a_candidate_worse_than_the_champion_is_refused_unless_within_the_budget() -> None:
-    new, champion = scored("new", 0.80), scored("version 3", 0.83)
-    refused = gate(new, champion, [], metric="accuracy", budget=0.01)
+def test_a_candidate_that_gains_too_little_over_the_champion_is_refused() -> None:
+    new, champion = scored("new", 0.83), scored("version 3", 0.80)
+    refused = gate(new, champion, [], metric="accuracy", gain=0.1)
     assert not refused.passed
-    assert "worse than the" in refused.reason
-    assert gate(new, champion, [], metric="accuracy", budget=0.2).passed
+    assert "at least 0.100 better is asked" in refused.reason
+    assert gate(new, champion, [], metric="accuracy", gain=0.01).passed
+    assert not gate(champion, new, [], metric="accuracy").passed
 
 
-def test_no_budget_against_earlier_versions() -> None:
+def test_nothing_worse_than_an_earlier_version_passes() -> None:
     result = gate(scored("new", 0.80), scored("version 3", 0.70),
                   [scored("version 2", 0.75), scored("version 1", 0.82)],
-                  metric="accuracy", budget=0.2)
+                  metric="accuracy", gain=0.01)
     assert not result.passed
     assert "version 1" in result.reason
     assert "version 2" not in result.reason
@@ -59,17 +60,17 @@ def test_no_budget_against_earlier_versions() -> None:
 
 def test_few_rows_judge_nobody() -> None:
     result = gate(scored("new", 1.0, 50), scored("old", 0.1, 50), [], metric="accuracy",
-                  budget=0.01)
+                  gain=0.01)
     assert not result.passed
     assert "50 labelled rows" in result.reason
 
 
 def test_without_a_champion_there_is_nobody_to_beat() -> None:
-    assert gate(scored("new", 0.8), None, [], metric="accuracy", budget=0.01).passed
+    assert gate(scored("new", 0.8), None, [], metric="accuracy", gain=0.01).passed
 
 
 def test_without_logged_scores_accuracy_decides_and_that_is_said() -> None:
-    result = gate(scored("new", 0.9), scored("old", 0.8), [], metric="log_loss", budget=0.01)
+    result = gate(scored("new", 0.9), scored("old", 0.8), [], metric="log_loss", gain=0.01)
     assert result.passed
     assert "log_loss needs scores that are not logged" in result.reason
 
@@ -93,7 +94,7 @@ def test_on_elec2_a_candidate_worse_than_the_very_first_version_is_refused(
     found = seasons(tmp_path)
     champion = replace(found["candidate"], name="version 2")
     result = gate(found["candidate"], champion, [found["version 1"]], metric="accuracy",
-                  budget=0.01)
+                  gain=0.0)
     assert not result.passed
     assert "version 1" in result.reason
 

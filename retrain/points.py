@@ -42,7 +42,7 @@ def fit(work: Work, data: Split, contract: Contract, champion: Version | None) -
     work.steps.next(f"train: {len(data.train)} rows, "
                     + ("from scratch" if start is None or champion is None
                        else f"from version {champion.version}"))
-    fitted = train(data, options(work.model), start=start,
+    fitted = train(data, options(work.model, contract), start=start,
                    checkpoints=Checkpoints(work.folder / "train"))
     work.record.stage("train", fitted.history)
     return fitted
@@ -63,11 +63,11 @@ def weights_of(work: Work, champion: Version, contract: Contract) -> Fitted | No
     return Fitted(module, spec, encoder) if fits else None
 
 
-def options(model: Model) -> Options:
-    """How the model's configuration says to train."""
+def options(model: Model, contract: Contract) -> Options:
+    """How the model's configuration says to train, for the classes of the contract."""
     training = model.training
-    return Options(model.task, tuple(model.log.features.categorical), training.seed,
-                   epochs=training.epochs, widths=tuple(training.widths))
+    return Options(model.task, tuple(model.log.features.categorical), contract.classes,
+                   seed=training.seed, epochs=training.epochs, widths=tuple(training.widths))
 
 
 def points(work: Work, fitted: Fitted, data: Split, contract: Contract) -> dict[str, Point]:
@@ -76,7 +76,7 @@ def points(work: Work, fitted: Fitted, data: Split, contract: Contract) -> dict[
     found = {"fp32": _point(work, "fp32", fitted, data=data, contract=contract)}
     for share in sorted(work.model.training.prune, reverse=True):
         name = f"pruned-{share * 100:.0f}"
-        student = recover(prune(fitted, share), fitted, data, options=options(work.model),
+        student = recover(prune(fitted, share), fitted, data, options=options(work.model, contract),
                           checkpoints=Checkpoints(work.folder / name))
         work.record.stage(name, student.history)
         point = _point(work, name, student, data=data, contract=contract)

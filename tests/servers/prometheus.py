@@ -69,7 +69,8 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
         folder.mkdir()
         (folder / "prometheus.yml").write_text(
             "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-            f"scrape_configs: [{{job_name: holdfast, static_configs: [{{targets: ['{target}']}}]}}]\n")
+            "scrape_configs:\n- job_name: holdfast\n"
+            f"  static_configs: [{{targets: ['{target}']}}]\n")
         address = f"http://127.0.0.1:{free_port()}"
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(

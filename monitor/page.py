@@ -1,0 +1,180 @@
+"""Page: what the status pages say, as plain values; the templates only lay it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from monitor.config import Config, Model
+from monitor.exporter import severity
+from monitor.store import (
+    Episode,
+    Pending,
+    Recorded,
+    Report,
+    RequestRow,
+    Row,
+    Settled,
+    Store,
+    Tick,
+    Transition,
+    Trouble,
+)
+from monitor.window import parse_time
+
+WORDS = {
+    "unknown": ("Unknown", "not enough is known to judge it", "unknown"),
+    "stable": ("Stable", "inputs and quality are as the reference promises", "good"),
+    "suspect": ("Suspect", "something moved; an episode is open", "warn"),
+    "faulty": ("Faulty data", "the newest data is broken; it is not judged and never trained on",
+               "bad"),
+    "retraining": ("Retraining", "a candidate is being made", "busy"),
+    "awaiting_promotion": ("Waiting for a person", "a challenger passed the gate", "busy"),
+    "probation": ("On probation", "a new champion is watched and compared with the last one",
+                  "busy"),
+    "rolled_back": ("Rolled back", "the last promotion was undone", "warn"),
+}
+"""Phase -> its name, what it means, and its tone."""
+
+TONES = {"stable": "good", "drifted": "warn", "degraded": "bad", "faulty": "bad",
+         "unknown": "unknown"}
+"""Verdict -> tone."""
+
+STRIP = 30
+"""Windows in the strip of a model's recent verdicts."""
+MOVED = 5
+"""Features named on the front page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a model version is in MLflow; ``url`` None where MLflow has no address to open."""
+
+    text: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One model on the front page."""
+
+    name: str
+    phase: tuple[str, str, str]
+    recorded: Recorded
+    newest: Row | None
+    moved: list[dict[str, Any]]
+    more: int
+    performance: list[dict[str, Any]]
+    measured: Row | None
+    strip: list[dict[str, Any]]
+    episode: Episode | None
+    pending: Pending | None
+    request: RequestRow | None
+    champion: Link | None
+    challenger: Link | None
+    trouble: Trouble | None
+    reports: list[Report]
+    tick: Tick | None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What happened to one model, newest first."""
+
+    verdicts: list[dict[str, Any]]
+    transitions: list[Transition]
+    episodes: list[Episode]
+    decisions: list[Settled]
+    requests: list[RequestRow]
+    reports: list[Report]
+    troubles: list[Trouble]
+
+
+def cards(store: Store, config: Config) -> list[Card]:
+    """Every configured model, in the order of the configuration."""
+    troubles, ticks = store.troubles(), store.ticks()
+    return [card(store, config, model, trouble=troubles.get(model.name),
+                 tick=ticks.get(model.name)) for model in config.models]
+
+
+def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
+         tick: Tick | None) -> Card:
+    """The model as it stands now."""
+    recorded = store.recorded(model.name)
+    state, rows = recorded.state, store.verdicts(model.name, segment="", newest=3 * STRIP)
+    newest = rows[-1] if rows else None
+    features = sorted(newest.line["features"], key=severity, reverse=True) if newest else []
+    drifted = [item for item in features if item["drifted"]]
+    measured = store.measured(model.name, state.champion) if state.champion else None
+    episode = next(iter(store.episodes(model.name, 1)), None) if state.episode else None
+    return Card(
+        name=model.name, phase=WORDS[state.phase], recorded=recorded, newest=newest,
+        moved=[_bar(item) for item in (drifted or features)[:MOVED]],
+        more=max(0, len(drifted) - MOVED),
+        performance=_told(measured), measured=measured, strip=_strip(rows), episode=episode,
+        pending=store.pending(model.name), request=store.open_request(model.name),
+        champion=_link(config, model, state.champion),
+        challenger=_link(config, model, state.challenger),
+        trouble=trouble, reports=store.reports(model.name, 3), tick=tick)
+
+
+def past(store: Store, name: str, newest: int = 100) -> Past:
+    """The model's history, at most ``newest`` rows of each kind."""
+    rows = store.verdicts(name, segment="", newest=newest)
+    return Past(
+        verdicts=[{**row.line, "id": row.id, "tone": TONES[row.line["verdict"]],
+                   "performance": _told(row)} for row in reversed(rows)],
+        transitions=store.transitions(name, newest), episodes=store.episodes(name, newest),
+        decisions=store.decisions(name, newest), requests=store.requests(name, newest),
+        reports=store.reports(name, newest), troubles=store.past_troubles(name, newest))
+
+
+def _told(row: Row | None) -> list[dict[str, Any]]:
+    return [item for item in row.line["performance"] if item["value"] is not None] if row else []
+
+
+def _strip(rows: list[Row]) -> list[dict[str, Any]]:
+    """The last word on each of the newest windows, oldest first."""
+    last = {row.line["start"]: row.line for row in rows}
+    return [{"start": start, "verdict": line["verdict"], "tone": TONES[line["verdict"]]}
+            for start, line in sorted(last.items())[-STRIP:]]
+
+
+def _bar(item: dict[str, Any]) -> dict[str, Any]:
+    """The feature with the lengths of its bar and of its threshold's mark, in percent."""
+    value, threshold = item["value"] or 0.0, item["threshold"] or 0.0
+    scale = 1.15 * max(value, threshold) or 1.0
+    return {**item, "bar": round(100 * value / scale, 1),
+            "mark": round(100 * threshold / scale, 1) if threshold else None}
+
+
+def _link(config: Config, model: Model, version: str | None) -> Link | None:
+    if version is None:
+        return None
+    text = f"{model.registered} version {version}"
+    parts = urlsplit(config.mlflow.registry_uri or config.mlflow.tracking_uri)
+    if parts.scheme not in {"http", "https"}:
+        return Link(text, None)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="",
+                          path=parts.path.rstrip("/") + "/")
+    where = f"#/models/{quote(model.registered, safe='')}/versions/{quote(version, safe='')}"
+    return Link(text, urlunsplit(bare) + where)
+
+
+def instant(value: datetime | str | None) -> str:
+    """An instant for people: ``2026-03-14 01:00`` (UTC), seconds only where there are some."""
+    if value is None:
+        return "–"
+    at = parse_time(value).astimezone(UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at.second else f"{at:%Y-%m-%d %H:%M}"
+
+
+def number(value: float | None) -> str:
+    """A number for people: three significant digits, thousands apart."""
+    if value is None:
+        return "–"
+    if isinstance(value, int) or value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

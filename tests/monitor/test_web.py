@@ -1,0 +1,223 @@
+"""The web surface, asked over a real connection."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+
+from monitor.decide import Decision, ModelState
+from monitor.errors import HoldfastError
+from monitor.exporter import Snapshot
+from monitor.page import WORDS, number
+from monitor.secrets import resolve
+from monitor.store import Store
+from monitor.web import create_app, serve
+from tests.monitor.stored import at, configuration, fill, verdict
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def site(store: Store, tmp_path: Path) -> Iterator[httpx.Client]:
+    config = configuration(
+        tmp_path, mlflow={"tracking_uri": "https://me:hunter2@mlflow.example/base?x=1"})
+    server = serve(create_app(store, config, Snapshot(store, config)), "127.0.0.1", 0)
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        yield client
+    server.stop()
+
+
+class Checker(HTMLParser):
+    """Whether every element that is opened is closed."""
+
+    VOID = frozenset({"meta", "link", "br", "rect"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        assert "style" not in dict(attrs)
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def text(page: httpx.Response) -> str:
+    """The words of a page, markup taken away."""
+    words = re.sub(r"<style>.*?</style>|<[^>]+>", " ", page.text, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", words)
+
+
+def test_the_front_page_says_what_an_on_call_person_asks(store: Store, site: httpx.Client) -> None:
+    fill(store)
+    page = site.get("/")
+    assert page.status_code == 200
+    for words in (
+        "Waiting for a person", "passed the gate", "accuracy .771", "What moved", "0.63", "0.112",
+        "0.752 to 0.789", "Episode open since 2026-03-14 01:00", "On probation", "Faulty data",
+        "every one of 1,104 values is null", "SourceError", "No champion",
+    ):
+        assert words in text(page)
+    assert ('href="https://mlflow.example/base/#/models/electricity/versions/4"' in page.text)
+
+
+@pytest.mark.parametrize("path", ["/", "/models/electricity", "/models/new-model", "/models/none"])
+def test_pages_are_well_formed_and_need_nothing_from_elsewhere(
+        store: Store, site: httpx.Client, path: str) -> None:
+    fill(store)
+    page = site.get(path)
+    checker = Checker()
+    checker.feed(page.text)
+    assert checker.open == []
+    assert not checker.seen & {"script", "img", "iframe", "form", "input"}
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_a_model_page_tells_its_history(store: Store, site: httpx.Client) -> None:
+    fill(store)
+    page = site.get("/models/electricity")
+    for words in ("electricity-20260315T010000Z", "registered", "3.8 times smaller",
+                  "awaiting promotion", "version 4 passed the gate", "Report 1", "97 %"):
+        assert words in text(page)
+    assert page.text.count('<td class="when">2026-03-') > 14
+
+
+def test_pages_stand_while_nothing_is_known(site: httpx.Client) -> None:
+    assert "No window was judged yet" in text(site.get("/"))
+    assert "None yet" in text(site.get("/models/quiet"))
+
+
+def test_a_page_for_every_phase(store: Store, site: httpx.Client) -> None:
+    number = 0
+    for phase, (words, _, _) in WORDS.items():
+        number = store.advance("quiet", number, ModelState(phase=phase), at=at(1), cause="x")  # type: ignore[arg-type]
+        assert words in text(site.get("/models/quiet"))
+
+
+def test_what_waits_is_shown(store: Store, site: httpx.Client) -> None:
+    store.advance("quiet", 0, ModelState(phase="retraining"), at=at(1), cause="x",
+                  decision=Decision("retrain", "it got worse"))
+    assert "Pending since 2026-03-02 00:00: retrain . it got worse" in text(site.get("/"))
+
+
+def test_what_comes_from_the_log_is_escaped(store: Store, site: httpx.Client) -> None:
+    bad = '<script>alert("x")</script>'
+    store.advance("quiet", 0, ModelState(champion="3"), at=at(1), cause=bad, verdicts=[
+        (verdict("quiet", 0, reason=bad), "stable", None, Decision("hold", bad))])
+    store.trouble("quiet", at(1), "SourceError", bad)
+    for path in ("/", "/models/quiet", "/models/<script>"):
+        assert "<script>" not in site.get(path).text
+
+
+def test_secrets_are_masked_everywhere(
+        store: Store, site: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_SECRET", "open-sesame")
+    assert resolve("${env:WEB_SECRET}", tmp_path, []) == "open-sesame"
+    store.advance("quiet", 0, ModelState(champion="3"), at=at(1), cause="open-sesame", verdicts=[
+        (verdict("quiet", 0, reason="the word is open-sesame"), "stable", None,
+         Decision("hold", "open-sesame"))])
+    store.trouble("quiet", at(1), "SourceError", "postgresql://me:hunter2@db/x open-sesame")
+    for path in ("/", "/models/quiet", "/api/status", "/metrics", "/models/open-sesame"):
+        body = site.get(path).text
+        assert "open-sesame" not in body
+        assert "hunter2" not in body
+
+
+def test_a_report_is_served_in_a_sandbox(store: Store, site: httpx.Client, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text("<html><script>1</script>drift</html>")
+    made = store.save_report("quiet", 1, "runs:/r/report.html", str(file))
+    answer = site.get(f"/reports/{made}")
+    assert answer.text == file.read_text()
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts;")
+    assert "default-src 'none'" in policy
+    assert "connect-src" not in policy  # none, by default-src
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    file.unlink()
+    gone = site.get(f"/reports/{made}")
+    assert gone.status_code == 404
+    assert "runs:/r/report.html" in gone.text
+
+
+def test_what_is_not_there_is_said_in_words(site: httpx.Client) -> None:
+    for path in ("/reports/7", "/models/none", "/nothing", "/docs", "/openapi.json"):
+        assert site.get(path).status_code == 404
+    assert site.get("/reports/..%2f..%2fetc%2fpasswd").status_code == 404
+    assert site.get("/reports/x").status_code in {404, 422}
+
+
+def test_nothing_can_be_changed(site: httpx.Client) -> None:
+    for path in ("/", "/models/quiet", "/api/status", "/metrics"):
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            assert site.request(method, path).status_code == 405
+
+
+def test_health_and_readiness(store: Store, site: httpx.Client, tmp_path: Path) -> None:
+    assert site.get("/healthz").status_code == 200
+    assert site.get("/readyz").status_code == 200
+    store.close()
+    (tmp_path / "store.db").rename(tmp_path / "away.db")
+    assert site.get("/healthz").status_code == 200
+    assert site.get("/readyz").status_code == 503
+    assert site.get("/").status_code == 503
+    assert site.get("/api/status").json()["error"]
+    assert site.get("/metrics").status_code == 200
+
+
+def test_the_status_is_json_too(store: Store, site: httpx.Client) -> None:
+    fill(store)
+    told = {model["model"]: model for model in site.get("/api/status").json()["models"]}
+    assert told["electricity"]["phase"] == "awaiting_promotion"
+    assert json.dumps(told).count("NaN") == 0
+
+
+def test_metrics_are_served_in_the_format_that_is_asked_for(
+        store: Store, site: httpx.Client) -> None:
+    fill(store)
+    for _ in range(60):  # the snapshot follows within a second or so
+        plain = site.get("/metrics")
+        if 'holdfast_phase{model="quiet",phase="stable"} 1.0' in plain.text:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the metrics did not follow the store within six seconds")
+    assert plain.headers["content-type"].startswith("text/plain; version=")
+    asked = {"accept": "application/openmetrics-text; version=1.0.0"}
+    assert site.get("/metrics", headers=asked).text.endswith("# EOF\n")
+
+
+def test_a_port_that_is_taken_is_said_in_words(store: Store, tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(HoldfastError, match=r"another http\.host or http\.port"):
+            serve(create_app(store, config, Snapshot(store, config)), "127.0.0.1",
+                  taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(("value", "shown"), [
+    (0.7714, "0.771"), (33600, "33,600"), (None, "–"), (12345.6, "12,346"), (2.0, "2"),
+    (0.00666, "0.00666")])
+def test_numbers_are_written_for_people(value: float | None, shown: str) -> None:
+    assert number(value) == shown

@@ -19,13 +19,13 @@ from monitor.calibration import History, Limit, between, limit, row_grid
 from monitor.config import Model
 from monitor.drift import MEASURES, DriftResult, Ruler, error_bound, null_rate, ruler, unseen_rate
 from monitor.faults import Norms, learn
-from monitor.outcomes import Outcomes
+from monitor.outcomes import Cell, Outcomes
 from monitor.profile import Profile
 from monitor.window import Window, format_duration, isoformat, parse_time
 
 REPORTED = ("psi", "js", "ks", "wasserstein", "chi2")
 """Measures that every verdict carries (KS and Wasserstein for numbers)."""
-MOST_CELLS = 20_000
+MOST_CELLS = 8_000
 """Joint cells of reference outcomes that a baseline carries; more are kept in longer blocks."""
 FEWEST_ROWS = 5
 """Windows with fewer values than this are measured, not tested."""
@@ -170,19 +170,24 @@ def calibrate(version: str, bins: Bins, panes: Sequence[Profile], outcomes: Outc
 
 def coarsened(outcomes: Outcomes) -> Outcomes:
     """The same outcomes in blocks long enough that at most ``MOST_CELLS`` cells are left."""
-    seconds = 3600
-    while len(outcomes.cells) > MOST_CELLS and len(outcomes.sums) > 10:
-        cells: dict[tuple[int, str, str, int], int] = {}
-        sums: dict[int, tuple[float, ...]] = {}
-        for (block, *rest), count in outcomes.cells.items():
-            key = (block // seconds * seconds, *rest)
-            cells[key] = cells.get(key, 0) + count  # type: ignore[index,arg-type]
-        for block, values in outcomes.sums.items():
-            start = block // seconds * seconds
-            before = sums.get(start, (0.0,) * len(values))
-            sums[start] = tuple(a + b for a, b in zip(before, values, strict=True))
-        outcomes, seconds = Outcomes(cells, sums), seconds * 2
+    for hours in (1, 6, 24, 168, *(336 * 2**index for index in range(8))):
+        if len(outcomes.cells) <= MOST_CELLS:
+            break
+        outcomes = _reblocked(outcomes, 3600 * hours)
     return outcomes
+
+
+def _reblocked(outcomes: Outcomes, seconds: int) -> Outcomes:
+    cells: dict[Cell, int] = {}
+    sums: dict[int, tuple[float, ...]] = {}
+    for (block, guess, label, score), count in outcomes.cells.items():
+        key = (block // seconds * seconds, guess, label, score)
+        cells[key] = cells.get(key, 0) + count
+    for block, values in outcomes.sums.items():
+        start = block // seconds * seconds
+        before = sums.get(start, (0.0,) * len(values))
+        sums[start] = tuple(a + b for a, b in zip(before, values, strict=True))
+    return Outcomes(cells, sums)
 
 
 def _levels(model: Model, columns: int) -> dict[str, float]:

@@ -23,6 +23,8 @@ NAMED, KNOWN = 50, 10_000
 UNIQUE, COVERED = 0.95, 0.05
 """Distinct values per row that make an identifier; share of rows in named categories below
 which a text is free text."""
+LINEAR = 0.25
+"""Nats of entropy that a curved transform must gain over equal-width cells."""
 STEPS = 20
 """A column that never falls and takes more values than this is an index of time."""
 
@@ -193,4 +195,4 @@ def _evenness(transform: tuple[float, float] | None, inner: Floats, low: float,
     moved = np.maximum.accumulate(_move(inner, transform))
     share = np.diff(np.interp(edges, moved, np.linspace(0, 1, inner.size)))
     share = share[share > 0]
-    return float(-(share * np.log(share)).sum()) + (0.1 if transform is None else 0.0)
+    return float(-(share * np.log(share)).sum()) + (LINEAR if transform is None else 0.0)

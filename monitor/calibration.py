@@ -77,7 +77,7 @@ def between(grid: Sequence[float], values: Sequence[float], n: float) -> float:
 def row_grid(rows: Sequence[int]) -> tuple[float, ...]:
     """Numbers of rows to calibrate at: from 5 to well beyond the largest reference window."""
     return tuple(float(value) for value in
-                 np.unique(np.geomspace(5, 8 * max([125, *rows]), 14).round()))
+                 np.unique(np.geomspace(5, 8 * max([125, *rows]), 12).round()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,8 +131,8 @@ def _shorts(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def _short(value: float) -> float:
-    """Six significant digits, so that a baseline stays small."""
-    return float(f"{value:.6g}")
+    """Five significant digits, so that a baseline stays small."""
+    return float(f"{value:.5g}")
 
 
 def tail(values: Floats, level: float, power: int) -> float:

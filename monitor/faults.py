@@ -137,7 +137,7 @@ def _limits(hit: npt.NDArray[np.float64], of: npt.NDArray[np.float64], grid: Seq
     variance = noise * ((1 + (rows - 1) * dispersion) / rows + 1 / (of.sum() + 1))
     shape = share**2 / variance
     high = special.gammainccinv(shape, level) * variance / share + 1 / rows
-    return tuple(float(f"{value:.6g}") for value in np.minimum(high, 1.0))
+    return tuple(float(f"{value:.4g}") for value in np.minimum(high, 1.0))
 
 
 def _volume(rows: npt.NDArray[np.float64]) -> tuple[float, float, float]:

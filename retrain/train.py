@@ -256,7 +256,12 @@ def _point_alias(work: Work, version: Version, alias: str) -> None:
 
 
 def _report(work: Work, result: dict[str, Any]) -> None:
-    """Evidently's report of the holdout against the older rows; a job goes on without it."""
+    """Evidently's report of the holdout against the older rows; a job goes on without it.
+
+    ``options: {report: false}`` leaves it out.
+    """
+    if work.request.options.get("report") is False:
+        return
     if work.request.kind == "bootstrap" and work.model.reference.source is not None:
         return
     start, end = (pd.Timestamp(text).to_pydatetime() for text in result["window"])

@@ -81,7 +81,7 @@ def foreign_sklearn(name: str) -> None:
 
 def test_a_promoted_version_answers_raw_rows(tracking: str, name: str, tmp_path: Path) -> None:
     path = shop(tmp_path, tracking, name=name)
-    outcome = work(request(path, "bootstrap"), tmp_path)
+    outcome = work(request(path, "bootstrap", options={"report": False}), tmp_path)
     assert outcome.status == "registered"
     served = mlflow.pyfunc.load_model(f"models:/{name}@champion")
     rows = raw_rows(20)
@@ -109,7 +109,7 @@ def test_a_champion_with_named_outputs_gets_a_challenger_that_answers_like_it(
         tracking: str, name: str, tmp_path: Path) -> None:
     foreign_pyfunc(tmp_path, name)
     path = shop(tmp_path, tracking, name=name, right=0.5)
-    outcome = work(request(path, "train", champion="1"), tmp_path)
+    outcome = work(request(path, "train", champion="1", options={"report": False}), tmp_path)
     assert outcome.status == "registered", outcome.reason
     old, new = (mlflow.pyfunc.load_model(f"models:/{name}/{number}") for number in ("1", "2"))
     rows = raw_rows(20)[list(INPUTS)]
@@ -127,7 +127,7 @@ def test_a_champion_that_answers_a_bare_array_is_kept(
     champion = registry.champion(name)
     assert champion is not None
     assert registry.baseline(champion) is None
-    outcome = work(request(path, "train", champion="1"), tmp_path)
+    outcome = work(request(path, "train", champion="1", options={"report": False}), tmp_path)
     assert outcome.status == "refused"
     assert "bare array" in outcome.reason
     assert len(registry.versions(name)) == 1
@@ -137,7 +137,7 @@ def test_a_candidate_worse_than_the_logged_champion_is_refused(
         tracking: str, name: str, tmp_path: Path) -> None:
     foreign_pyfunc(tmp_path, name)
     path = shop(tmp_path, tracking, name=name, right=1.0)
-    outcome = work(request(path, "train", champion="1"), tmp_path)
+    outcome = work(request(path, "train", champion="1", options={"report": False}), tmp_path)
     assert outcome.status == "refused"
     assert "version 1" in outcome.reason
     assert outcome.result["holdout"]["version 1"]["value"] == 1.0
@@ -148,7 +148,8 @@ def test_a_candidate_worse_than_the_logged_champion_is_refused(
 
 def test_killed_at_any_moment_it_registers_once(tracking: str, name: str, tmp_path: Path) -> None:
     path = shop(tmp_path, tracking, name=name)
-    asked, registry = request(path, "bootstrap"), Registry(load(path).config.mlflow)
+    asked = request(path, "bootstrap", options={"report": False})
+    registry = Registry(load(path).config.mlflow)
     chance = random.Random(5)
     for moment in ("[2/8]", "[3/8]", "[7/8]", "[8/8]", "the version is there"):
         kill_at(moment, asked, folder=tmp_path, registry=registry, delay=chance.uniform(0, 0.3))

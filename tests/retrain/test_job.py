@@ -28,7 +28,7 @@ class Deployed:
         self.folder = folder
         self.path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}")
         self.registry = Registry(load(self.path).config.mlflow)
-        self.bootstrap = request(self.path, "bootstrap")
+        self.bootstrap = request(self.path, "bootstrap", options={"report": False})
         self.first = work(self.bootstrap, folder)
         self.train = request(self.path, "train", champion="1")
         self.second = work(self.train, folder)
@@ -159,7 +159,8 @@ def test_the_example_is_made_up(deployed: Deployed) -> None:
 
 
 def test_told_to_stop_it_hands_back_and_goes_on(deployed: Deployed) -> None:
-    asked = request(deployed.path, "train", champion="1", predecessors=("2",))
+    asked = request(deployed.path, "train", champion="1", predecessors=("2",),
+                    options={"report": False})
     process = start(asked, deployed.folder)
     until(lambda: "[3/8]" in said(asked, deployed.folder))
     process.send_signal(signal.SIGTERM)

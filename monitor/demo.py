@@ -29,7 +29,7 @@ from monitor.simulate import START, Plan, deliveries
 from monitor.store import Store
 from monitor.window import Window, isoformat, parse_duration
 
-TRAINING = {"kind": "torch", "window": "42d", "holdout": "7d"}
+TRAINING = {"kind": "torch", "window": "28d", "holdout": "5d"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,11 @@ def play(scene: Scene, folder: Path, mlflow: str, console: Console, *, by_hand: 
     model = config.models[0]
     registry = Registry(config.mlflow)
     with Store.open(config.store) as store, _bar(console) as bar:
-        reporter = Reporter(registry, str(path))
         deps = Deps(config, str(path), store, registry,
-                    LocalProcess(Path(config.folder) / "requests"), reporter)
+                    LocalProcess(Path(config.folder) / "requests"), None)
         stage = Stage(model, deps, folder, scene.frame, scene.label,
-                      lambda text: bar.console.print(f"  {text}"))
+                      lambda text: bar.console.print(f"  {text}"),
+                      Reporter(registry, str(path)))
         task = bar.add_task("train the first champion", total=None)
         stage.prepare(scene.reference)
         days = -(-scene.live.length // model.calendar.pane)

@@ -64,7 +64,7 @@ def epochs_of(model: Model, store: Store) -> list[Epoch]:
     adoptions = store.adoptions(model.name)
     ends: list[datetime | None] = [adoption.at for adoption in adoptions[1:]]
     epochs = []
-    for adoption, end in zip(adoptions, [*ends, None], strict=True):
+    for adoption, end in zip(adoptions, [*ends, None], strict=False):
         stored = adoption.version and store.baseline(model.name, adoption.version, adoption.key)
         if adoption.version and stored:
             baseline = Baseline.from_json(stored[1])

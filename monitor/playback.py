@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from monitor.act import report
 from monitor.config import Model
 from monitor.daemon import tick
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
+from monitor.report import Reporter
 from monitor.request import Request
 from monitor.window import Window
 
@@ -45,6 +47,8 @@ class Stage:
     frame: pd.DataFrame
     label: str
     progress: Progress
+    reporter: Reporter | None = None
+    """Makes a report when an episode opens: years go by here in minutes."""
     serving: str = ""
     answers: dict[str, pd.DataFrame] = field(default_factory=dict)
     served: list[tuple[datetime, str]] = field(default_factory=list)
@@ -87,7 +91,11 @@ class Stage:
 
     def _live(self, now: datetime) -> None:
         """Tick until nothing is under way any more: what takes minutes outside takes none here."""
+        quiet = self.deps.store.recorded(self.model.name).state.episode is None
         tick(self.model, self.deps, now)
+        alarmed = self.deps.store.recorded(self.model.name).state.episode is not None
+        if self.reporter is not None and quiet and alarmed:
+            report(self.model, replace(self.deps, reporter=self.reporter))
         while (row := self.deps.store.open_request(self.model.name)) is not None:
             self.progress(f"{now:%Y-%m-%d} {row.request.kind}: {row.request.reason}")
             self._await(row.request.request_id)

@@ -34,7 +34,7 @@ from monitor.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
            "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; "
            "form-action 'none'; frame-ancestors 'none'")
 """What a report may do: run its own plots, and nothing else."""

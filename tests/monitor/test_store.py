@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from monitor.schema import VERSION_TABLE, metadata
 from monitor.source import Increment
 from monitor.store import Folded, Store
 from monitor.window import Window
+from tests.data import ROOT
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -81,21 +83,30 @@ def test_migrations_make_the_declared_tables(url: str) -> None:
         assert compare_metadata(context, metadata) == []
 
 
-def test_many_may_open_an_empty_database_at_once(url: str) -> None:
-    failures: list[BaseException] = []
+def test_many_processes_may_open_an_empty_database_at_once(url: str) -> None:
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if not child:
+            try:
+                Store.open(url).ready()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
 
-    def opening() -> None:
-        try:
-            Store.open(url).close()
-        except BaseException as error:
-            failures.append(error)
 
-    threads = [threading.Thread(target=opening) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+def test_what_migrations_and_pages_need_is_packaged() -> None:
+    """An installed holdfast has every file beside its modules."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"]["monitor"]
+    packaged = {file for pattern in patterns for file in (ROOT / "monitor").glob(pattern)}
+    beside = {file for folder in ("migrations", "templates")
+              for file in (ROOT / "monitor" / folder).rglob("*")
+              if file.is_file() and "__pycache__" not in file.parts}
+    assert beside
+    assert packaged >= beside
 
 
 def test_every_write_moves_the_change_number_and_no_read_does(store: Store) -> None:

@@ -32,11 +32,6 @@ _NAIVE_TIME = f"^({_DATE}){_CLOCK}$"
 _AWARE_TIME = f"^({_DATE}){_CLOCK}{_OFFSET}$"
 
 
-@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
-def asinh(x: float) -> float:  # type: ignore[empty-body]
-    """The engine's own inverse hyperbolic sine."""
-
-
 @ibis.udf.scalar.builtin(name="epoch_us", signature=((dt.timestamp,), dt.int64))  # type: ignore[untyped-decorator]
 def epoch_us(_instant: Any) -> Any:
     """Microseconds since the epoch (DuckDB)."""
@@ -207,37 +202,44 @@ def offset_at(zone: ZoneInfo, minute: int) -> timedelta:
     return (EPOCH + timedelta(minutes=minute)).astimezone(zone).utcoffset() or timedelta()
 
 
-def position(value: Value, bins: NumericBins) -> Value:
-    """The cell of a double that is not null, NaN and infinity aside: an int16."""
-    for_other = _arithmetic(value, bins)
-    if bins.exact:
-        spikes = {point: bins.above + 1 + index for index, point in enumerate(bins.exact)}
-        for_other = ibis.cases(*[(value == double(point), ibis.literal(cell, "int16"))
-                                 for point, cell in spikes.items()], else_=for_other)
-    return for_other
+def position(raw: Value, value: Value, bins: NumericBins, *, at: Value | None = None) -> Value:
+    """The cell of a number, an int16: ``raw`` as logged, ``value`` its double, ``at`` its place.
+
+    The usual cells come first: engines evaluate later branches only for the rows that are left,
+    so that nulls, NaN and infinity cost nothing where there are none.
+    """
+    def cell(index: int) -> Value:
+        return ibis.literal(index, "int16")
+
+    branches = [(value == double(point), cell(bins.above + 1 + index))
+                for index, point in enumerate(bins.exact)]
+    below = value < double(bins.center)
+    if bins.cells:
+        place = place_of(value, bins) if at is None else at
+        inside = place.between(double(0), double(bins.cells))
+        branches.append((inside, place.floor().cast("int16") + cell(bins.first)))
+        below = place < double(0)
+    branches += [(raw.isnull(), cell(0)), (value.isnull(), cell(3))]
+    if raw.type().is_floating() or raw.type().is_string():
+        branches += [(value.isnan(), cell(1)), (value.isinf(), cell(2))]
+    return ibis.cases(*branches, (below, cell(bins.first - 1)), else_=cell(bins.above))
 
 
-def _arithmetic(value: Value, bins: NumericBins) -> Value:
-    below = bins.first - 1
-    if bins.cells == 0:
-        return ibis.cases((value < double(bins.center), ibis.literal(below, "int16")),
-                          else_=ibis.literal(bins.above, "int16"))
+def place_of(value: Value, bins: NumericBins) -> Value:
+    """Where the value lies on the scale of the cells: its whole part is the cell."""
     moved = value
     if bins.transform == "asinh":
-        moved = asinh((value - double(bins.center)) / double(bins.scale))
-    place = (moved - double(bins.low)) * double(bins.cells) / double(bins.high - bins.low)
-    kept = ibis.least(ibis.greatest(place, double(-1)), double(bins.cells))
-    return kept.floor().cast("int16") + ibis.literal(bins.first, "int16")
+        moved = _asinh((value - double(bins.center)) / double(bins.scale))
+    return (moved - double(bins.low)) * double(bins.cells / (bins.high - bins.low))
 
 
-def careful_position(raw: Value, value: Value, bins: NumericBins) -> Value:
-    """The cell of any value, special cells included: ``raw`` as logged, ``value`` its double."""
-    null, nan, infinite, invalid = (ibis.literal(cell, "int16") for cell in range(4))
-    branches = [(raw.isnull(), null), (value.isnull(), invalid)]
-    dtype = raw.type()
-    if dtype.is_floating() or dtype.is_string():
-        branches += [(value.isnan(), nan), (value.isinf(), infinite)]
-    return ibis.cases(*branches, else_=position(value, bins))
+def _asinh(value: Value) -> Value:
+    """asinh by logarithm: twice as fast as the engines' own, and the same on all of them.
+
+    Beyond 1e150, where a square would overflow, every value is the same.
+    """
+    size = ibis.least(value.abs(), double(1e150))
+    return value.sign() * (size + (size * size + double(1)).sqrt()).ln()
 
 
 def amount(raw: Value, bins: NumericBins, *, zone: tuple[tuple[int, int], ...],

@@ -9,27 +9,31 @@ where the census found a single group.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import ibis
 import numpy as np
+from ibis.expr.datatypes import DataType
 
-from monitor.bins import Bins, CategoryBins, NumericBins, key_of
+from monitor.bins import Bins, CategoryBins, FeatureBins, NumericBins, key_of
 from monitor.cells import (
     Value,
     amount,
-    broken,
-    careful_position,
     lookup_entries,
     lookup_key,
+    place_of,
     position,
 )
 from monitor.engine import Engine, Row
+from monitor.patterns import adapted, pattern
 from monitor.profile import Counts
-from monitor.rows import LOOKUP, Frame, Shape, compiled, filled
+from monitor.rows import LOOKUP, PLACED, Frame, Shape, compiled, filled
 
 Group = tuple[object, ...]
 """Values of ``Shape.keys``."""
+
+FEW = 6
+"""From this many values with cells of their own on, integers are grouped before they are placed."""
 
 WIDE_ROWS = 60_000
 """Up to this many rows a column store counts wide too."""
@@ -51,6 +55,7 @@ class Counting:
     shape: Shape
     bins: Bins
     compiled: dict[tuple[object, ...], str] = field(default_factory=dict)
+    patterns: dict[tuple[FeatureBins, DataType], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.counted = tuple(feature for feature in self.bins.features
@@ -70,9 +75,11 @@ class Counting:
     # expressions
 
     def rows(self, names: tuple[str, ...], *, due: bool = True) -> Frame:
-        """The rows to be counted, with their keys and these columns."""
+        """The rows to be counted, with their keys and these columns; all rows unless ``due``."""
+        if not due:
+            return self.shape.values(names)
         rows = self.shape.rows((*names, *self.shape.roles.segments))
-        return self.shape.due(self.shape.paned(rows)) if due else rows
+        return self.shape.due(self.shape.paned(rows))
 
     def census(self) -> Frame:
         rows = self.rows(())
@@ -84,7 +91,7 @@ class Counting:
         cells = []
         for item in self.numbers:
             raw = rows[item.name]
-            cell = careful_position(raw, self._amount(raw, item), item)
+            cell = position(raw, self._amount(raw, item), item)
             start = self.bins.slices[key_of(item)].start
             cells.append(cell.cast("int32") + ibis.literal(start, "int32"))
         spread = rows.select(*self.shape.keys, cell=ibis.array(cells).unnest())
@@ -98,7 +105,7 @@ class Counting:
                                self.shape.keys)
 
     def tall(self, index: int, due: bool, keys: tuple[str, ...]) -> Frame:
-        """Counts of one column; ``present`` leaves out nulls, which the fast cells misplace."""
+        """Counts of one column, of all rows unless ``due``."""
         item = self.counted[index]
         rows = self.rows((item.name,), due=due)
         if isinstance(item, CategoryBins):
@@ -107,30 +114,47 @@ class Counting:
             key = lookup_key(grouped["value"], self.texts.index(item), item)
             return self._looked_up(grouped.select(*keys, "n", key=key), keys)
         raw = rows[item.name]
-        value = self._amount(raw, item)
-        if not self.fast(item):
-            plain = rows.select(*keys, cell=careful_position(raw, value, item),
-                                present=ibis.literal(1, "int8"))
-        else:
-            plain = rows.select(*keys, cell=position(value, item), present=value)
-        return plain.group_by([*keys, "cell"]).agg(n=plain.count(), present=plain.present.count())
+        if raw.type().is_integer() and len(item.exact) >= FEW:  # few values: group, then place
+            plain = rows.select(*keys, value=raw)
+            grouped = plain.group_by([*keys, "value"]).agg(rows=plain.count())
+            raw = grouped["value"]
+            plain = grouped.select(*keys, "rows",
+                                   cell=position(raw, self._amount(raw, item), item))
+            return plain.group_by([*keys, "cell"]).agg(n=plain["rows"].sum())
+        if due or not item.cells:
+            plain = rows.select(*keys, cell=position(raw, self._amount(raw, item), item))
+            return plain.group_by([*keys, "cell"]).agg(n=plain.count())
+        placed = ibis.table({"raw": raw.type(), "amount": "float64", "place": "float64"},
+                            name=PLACED)
+        cells = placed.select(cell=position(placed.raw, placed.amount, item, at=placed.place))
+        return cells.group_by("cell").agg(n=cells.count())
 
-    def specials(self, indexes: tuple[int, ...], due: bool, keys: tuple[str, ...]) -> Frame:
-        """NaN, infinity and minus infinity of columns whose outermost cells were hit."""
-        names = tuple(self.counted[index].name for index in indexes)
-        rows = self.rows(names, due=due)
-        sums = {}
-        for index, name in zip(indexes, names, strict=True):
-            value = rows[name]
-            sums[f"nan_{index}"] = value.isnan().sum()
-            sums[f"plus_{index}"] = (value == ibis.literal("inf").cast(value.type())).sum()
-            sums[f"minus_{index}"] = (value == ibis.literal("-inf").cast(value.type())).sum()
-        return rows.group_by(keys).agg(**sums) if keys else rows.agg(**sums)
+    def placed(self, index: int) -> Frame:
+        """What ``tall`` reads for a number: its place is computed once, not once per branch."""
+        item = self.counted[index]
+        rows = self.rows((item.name,), due=False)
+        assert isinstance(item, NumericBins)
+        value = self._amount(rows[item.name], item)
+        return rows.select(raw=rows[item.name], amount=value, place=place_of(value, item))
 
-    def fast(self, item: NumericBins) -> bool:
-        """Whether a column's own type lets nulls, NaN and infinity be set apart afterwards."""
-        dtype = self.shape.rows((item.name,))[item.name].type()
-        return bool(dtype.is_numeric() and item.kind == "numeric")
+    def tall_sql(self, index: int, due: bool, keys: tuple[str, ...]) -> str:
+        """The SQL of ``tall``: compiled once for all columns that differ in numbers alone."""
+        item = self.counted[index]
+        kind = dict(self.shape.log).get(item.name)
+        if due or kind is None or item.name in self.shape.model.privacy.hash:
+            return self._nested(self.sql("tall", self.tall, index, due, keys), index)
+        model = pattern(item)
+        if (model, kind) not in self.patterns:
+            shape = replace(self.shape, log=((model.name, kind),))
+            plan = Counting(shape, Bins((model,)))
+            self.patterns[model, kind] = plan._nested(plan.sql("tall", plan.tall, 0, due, keys), 0)
+        place = self.texts.index(item) if isinstance(item, CategoryBins) else 0
+        return adapted(self.patterns[model, kind], model, item, place)
+
+    def _nested(self, sql: str, index: int) -> str:
+        if f'"{PLACED}"' not in sql:
+            return sql
+        return sql.replace(f'"{PLACED}"', f"({self.sql('placed', self.placed, index)})")
 
     def _amount(self, raw: Value, item: NumericBins) -> Value:
         return amount(raw, item, zone=self.shape.zone, dialect=self.shape.dialect)
@@ -152,12 +176,18 @@ class Count:
     bounds: Mapping[str, int]
     rows: int | None
     """Rows of the relation where they are known beforehand."""
+    pane: int | None = None
+    """The pane that all of them lie in, where that is known beforehand."""
 
     def run(self) -> dict[Group, Tally]:
         """Counts of every group that has rows."""
         keys = self.plan.shape.keys
-        tallies = {tuple(row[:len(keys)]): Tally(int(row[-2]), int(row[-1] or 0), self._zeros())
-                   for row in self._fetch(self.plan.sql("census", self.plan.census))}
+        if self.pane is not None and keys == ("pane",) and self.rows:
+            tallies: dict[Group, Tally] = {(self.pane,): Tally(self.rows, 0, self._zeros())}
+        else:
+            census = self._fetch(self.plan.sql("census", self.plan.census))
+            tallies = {tuple(row[:len(keys)]): Tally(int(row[-2]), int(row[-1] or 0),
+                                                     self._zeros()) for row in census}
         if not tallies or not self.plan.counted:
             return tallies
         total = sum(tally.n for tally in tallies.values())
@@ -195,47 +225,10 @@ class Count:
         due = not (single and total == self.rows)
         keys = () if single else plan.shape.keys
         only = next(iter(tallies))
-        hit: list[int] = []
         for index, item in enumerate(plan.counted):
-            rows = self._fetch(plan.sql("tall", plan.tall, index, due, keys))
-            for row in rows:
-                tally = tallies[only if single else tuple(row[:len(keys)])]
+            for *group, cell, n in self._fetch(plan.tall_sql(index, due, keys)):
+                tally = tallies[only if single else tuple(group[:len(keys)])]
                 if isinstance(item, CategoryBins):
-                    self._add_text(tally, item, row[-2], int(row[-1]))
-                    continue
-                cell, n, present = row[-3:]
-                counts = tally.counts[plan.bins.slices[key_of(item)]]
-                counts[cell] += present
-                counts[0] += n - present
-            if isinstance(item, NumericBins) and self._outermost(tallies, item):
-                hit.append(index)
-        if hit:
-            self._set_apart(tallies, tuple(hit), due, keys)
-
-    def _outermost(self, tallies: dict[Group, Tally], item: NumericBins) -> bool:
-        """Whether NaN or infinity may be among the values above or below."""
-        if not self.plan.fast(item):
-            return False
-        raw = self.plan.shape.rows((item.name,))[item.name]
-        if broken(raw) is None:
-            return False
-        part = self.plan.bins.slices[key_of(item)]
-        return any(tally.counts[part][item.above] or tally.counts[part][item.first - 1]
-                   for tally in tallies.values())
-
-    def _set_apart(self, tallies: dict[Group, Tally], hit: tuple[int, ...], due: bool,
-                   keys: tuple[str, ...]) -> None:
-        plan = self.plan
-        for row in self._fetch(plan.sql("specials", plan.specials, hit, due, keys)):
-            tally = tallies[tuple(row[:len(keys)]) if keys else next(iter(tallies))]
-            for place, index in enumerate(hit):
-                nan, plus, minus = (int(value or 0)
-                                    for value in row[len(keys) + 3 * place:][:3])
-                item = plan.counted[index]
-                assert isinstance(item, NumericBins)
-                counts = tally.counts[plan.bins.slices[key_of(item)]]
-                counts[1] += nan
-                counts[2] += plus + minus
-                counts[item.above] -= nan + plus
-                counts[item.first - 1] -= minus
-
+                    self._add_text(tally, item, cell, int(n))
+                else:
+                    tally.counts[plan.bins.slices[key_of(item)].start + cell] += int(n)

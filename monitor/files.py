@@ -20,7 +20,7 @@ import ibis.expr.datatypes as dt
 from monitor.cells import Value, micros, offsets
 from monitor.engine import Columns, Engine, literal
 from monitor.errors import SourceError
-from monitor.relation import EVERYTHING, Clock, Need, Part, filters, from_micros, to_micros
+from monitor.relation import Clock, Need, Part, filters, from_micros, to_micros
 
 _READERS = {".parquet": "read_parquet", ".pq": "read_parquet", ".csv": "read_csv",
             ".tsv": "read_csv", ".json": "read_json", ".jsonl": "read_json",
@@ -152,13 +152,12 @@ class Files:
         if not chosen:
             return None
         columns = self._union(chosen)
-        where = filters(need, self.clock, columns)
-        covered = all(facts.low is not None and facts.high is not None and not facts.blank
-                      and need.start <= facts.low and facts.high < need.end for facts in chosen)
+        extent = _extent(chosen, need, self.clock)
         relation = reader([facts.path for facts in chosen])
-        if where and not (covered and need == replace(EVERYTHING, start=need.start, end=need.end)):
+        where = "" if extent else filters(need, self.clock, columns)
+        if where:
             relation = f"(SELECT * FROM {relation}{where})"  # noqa: S608
-        return Part(relation, tuple(columns.items()), sum(facts.rows for facts in chosen), covered)
+        return Part(relation, tuple(columns.items()), sum(facts.rows for facts in chosen), extent)
 
     def only(self, facts: Facts) -> str:
         """The relation of one file."""
@@ -177,6 +176,15 @@ class Files:
                 _UNIONS[key] = self.engine.columns(reader(list(kinds.values())))
             union = _UNIONS[key]
         return {name: dtype for name, dtype in union.items() if name not in self.hidden}
+
+
+def _extent(chosen: Sequence[Facts], need: Need, clock: Clock) -> tuple[int, int] | None:
+    """First and last event time of files of which every row is needed; None if some may not be."""
+    if clock.arrival is not None or any(facts.blank or facts.low is None for facts in chosen):
+        return None
+    low = min(facts.low for facts in chosen if facts.low is not None)
+    high = max(facts.high for facts in chosen if facts.high is not None)
+    return (low, high) if max(need.start, need.event_from) <= low and high < need.end else None
 
 
 def _examine(engine: Engine, versions: list[tuple[str, int, int]], clock: Clock) -> list[Facts]:

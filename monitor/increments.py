@@ -92,13 +92,21 @@ class Increments:
             return False
         counting, _ = plans(read.shape, self.bins)
         tallies = Count(counting, self.tables.engine, read.relations, self.bounds,
-                        read.rows).run()
+                        read.rows, self._only_pane(read)).run()
         for group, tally in tallies.items():
             self._add(self._key(read.shape.keys, group),
                       Profile(tally.n, tally.counts, 0, tally.future), Outcomes())
         if tallies and read.shape.roles.id:
             self._repeats({key[0] for key in self.found})
         return bool(tallies)
+
+    def _only_pane(self, read: Read) -> int | None:
+        """The pane that holds every row that is read, all of them due; None if there is none."""
+        if read.extent is None:
+            return None
+        first, last = (edge - edge % self.pane for edge in read.extent)
+        closes = first + self.pane + self.lateness
+        return first if first == last and self.since < closes <= self.until else None
 
     def _repeats(self, panes: set[int]) -> None:
         """Tally the rows that repeat an id of their pane, whenever the first one was known."""

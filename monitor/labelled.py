@@ -14,7 +14,7 @@ from datetime import timedelta
 import ibis
 
 from monitor.bins import Bins, CategoryBins, NumericBins, key_of
-from monitor.cells import Value, amount, broken, careful_position, category_cell, number, text
+from monitor.cells import Value, amount, broken, category_cell, number, position, text
 from monitor.outcomes import SCORE_CELLS, SUMS, Cell, Outcomes
 from monitor.relation import to_micros
 from monitor.rows import LABELS, Frame, Shape, compiled, slot
@@ -180,7 +180,7 @@ class Labelled:
         rows = self.due()
         value = amount(rows.holdfast_label, item, zone=self.shape.zone, dialect=self.shape.dialect)
         plain = rows.select(*self.keys, "weight",
-                            cell=careful_position(rows.holdfast_label, value, item))
+                            cell=position(rows.holdfast_label, value, item))
         return plain.group_by([*self.keys, "cell"]).agg(n=plain.weight.sum())
 
     def gather(self, rows: list[tuple[object, ...]]) -> dict[tuple[object, ...], Outcomes]:

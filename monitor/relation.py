@@ -58,13 +58,13 @@ class Clock:
 class Part:
     """What is to be read: a relation, its columns, and the number of its rows where known.
 
-    ``covered``: every row of it lies in the event time that was asked for.
+    ``extent``: first and last event time, where every row of it is needed.
     """
 
     relation: str
     columns: tuple[tuple[str, dt.DataType], ...]
     rows: int | None
-    covered: bool = False
+    extent: tuple[int, int] | None = None
 
 
 class Relation(Protocol):

@@ -22,8 +22,8 @@ from monitor.window import EPOCH
 Frame = Any
 """An Ibis table expression."""
 
-LOG, LABELS, FEATURES, LOOKUP = (
-    "holdfast_log", "holdfast_labels", "holdfast_features", "holdfast_lookup")
+LOG, LABELS, FEATURES, LOOKUP, PLACED = (
+    "holdfast_log", "holdfast_labels", "holdfast_features", "holdfast_lookup", "holdfast_placed")
 SLOTS = {"start": 7_700_000_000_000_000_017, "end": 7_700_000_000_000_000_029,
          "since": 7_700_000_000_000_000_031, "until": 7_700_000_000_000_000_043}
 """Stand-ins for: first pane, end of the last pane, known after, known at the latest."""
@@ -178,8 +178,8 @@ class Shape:
 
     def rows(self, wanted: Iterable[str] = ()) -> Frame:
         """``ts``, ``at``, ``version``, ``id`` and the wanted columns, one row per logged row."""
-        table = ibis.table(dict(self.log), name=LOG)
         wanted = list(dict.fromkeys(wanted))
+        table = self._table((*wanted, *self.roles.columns))
         here = [name for name in wanted if field(table, name) is not None or not self.features]
         timeless = self.roles.timestamp is None
         event = ibis.literal(0, "int64") if timeless else self.instant(table, self.roles.timestamp)
@@ -192,6 +192,21 @@ class Shape:
         rows = table.select(**chosen, **{name: self.value(table, name) for name in here})
         elsewhere = [name for name in wanted if name not in here]
         return self._joined(rows, elsewhere) if elsewhere else rows
+
+    def values(self, names: Iterable[str]) -> Frame:
+        """These columns alone, of every logged row."""
+        names = tuple(names)
+        table = self._table(names)
+        if any(field(table, name) is None for name in names):
+            return self.rows(names)
+        return table.select(**{name: self.value(table, name) for name in names})
+
+    def _table(self, names: Iterable[str]) -> Frame:
+        """The log with no more columns than these names need: expressions stay small."""
+        needed = {name[:end] for name in names
+                  for end in (*(place for place, sign in enumerate(name) if sign == "."), None)}
+        return ibis.table({name: dtype for name, dtype in self.log if name in needed}
+                          or dict(self.log), name=LOG)
 
     def _joined(self, rows: Frame, wanted: list[str]) -> Frame:
         """The rows with columns of the feature table: the newest one of the same id."""

@@ -23,6 +23,7 @@ class Read:
     relations: dict[str, str]
     shape: Shape
     rows: int | None
+    extent: tuple[int, int] | None
 
 
 class Tables:
@@ -168,7 +169,7 @@ class Tables:
             if part is not None:
                 relations[FEATURES] = part.relation
                 shape = replace(shape, features=part.columns)
-        return Read(relations, shape, log.rows)
+        return Read(relations, shape, log.rows, log.extent)
 
     def _feature_part(self, need: Need) -> Part | None:
         assert self.features is not None

@@ -331,3 +331,28 @@ def test_what_is_wrong_is_said_with_what_would_be_right(logs: Logs) -> None:
     with (Source(model(where | {"timestamp": "when"}), Limits()) as source,
           pytest.raises(SourceError, match=r"no column 'when'.*right would be one of: ts")):
         source.span()
+
+
+@pytest.mark.parametrize("days", [1, 10])
+@pytest.mark.parametrize("n", [50, 2000])
+def test_many_rows_are_counted_as_few_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                          days: int, n: int) -> None:
+    data = rows(n, days)
+    data["x"] = pa.array([None, float("nan"), float("inf"), -float("inf"), 7.0, -7.0,
+                          *data["x"][6:]], pa.float64())
+    data["t"] = [f" {value}" if value else None for value in data["k"]]
+    bins = Bins((*BINS.features, number("gone"), number("t", exact=(1.0,)), NumericBins(
+        "x2", "feature", "numeric", "asinh", 0.1, 0.5, -3.0, 3.0, 64, (0.25,)), number(
+        "n", exact=range(7), low=-.5, high=99.5, cells=100), number("k0", cells=0)))
+    data |= {"x2": [value if value != 6 else None for value in data["k"] * 1.5],
+             "n": data["k"] * 3 - 1, "k0": data["k"]}
+    source = Logs("parquet", tmp_path).add(data)
+    plain = model(source, features={"categorical": ["b"]})
+    for config in (plain, full(source, segments=["c"])):
+        with Source(config, Limits()) as opened:
+            few = counted(opened, bins)
+            monkeypatch.setattr("monitor.counting.WIDE_ROWS", 0)
+            assert keyed(counted(opened, bins)) == keyed(few)
+            monkeypatch.undo()
+        assert whole(few, bins).n == n
+    assert cells(whole(few, bins), bins, "gone")[0] == n

@@ -106,6 +106,8 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
 
 def profile(current: Path, told: Path) -> dict[str, float]:
     """The current file counted in the reference's bins, and every statistic of every column."""
+    import ibis
+
     from monitor.bins import Bins, key_of
     from monitor.config import Limits
     from monitor.drift import STATISTICS
@@ -115,6 +117,8 @@ def profile(current: Path, told: Path) -> dict[str, float]:
     known = json.loads(told.read_text())
     bins = Bins.from_dict(known["bins"])
     old = Profile.unpack(base64.b64decode(known["profile"]))
+
+    ibis.to_sql(ibis.literal(1))  # imports are not what is measured
 
     def work() -> None:
         with Source(model(current), Limits()) as source:

@@ -57,10 +57,10 @@ class Version:
     name: str
     version: str
     run_id: str
-    tags: dict[str, str]
+    tags: dict[str, str] = field(hash=False)
     created: datetime
-    inputs: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict, hash=False)
+    outputs: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def trained(self) -> bool:

@@ -57,6 +57,11 @@ class Baseline:
         """Where the reference period ends."""
         return None if self.window is None else self.window.end
 
+    @property
+    def interval_level(self) -> float:
+        """The level of performance intervals at which degradation keeps its half of the budget."""
+        return float(self.promise["interval_level"])
+
     @cached_property
     def rulers(self) -> dict[str, Ruler]:
         """Every key's reference, laid out for measuring."""
@@ -194,13 +199,16 @@ def _levels(model: Model, columns: int) -> dict[str, float]:
     """The chance of a false alarm: per checkpoint, of drift per checkpoint, and per test.
 
     A model with labels may alarm for drift and for degradation: half the budget is drift's.
+    Degradation is judged on pools of at least a week, so its half is shared among days.
     """
     budget = model.policy.alarm_budget
     checkpoints = budget.per / model.calendar.pane
     level = min(budget.alarms / checkpoints, 0.5)
     drift = level / 2 if model.log.labelled else level
     tests = max(columns * len(model.policy.statistics), 1)
-    return {"checkpoint": level, "drift": drift, "tests": tests,
+    days = budget.per / max(model.calendar.pane, timedelta(days=1))
+    interval = 1 - min(budget.alarms / days, 0.05)
+    return {"interval": interval, "checkpoint": level, "drift": drift, "tests": tests,
             "test": float(-np.expm1(np.log1p(-drift) / tests))}
 
 
@@ -220,6 +228,7 @@ def _promise(histories: Mapping[str, History], limits: Mapping[str, Mapping[str,
         "level_per_window": _round(levels["drift"]),
         "level_per_test": _round(levels["test"]),
         "tests": levels["tests"],
+        "interval_level": levels["interval"],
         "reference_windows": count,
         "reference_alarms": alarms,
         "alarms_per_budget_period": [_round(value / periods) for value in _poisson(alarms)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,6 +143,7 @@ def test_what_a_baseline_promises_is_plain_and_in_words() -> None:
     assert promise["level_per_window"] == pytest.approx(1 / 90, rel=1e-3)
     assert promise["smallest_budget_without_tail"] == "1 per 45d"
     assert promise["parametric_tail"] is True
+    assert baseline.interval_level == pytest.approx(1 - 1 / 90)
     assert 0.05 < promise["detectable_shift"]["x"]["psi"] < 0.6
     assert [words.split(":")[0] for words in promise["unknown_cycles"]] == ["year"]
 
@@ -154,10 +156,8 @@ def test_json_round_trips_and_stays_small() -> None:
     for index in range(10):
         frame[f"word_{index}"] = rng.choice([f"value {item}" for item in range(60)], len(frame))
     baseline, _ = watch(frame, "2026-02-15", statistics=["psi", "js", "chi2"])
-    baseline = Baseline(**{**{name: getattr(baseline, name) for name in
-                              baseline.__dataclass_fields__}, "performance": coarsened(outcomes(1000)),
-                           "window": Window(datetime(2026, 1, 1, tzinfo=UTC),
-                                            datetime(2026, 2, 15, tzinfo=UTC))})
+    span = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 15, tzinfo=UTC))
+    baseline = replace(baseline, performance=coarsened(outcomes(1000)), window=span)
     text = baseline.to_json()
     assert Baseline.from_json(text) == baseline
     assert Baseline.from_json(text).to_json() == text

@@ -38,7 +38,7 @@ def check(config: Config) -> Findings:
     for index, model in enumerate(config.models):
         where = f"models[{index}]"
         _champion(model, registry, where, findings)
-        findings.switched_off += [f"{where} ({model.name}): {text}" for text in absent(model)]
+        findings.switched_off.extend(f"{where} ({model.name}): {text}" for text in absent(model))
         try:
             with Source(model, config.limits) as source:
                 _columns(model, source, where, findings)

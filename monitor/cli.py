@@ -34,7 +34,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for prog
 MODEL = click.option("--model", "name", help="Only this model (default: every model).")
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType[datetime]):
     """A time on the command line, taken as UTC unless it says otherwise."""
 
     name = "time"

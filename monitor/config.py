@@ -318,7 +318,7 @@ class PerformancePolicy(Section):
     drop: float = Field(default=0.03, gt=0)
     """How much worse than the reference is too bad, in the metric's units (for errors such as
     mae and rmse: as a share of the reference value)."""
-    rows: int = Field(default=500, ge=30)
+    rows: int = Field(default=1000, ge=30)
     """Newest matured windows are pooled until they hold this many rows (and a week)."""
 
 

@@ -29,7 +29,8 @@ from monitor.simulate import START, Plan, deliveries
 from monitor.store import Store
 from monitor.window import Window, isoformat, parse_duration
 
-TRAINING = {"kind": "torch", "window": "28d", "holdout": "5d"}
+HOLDOUT_ROWS = 1400
+"""Labelled rows that a gate should see; the holdout is as many days as that takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,9 @@ def logged(file: Path, *, timestamp: str, label: str | None, exclude: tuple[str,
     frame = frame.drop(columns=list(exclude)).dropna(subset=[label])
     frame = frame.sort_values(timestamp, kind="stable").reset_index(drop=True)
     times = pd.to_datetime(frame[timestamp], utc=True).astype("datetime64[us, UTC]")
-    frame = frame.assign(**{timestamp: times, ID: [f"r{row:08d}" for row in range(len(frame))],
-                            ARRIVAL: times, LABEL_ARRIVAL: times + parse_duration(delay)})
+    frame[timestamp], frame[ARRIVAL] = times, times
+    frame[LABEL_ARRIVAL] = times + parse_duration(delay)
+    frame[ID] = [f"r{row:08d}" for row in range(len(frame))]
     if isinstance(frame[label].dtype, pd.CategoricalDtype):
         frame[label] = frame[label].astype(str)
     start, last = times.iloc[0].to_pydatetime(), times.iloc[-1].to_pydatetime()
@@ -163,9 +165,16 @@ def settings(scene: Scene, mlflow: str, *, by_hand: bool) -> dict[str, Any]:
                        "retrain": {"on": ["degraded"], "cooldown": "14d", "minimum_rows": 1000},
                        "promotion": "manual" if by_hand else "automatic",
                        "rollback": "automatic"},
-            "training": TRAINING,
+            "training": training(scene),
         }],
     }
+
+
+def training(scene: Scene) -> dict[str, Any]:
+    """How candidates are made: enough days for a gate that can tell, and four times as many."""
+    rows = len(scene.frame) / max((scene.live.end - scene.reference.start) / timedelta(days=1), 1)
+    holdout = min(max(round(HOLDOUT_ROWS / rows), 5), 28)
+    return {"kind": "torch", "window": f"{4 * holdout}d", "holdout": f"{holdout}d"}
 
 
 def free_port() -> int:

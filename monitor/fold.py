@@ -29,6 +29,7 @@ POOL = timedelta(days=28)
 """Most event time that performance is pooled over."""
 
 News = Literal["inputs", "labels"]
+BOTH: tuple[News, ...] = ("inputs", "labels")
 Revisions = dict[tuple[str, str, datetime], int]
 
 
@@ -84,7 +85,7 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
     bench = Bench(model, store, {
         epoch.key: Ledger(calendar, epoch.baseline.bins,
                           store.increments(model.name, epoch.key, span, until=checkpoints[-1]))
-        for epoch in live})
+        for epoch in live}, epochs[0].baseline)
     recent = Window(first.start, last.end)
     broken = {epoch.key: source.schema_faults(epoch.baseline.bins, recent) for epoch in live}
     revisions: Revisions = {
@@ -112,26 +113,27 @@ def advance(checkpoint: datetime, verdicts: Sequence[Verdict], model: Model, sto
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What one fold judges with: the model, its store and a ledger per baseline."""
+    """What one fold judges with: the model, its store, a ledger per baseline, the first one."""
 
     model: Model
     store: Store
     ledgers: dict[str, Ledger]
+    first: Baseline
 
     def due(self, checkpoint: datetime, epochs: Sequence[Epoch]) -> Iterator[Due]:
         """Windows with news at the checkpoint, in order of their end."""
         news: dict[Window, set[News]] = {}
         calendar = self.model.calendar
         closing = calendar.closing(checkpoint)
-        for window, kinds in self._revised(checkpoint, epochs):
+        for window, found in self._revised(checkpoint, epochs):
             if window.end < closing.end and checkpoint - window.end <= calendar.horizon:
-                news.setdefault(window, set()).update(kinds)
+                news.setdefault(window, set()).update(found)
         news[closing] = {"inputs", "labels"}
         for window in sorted(news, key=lambda item: item.end):
             closed = window.end + calendar.lateness
             for epoch in epochs:
                 if epoch.covers(closed):
-                    kinds = tuple(kind for kind in ("inputs", "labels") if kind in news[window]
+                    kinds = tuple(kind for kind in BOTH if kind in news[window]
                                   and (kind == "inputs" or self.mature(window, epoch, checkpoint)))
                     if kinds:
                         yield Due(window, epoch, kinds)
@@ -142,9 +144,9 @@ class Bench:
         for key in {epoch.key for epoch in epochs}:
             ledger = self.ledgers[key]
             for pane in ledger.rows_changed(checkpoint):
-                yield from ((window, {"inputs", "labels"}) for window in calendar.windows_of(pane))
+                yield from ((window, set(BOTH)) for window in calendar.windows_of(pane))
             for pane in ledger.labels_changed(checkpoint):
-                yield from ((window, {"labels"}) for window in calendar.windows_of(pane))
+                yield from ((window, set(BOTH[1:])) for window in calendar.windows_of(pane))
         if self.model.log.labelled:
             yield from self._overdue(checkpoint, epochs)
 
@@ -213,5 +215,6 @@ class Bench:
                              if where.start < window.end and window.start < where.end),
                 labelled=self.store.labelled(
                     self.model.name, epoch.key, since=epoch.baseline.window_end or EPOCH, until=checkpoint),
+                first=self.first,
             )
             yield judge(evidence, epoch.baseline, self.model)

@@ -18,6 +18,7 @@ from monitor.window import Window, format_duration
 
 Kind = Literal["stable", "drifted", "degraded", "faulty", "unknown"]
 News = Literal["inputs", "labels"]
+INPUTS: tuple[Role, ...] = ("feature",)
 NAMED = 3
 """Features that a reason names at most; all of them are in the verdict."""
 
@@ -29,6 +30,8 @@ class Evidence:
     ``inputs`` counts all traffic, ``outputs`` and ``outcomes`` the rows that the champion
     answered; ``pooled`` are its newest matured outcomes up to the window's end, over
     ``pooled_span``. ``broken`` are (column, message) of columns that the log lost or retyped.
+    ``first`` is the baseline of the lineage's first version: what was promised in the beginning
+    is not forgotten when a weaker version is promoted in worse times.
     """
 
     window: Window
@@ -45,6 +48,7 @@ class Evidence:
     pooled_span: timedelta
     broken: tuple[tuple[str, str], ...]
     labelled: int
+    first: Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,9 @@ class Verdict:
 def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     """The verdict on the evidence: faults first, then degradation, then drift."""
     faults = () if evidence.segment else tuple(
-        find(evidence.inputs, baseline, broken=evidence.broken, roles=("feature",)))
+        find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS))
     answers: tuple[Role, ...] = ("prediction", "score", *(("label",) if evidence.mature else ()))
-    features = (baseline.compare(evidence.inputs, segment=evidence.segment, roles=("feature",))
+    features = (baseline.compare(evidence.inputs, segment=evidence.segment, roles=INPUTS)
                 + baseline.compare(evidence.outputs, segment=evidence.segment, roles=answers))
     performance, (worse, words) = _performance(evidence, baseline, model)
     inputs = _inputs(evidence, faults, features)
@@ -115,10 +119,17 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
     pooled = measure(evidence.pooled, model.metric, positive=positive,
                      block=max(pane, timedelta(days=1)), level=certain,
                      span=format_duration(evidence.pooled_span))
-    reference = measure(baseline.performance, model.metric, positive=positive, level=certain,
-                        block=max(pane, timedelta(days=1)))
-    found = (None, "") if pooled.value is None or reference.value is None else degraded(
-        pooled, reference, metric=model.metric, drop=model.policy.performance.drop)
+    found: tuple[bool | None, str] = (None, "")
+    for promised in {item.version: item for item in (baseline, evidence.first)}.values():
+        reference = measure(promised.performance, model.metric, positive=positive, level=certain,
+                            block=max(pane, timedelta(days=1)))
+        if pooled.value is None or reference.value is None or found[0]:
+            continue
+        worse, words = degraded(pooled, reference, metric=model.metric,
+                                drop=model.policy.performance.drop)
+        if worse or found[0] is None:
+            found = worse, words + ("" if promised is baseline else
+                                    f", as version {promised.version} promised in the beginning")
     return (pooled, *own), found
 
 

@@ -68,9 +68,10 @@ def rows_of(model: Model, source: Source, span: Window) -> pd.DataFrame:
     ids = rows["_id"] if "_id" in rows else pd.Series([f"r{row:08d}" for row in range(len(rows))])
     times = rows["_timestamp"].astype("datetime64[us, UTC]")
     dropped = [name for name in ("_prediction", "_score", "_version", "_id") if name in rows]
-    return rows.drop(columns=dropped).assign(**{
-        "_timestamp": times, ID: ids.astype(str), ARRIVAL: times,
-        LABEL_ARRIVAL: times + model.maturity.delay})
+    rows = rows.drop(columns=dropped)
+    rows["_timestamp"], rows[ARRIVAL], rows[ID] = times, times, ids.astype(str)
+    rows[LABEL_ARRIVAL] = times + model.maturity.delay
+    return rows
 
 
 def settings(model: Model, frame: pd.DataFrame, reference: Window) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,8 @@ def _relive(model: Model, source: Source, deps: Deps, start: datetime, end: date
             break
         watch(model, source, deps.store, at)
         deps.store.adopt(model.name, adoption.version, at, key=adoption.key)
-        version = adoption.version
-        move(model, deps.store, at, f"adopted version {version}",
-             lambda state, version=version, at=at: decide.adopted(state, version, at, model))
+        move(model, deps.store, at, f"adopted version {adoption.version}",
+             partial(decide.adopted, version=adoption.version, at=at, model=model))
     watch(model, source, deps.store, end)
 
 

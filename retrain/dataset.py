@@ -26,7 +26,8 @@ VALIDATION = 0.2
 """Share of the time before the holdout that choices are made on."""
 
 BOOTSTRAP_HOLDOUT = 0.2
-"""Largest share of the reference period that the gate of a first champion sees."""
+"""Share of the reference period that a first champion never sees: what it promises is measured
+there, and everything that follows is held against it."""
 
 
 class Refusal(HoldfastError):
@@ -66,7 +67,7 @@ def assemble(request: Request, model: Model, limits: Limits) -> Dataset:
                       f"a column {model.log.timestamp!r} in them")
     holdout = model.training.holdout
     if request.kind == "bootstrap":
-        holdout = min(holdout, window.length * BOOTSTRAP_HOLDOUT)
+        holdout = window.length * BOOTSTRAP_HOLDOUT
     split = by_time(frame, window, holdout)
     _enough(split, model)
     return Dataset(split, window, content_hash(frame))

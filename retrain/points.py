@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from retrain.prune import prune, recover
 from retrain.quantize import CALIBRATION_ROWS, quantize
 from retrain.rivals import same_answers
 
+STARTS = 4
+"""Versions that fine-tuning starts from at most; the one that ends best on validation is taken."""
+
 MEASURED_ROWS = 2000
 """Validation rows that latency is measured on."""
 
@@ -36,13 +40,18 @@ class Point:
     scores: Scores
 
 
-def fit(work: Work, data: Split, contract: Contract, champion: Version | None) -> Fitted:
-    """The champion's weights fine-tuned, or a network from scratch; metrics go to stage `train`."""
-    start = None if champion is None else weights_of(work, champion, contract)
+def fit(work: Work, data: Split, contract: Contract, versions: Sequence[Version]) -> Fitted:
+    """The best fine-tuned one of ``versions`` (champion first), or a network from scratch.
+
+    Where a season comes back an earlier version is often the better start: the two newest
+    predecessors and the very first are tried. Metrics go to stage `train`.
+    """
+    known = [(item, weights_of(work, item, contract))
+             for item in dict.fromkeys([*versions[:STARTS - 1], *versions[-1:]])]
+    starts = {item.version: weights for item, weights in known if weights is not None}
     work.steps.next(f"train: {len(data.train)} rows, "
-                    + ("from scratch" if start is None or champion is None
-                       else f"from version {champion.version}"))
-    fitted = train(data, options(work.model, contract), start=start,
+                    + (f"from version {', '.join(starts)}" if starts else "from scratch"))
+    fitted = train(data, options(work.model, contract), start=list(starts.values()),
                    checkpoints=Checkpoints(work.folder / "train"))
     work.record.stage("train", fitted.history)
     return fitted

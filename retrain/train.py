@@ -48,8 +48,7 @@ def train(work: Work) -> Outcome:
     split = Split(*(conform(part, contest.contract)
                     for part in (raw.train, raw.validation, raw.holdout)))
     _describe(work, data, split, contest)
-    champion = contest.champion.version if contest.champion else None
-    fitted = fit(work, split, contest.contract, champion)
+    fitted = fit(work, split, contest.contract, [item.version for item in contest.everyone])
     found = points(work, fitted, split, contest.contract)
     name, why = _choice(work, found)
     chosen = found[name]
@@ -85,9 +84,11 @@ def _contest(work: Work, data: Dataset) -> Contest:
     """The contract to keep and everybody to beat; ``Refusal`` where the champion is unknown."""
     whole = pd.concat([data.split.train, data.split.validation, data.split.holdout])
     classes = () if work.model.task == "regression" else class_values(whole["_label"])
+    hashed = work.model.privacy.hash
     if work.request.kind == "bootstrap":
         _first(work)
-        contract = default(whole, work.model.task, classes=classes,
+        readable = whole.drop(columns=hashed, errors="ignore")
+        contract = default(readable, work.model.task, classes=classes,
                            positive=work.model.log.positive_label)
         return Contest(contract, None, ())
     number = work.request.champion
@@ -96,6 +97,10 @@ def _contest(work: Work, data: Dataset) -> Contest:
         raise Refusal(f"champion version {number} of {work.model.registered!r} is not registered; "
                       "right would be a request of kind bootstrap")
     contract = contract_of(version, work.registry, model=work.model, classes=classes)
+    if unreadable := sorted(set(contract.inputs) & set(hashed)):
+        raise Refusal(f"version {number} takes {', '.join(unreadable)}, which privacy.hash hides: "
+                      "a model trained on hashes cannot be served raw values; right would be a "
+                      "champion that does not take them, or training: {kind: none}")
     numbers = [number, *(item for item in work.request.predecessors if item != number)]
     found = [rival(str(item), work.registry, model=work.model, classes=classes,
                    folder=work.folder / "versions") for item in numbers]

@@ -238,6 +238,8 @@ def _migrate(engine: Engine) -> None:
 
 def plain(value: Any) -> Any:
     """``value`` in JSON's types; what is not a finite number is absent (None)."""
+    if type(value) in {str, int, bool}:
+        return value
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

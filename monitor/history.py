@@ -86,9 +86,9 @@ class Episode:
 def line(verdict: Verdict, *, phase: str, episode: str | None,
          decision: Decision) -> dict[str, Any]:
     """The verdict as the JSON object that ``replay`` prints and the store keeps."""
-    names = {"feature": "name"}
-    features = [{names.get(key, key): value for key, value in asdict(item).items()
-                 if key not in {"segment", "n"}} for item in verdict.features]
+    features = [{"name": item.feature, "statistic": item.statistic, "value": item.value,
+                 "threshold": item.threshold, "error_bound": item.error_bound,
+                 "drifted": item.drifted} for item in verdict.features]
     found: dict[str, Any] = plain({
         "model": verdict.model, "version": verdict.version, "segment": verdict.segment,
         "start": verdict.window.start, "end": verdict.window.end, "revision": verdict.revision,
@@ -273,7 +273,8 @@ def _claim(write: Write, model: str, before: Recorded, number: int, state: Model
 
 def _save(write: Write, folded: Folded) -> None:
     verdict, phase, episode, decision = folded
-    text = dumps(line(verdict, phase=phase, episode=episode, decision=decision))
+    text = json.dumps(line(verdict, phase=phase, episode=episode, decision=decision),
+                      sort_keys=True, separators=(",", ":"))
     key = {"model": verdict.model, "segment": verdict.segment, "version": verdict.version,
            "start": verdict.window.start, "end": verdict.window.end,
            "revision": verdict.revision}

@@ -27,7 +27,7 @@ REPORTED = ("psi", "js", "ks", "wasserstein", "chi2")
 """Measures that every verdict carries (KS and Wasserstein for numbers)."""
 MOST_CELLS = 8_000
 """Joint cells of reference outcomes that a baseline carries; more are kept in longer blocks."""
-FEWEST_ROWS = 5
+FEWEST_ROWS = 2
 """Windows with fewer values than this are measured, not tested."""
 
 

@@ -75,9 +75,9 @@ def between(grid: Sequence[float], values: Sequence[float], n: float) -> float:
 
 
 def row_grid(rows: Sequence[int]) -> tuple[float, ...]:
-    """Numbers of rows to calibrate at: from 5 to well beyond the largest reference window."""
+    """Numbers of rows to calibrate at: from 2 to well beyond the largest reference window."""
     return tuple(float(value) for value in
-                 np.unique(np.geomspace(5, 8 * max([125, *rows]), 12).round()))
+                 np.unique(np.geomspace(2, 8 * max([125, *rows]), 12).round()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,6 +22,7 @@ from monitor.window import isoformat
 
 PLAN = Plan(days=42, rows_per_day=120, slow_from=400, abrupt_at=21, seed=3)
 KNOWN_AT = START + timedelta(days=42, hours=1)
+SALT = "a-secret-that-nobody-may-see"
 INPUTS = ("distance_km", "items", "temperature_c", "rain_mm", "traffic", "courier_days", "vehicle",
           "zone", "prepaid")
 
@@ -49,8 +50,10 @@ def shop(folder: Path, uri: str, *, name: str = "shop", right: float = 0.7,
                     "model_version": "version", "prediction": "answer", "label": "late",
                     "positive_label": "yes", "features": {"exclude": ["label_at"]}},
             "maturity": {"delay": "1d"},
+            "privacy": {"hash": ["request_id"], "salt": "${file:salt}"},
             "reference": {"from": isoformat(START), "to": isoformat(START + timedelta(days=21))},
             "training": small | training}]}
+    (folder / "salt").write_text(SALT)
     path = folder / "holdfast.yaml"
     path.write_text(yaml.safe_dump(config))
     return path

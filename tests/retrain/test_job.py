@@ -15,7 +15,7 @@ import pytest
 from monitor.config import load
 from monitor.registry import Registry, Version
 from monitor.request import Request
-from tests.retrain.shop import INPUTS, raw_rows, request, shop, start, work
+from tests.retrain.shop import INPUTS, SALT, raw_rows, request, shop, start, work
 
 WRITTEN = {"request.json", "contract.json", "evaluation.json", "card.md", "baseline.json",
            "weights.safetensors", "result.json", "reports"}
@@ -156,6 +156,23 @@ def test_the_example_is_made_up(deployed: Deployed) -> None:
     assert set(made_up.columns) == set(INPUTS)
     log = pd.read_parquet(deployed.folder / "log.parquet")
     assert not set(made_up["temperature_c"]) & set(log["temperature_c"])
+
+
+def test_no_secret_is_left_anywhere(deployed: Deployed) -> None:
+    """The salt is read from a file; nothing that a job writes holds it."""
+    written = [path for path in deployed.folder.rglob("*") if path.is_file()
+               and path.name != "salt"]
+    assert len(written) > 20
+    assert not [path for path in written if SALT.encode() in path.read_bytes()]
+
+
+def test_columns_that_are_hashed_are_no_inputs(deployed: Deployed, tmp_path: Path) -> None:
+    """A service would send the raw value, and a model that knows hashes would not know it."""
+    hidden = deployed.path.read_text().replace("- request_id", "- zone")
+    (deployed.folder / "hidden.yaml").write_text(hidden)
+    outcome = work(request(deployed.folder / "hidden.yaml", "train", champion="1"), deployed.folder)
+    assert outcome.status == "refused"
+    assert "takes zone, which privacy.hash hides" in outcome.reason
 
 
 def test_told_to_stop_it_hands_back_and_goes_on(deployed: Deployed) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from monitor.baseline import Baseline
-from monitor.source import Source
 
+from monitor.baseline import Baseline
 from monitor.config import Features, Limits, Log, Model, Reference
 from monitor.errors import HoldfastError
 from monitor.outcomes import Outcomes
 from monitor.reference import build
+from monitor.source import Source
 from monitor.window import Window
 from retrain.contract import class_text
 from retrain.evaluate import Answers

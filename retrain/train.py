@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
-from monitor.baseline import Baseline
 
+from monitor.baseline import Baseline
 from monitor.errors import ConflictError, ContractError, HoldfastError
 from monitor.registry import CHALLENGER, CHAMPION, Outcome, Version
 from monitor.report import Reporter, Subject
@@ -20,9 +20,9 @@ from retrain.dataset import LEAST, Dataset, Refusal, assemble, conform, usable
 from retrain.evaluate import Scores, answer, logged, score, session
 from retrain.finetune import Fitted, Split
 from retrain.gate import choose, gate
-from retrain.job import Work
 from retrain.points import Point, fit, metrics, points
 from retrain.rivals import Rival, contract_of, rival
+from retrain.work import Work
 
 
 @dataclass(frozen=True, slots=True)

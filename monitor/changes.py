@@ -7,7 +7,10 @@ import json
 import zlib
 from dataclasses import dataclass
 
-from monitor.files import Facts, Files, instants
+import ibis
+import ibis.expr.datatypes as dt
+
+from monitor.files import Facts, Files, micros_of
 from monitor.relation import EVERYTHING, Clock, Relation, from_micros, to_micros
 from monitor.rows import LOG, compiled, filled
 from monitor.tables import Tables
@@ -87,14 +90,23 @@ def _range(tables: Tables, relation: Relation
     clock: Clock = relation.clock  # type: ignore[attr-defined]
     part = relation.part(EVERYTHING)
     assert part is not None
-    import ibis
-
     table = ibis.table(dict(part.columns), name=LOG)
     dialect = tables.engine.dialect
-    asked = table.select(event=instants(table, clock.timestamp, clock, dialect),
-                         arrival=instants(table, clock.arrival, clock, dialect))
-    asked = asked.agg(low=asked.event.min(), high=asked.event.max(),
-                      arrival=asked.arrival.max(), n=asked.count())
+    kinds = dict(part.columns)
+    native = [name for name in (clock.timestamp, clock.arrival)
+              if isinstance(kinds.get(name or ""), dt.Timestamp)]
+    if clock.timestamp in native and (clock.arrival is None or clock.arrival in native):
+        newest = table[clock.arrival or clock.timestamp].max()
+        told = table.agg(first=table[clock.timestamp].min(), last=table[clock.timestamp].max(),
+                         newest=newest, n=table.count())
+        asked = told.select(low=micros_of(told, "first", clock, dialect),
+                            high=micros_of(told, "last", clock, dialect),
+                            arrival=micros_of(told, "newest", clock, dialect), n=told["n"])
+    else:
+        told = table.select(event=micros_of(table, clock.timestamp, clock, dialect),
+                            arrival=micros_of(table, clock.arrival, clock, dialect))
+        asked = told.agg(low=told.event.min(), high=told.event.max(),
+                         arrival=told.arrival.max(), n=told.count())
     row = tables.engine.fetch(filled(compiled(asked, dialect), {LOG: part.relation}, {}))[0]
     return row[0], row[1], row[2], row[3]
 

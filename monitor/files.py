@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
-from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import ibis
@@ -83,8 +84,8 @@ def _loose_paths() -> set[str]:
 
 
 def _suffix(path: str) -> str:
-    name = Path(path)
-    return Path(name.stem).suffix.lower() if name.suffix in {".gz", ".zst"} else name.suffix.lower()
+    stem, end = os.path.splitext(path)
+    return os.path.splitext(stem)[1].lower() if end in {".gz", ".zst"} else end.lower()
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Files:
     pattern: str
     clock: Clock
     hidden: frozenset[str] = frozenset()
+    _listed: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def index(self) -> list[Facts]:
         """Facts of every file, by path; only files that are new or changed are opened."""
@@ -119,29 +121,38 @@ class Files:
         return True
 
     def versions(self) -> list[tuple[str, int, int]]:
-        """(path, size, modification time) of each file; ``SourceError`` when there is none."""
+        """(path, size, modification time) of each file, listed once per call of the source.
+
+        ``SourceError`` when there is none, or files that cannot be read as one table.
+        """
         if "://" in self.pattern:
             raise SourceError(f"{self.pattern.split('://')[0]}://…: cannot be read as files; "
                               "right would be a glob on a mounted file system")
-        found = sorted(path for path in glob.iglob(self.pattern, recursive=True)
-                       if os.path.isfile(path))
-        if not found:
-            raise SourceError(f"{self.pattern}: no file matches; right would be the path or glob "
-                              "of at least one Parquet, CSV or JSON-lines file")
-        for path in found:
-            if _suffix(path) not in _READERS:
-                raise SourceError(f"{path}: {_suffix(path) or 'no'} extension; right would be "
-                                  ".parquet, .csv, .tsv, .json, .jsonl or .ndjson")
-        if len({_READERS[_suffix(path)] for path in found}) > 1:
-            raise SourceError(f"{self.pattern}: matches files of several formats; right would be "
-                              "a glob that matches one, such as *.parquet")
+        if self._listed.get("call") != self.engine.serial:
+            self._listed.update(call=self.engine.serial, versions=self._list())
+        versions: list[tuple[str, int, int]] = self._listed["versions"]
+        return versions
+
+    def _list(self) -> list[tuple[str, int, int]]:
         versions = []
-        for path in found:
+        for path in sorted(glob.iglob(self.pattern, recursive=True)):
             try:
                 state = os.stat(path)
             except OSError:  # removed since it was listed
                 continue
-            versions.append((path, state.st_size, state.st_mtime_ns))
+            if stat.S_ISREG(state.st_mode):
+                versions.append((path, state.st_size, state.st_mtime_ns))
+        if not versions:
+            raise SourceError(f"{self.pattern}: no file matches; right would be the path or glob "
+                              "of at least one Parquet, CSV or JSON-lines file")
+        suffixes = {_suffix(path): path for path, _, _ in versions}
+        for suffix, path in suffixes.items():
+            if suffix not in _READERS:
+                raise SourceError(f"{path}: {suffix or 'no'} extension; right would be "
+                                  ".parquet, .csv, .tsv, .json, .jsonl or .ndjson")
+        if len({_READERS[suffix] for suffix in suffixes}) > 1:
+            raise SourceError(f"{self.pattern}: matches files of several formats; right would be "
+                              "a glob that matches one, such as *.parquet")
         return versions
 
     def columns(self) -> Columns:
@@ -288,7 +299,7 @@ def _instants(value: object, zone: ZoneInfo | None) -> list[int]:
     return [to_micros(told.replace(tzinfo=zone, fold=fold).astimezone(UTC)) for fold in (0, 1)]
 
 
-def instants(table: Value, name: str | None, clock: Clock, dialect: str) -> Value:
+def micros_of(table: Value, name: str | None, clock: Clock, dialect: str) -> Value:
     """The column as microseconds; null where the table has no such column."""
     if name is None or name not in table.columns:
         return ibis.null("int64")
@@ -303,8 +314,8 @@ def _from_rows(engine: Engine, facts: list[Facts], clock: Clock) -> list[Facts]:
     answer = []
     for columns, members in groups.items():
         table = ibis.table({**dict(columns), "filename": dt.string}, name="holdfast_log")
-        event = instants(table, clock.timestamp, clock, engine.dialect)
-        arrival = instants(table, clock.arrival, clock, engine.dialect)
+        event = micros_of(table, clock.timestamp, clock, engine.dialect)
+        arrival = micros_of(table, clock.arrival, clock, engine.dialect)
         summed = table.select(file=table["filename"], event=event, arrival=arrival)
         summed = summed.group_by("file").agg(
             rows=summed.count(), known=summed.event.count(),

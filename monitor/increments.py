@@ -75,7 +75,7 @@ class Increments:
         if last <= self.start or self.until <= self.since:
             return []
         fresh = self._rows(last)
-        if self.tables.outputs() and self.tables.model.log.labelled:
+        if self.tables.roles.label or self.tables.labels is not None:
             self._outcomes(last, fresh)
         answer = [Increment(from_micros(pane), from_micros(known), version, segment, *both)
                   for (pane, known, version, segment), both in self.found.items()

@@ -14,7 +14,7 @@ import pytest
 from monitor.bins import Bins, CategoryBins, NumericBins
 from monitor.config import Limits, Model
 from monitor.errors import SourceError
-from monitor.outcomes import total
+from monitor.outcomes import SUMS, total
 from monitor.profile import Profile
 from monitor.source import Increment, Source
 from monitor.window import Window, parse_time
@@ -356,3 +356,91 @@ def test_many_rows_are_counted_as_few_are(tmp_path: Path, monkeypatch: pytest.Mo
             monkeypatch.undo()
         assert whole(few, bins).n == n
     assert cells(whole(few, bins), bins, "gone")[0] == n
+
+
+def test_a_reference_file_needs_neither_times_nor_every_role(tmp_path: Path) -> None:
+    source = Logs("parquet", tmp_path).add(rows())
+    data = rows(50)
+    train = Logs("parquet", tmp_path).add({"x": data["x"], "c": data["c"], "y": data["y"]}, "train")
+    config = full(source, reference=train, ingested_at="ts", segments=["k"])
+    bins = Bins((number("x"), category("y", ("UP", "DOWN"), role="label")))
+    with Source(config, Limits(), reference=True) as opened:
+        assert opened.features() == ["x", "c"]
+        assert set(opened.describe(None)) == {"x", "c", "label:y"}
+        span = opened.span()
+        assert span is not None
+        profile = whole(counted(opened, bins, span=span), bins)
+    assert profile.n == 50
+    assert sum(cells(profile, bins, "label:y")) == 50
+
+
+def test_errors_of_a_regression_are_summed(logs: Logs) -> None:
+    rng = np.random.default_rng(2)
+    truth, guess = rng.normal(100, 30, 300).round(3), rng.normal(100, 30, 300).round(3)
+    source = logs.add({"ts": times(*rng.uniform(0, 9, 300)), "p": guess, "y": truth})
+    config = model(source, task="regression", prediction="p", label="y")
+    bins = Bins((number("y", role="label", low=0.0, high=200.0), number(
+        "p", role="prediction", low=0.0, high=200.0, transform="asinh", scale=10.0)))
+    with Source(config, Limits()) as opened:
+        increments = counted(opened, bins)
+    told = total(item.outcomes for item in increments)
+    error = guess - truth
+    sums = dict(zip(SUMS, np.sum(list(told.sums.values()), axis=0), strict=True))
+    expected = {"n": 300, "error": error.sum(), "absolute": abs(error).sum(),
+                "squared": (error ** 2).sum(), "label": truth.sum(),
+                "label_squared": (truth ** 2).sum(), "relative": abs(error / truth).sum()}
+    assert {name: sums[name] for name in expected} == pytest.approx(expected, rel=1e-9)
+    assert sum(cells(whole(increments, bins), bins, "label:y")) == 300
+
+
+def test_several_classes_have_a_score_each(logs: Logs) -> None:
+    rng = np.random.default_rng(3)
+    chance = rng.dirichlet([1, 1, 1], 200).round(6)
+    truth = rng.choice(["a", "b", "c"], 200)
+    said = np.array(["a", "b", "c"])[chance.argmax(axis=1)]
+    source = logs.add({"ts": times(*rng.uniform(0, 9, 200)), "p": said, "y": truth,
+                       "pa": chance[:, 0], "pb": chance[:, 1], "pc": chance[:, 2]})
+    config = model(source, task="multiclass", prediction="p", label="y",
+                   score={"a": "pa", "b": "pb", "c": "pc"})
+    with Source(config, Limits()) as opened:
+        assert opened.features() == []
+        told = total(item.outcomes for item in counted(opened, Bins((number("pa"),))))
+    hit = chance[np.arange(200), ["abc".index(name) for name in truth]]
+    losses = dict(zip(SUMS, np.sum(list(told.sums.values()), axis=0), strict=True))
+    wanted = np.eye(3)[["abc".index(name) for name in truth]]
+    assert losses["log_loss"] == pytest.approx(-np.log(np.clip(hit, 1e-15, 1)).sum(), rel=1e-9)
+    assert losses["brier"] == pytest.approx(((chance - wanted) ** 2).sum(), rel=1e-9)
+    assert sum(cell * n for (*_, cell), n in told.cells.items()) == int(
+        np.floor(chance.max(axis=1) * 100 + 1e-9).sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_that_come_and_change_at_random_add_up(exact: Logs, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ids = [f"r{index}" for index in range(60)]
+    seen, late = rng.uniform(0, 6, 60).round(4), rng.exponential(.5, 60).round(4)
+    log = exact.add({"ts": times(*seen), "at": times(*(seen + late)), "id": ids, "x": seen})
+    of, when = rng.integers(0, 70, 150), rng.uniform(0, 20, 150).round(4)
+    value = rng.choice(["UP", "DOWN"], 150)
+    labels = exact.add({"id": [f"r{index}" for index in of], "value": value,
+                        "when": times(*when)}, "labels")
+    config = model(log, id="id", ingested_at="at", prediction="id", labels={
+        **labels, "id": "id", "value": "value", "timestamp": "when"})
+    bins = Bins((category("value", ("UP", "DOWN"), role="label"),))
+    with Source(config, Limits()) as source:
+        steps = [counted(source, bins, since=START + (day - 1) * DAY, until=START + day * DAY)
+                 for day in range(30)]
+        assert keyed([item for step in steps for item in step]) == keyed(counted(source, bins))
+    for day in (5, 9, 22):
+        known = START + (day - 1) * DAY + timedelta(hours=1)
+        newest = {}
+        for index in np.argsort(when, kind="stable"):
+            if START + when[index] * DAY < known and of[index] < 60:
+                newest[of[index]] = value[index]
+        newest = {index: label for index, label in newest.items()
+                  if START + (seen + late)[index] * DAY < known
+                  and START + (int(seen[index]) + 1) * DAY < known}
+        told = total(item.outcomes for step in steps[:day + 1] for item in step
+                     if item.known_at <= known)
+        assert {said: label for (_, said, label, _) in told.cells} == {
+            f"r{index}": str(label) for index, label in newest.items()}

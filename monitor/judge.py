@@ -12,7 +12,7 @@ from monitor.config import Model
 from monitor.drift import DriftResult
 from monitor.faults import Fault, find
 from monitor.outcomes import Outcomes
-from monitor.performance import METRICS_OF, Performance, degraded, measure
+from monitor.performance import METRICS_OF, Performance, degraded, measure, measure_all
 from monitor.profile import Profile
 from monitor.window import Window, format_duration
 
@@ -112,10 +112,9 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
     if not evidence.mature or model.log.prediction is None:
         return (), (None, "")
     positive, pane = model.log.positive_label, model.calendar.pane
-    certain = 1 - false_alarms(model)
-    own = [measure(evidence.outcomes, metric, positive=positive, block=pane / 24,
-                   span=format_duration(evidence.window.length))
-           for metric in METRICS_OF[model.task]]
+    certain = baseline.interval_level
+    own = measure_all(evidence.outcomes, METRICS_OF[model.task], positive=positive,
+                      block=pane / 24, span=format_duration(evidence.window.length))
     pooled = measure(evidence.pooled, model.metric, positive=positive,
                      block=max(pane, timedelta(days=1)), level=certain,
                      span=format_duration(evidence.pooled_span))
@@ -131,15 +130,6 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
             found = worse, words + ("" if promised is baseline else
                                     f", as version {promised.version} promised in the beginning")
     return (pooled, *own), found
-
-
-def false_alarms(model: Model) -> float:
-    """The chance per checkpoint that the alarm budget leaves to both sides of an interval.
-
-    Half of the budget is drift's; degradation is one-sided, so that half of this is its own.
-    """
-    budget = model.policy.alarm_budget
-    return min(budget.alarms / (budget.per / model.calendar.pane), 0.5)
 
 
 def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[DriftResult, ...]

@@ -15,8 +15,9 @@ from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
 from retrain.contract import Task, class_codes, class_values, features_of
 from retrain.loop import Plan, Progress, Rows, State, run
-from retrain.network import Spec, build, widened
+from retrain.network import build, widened
 from retrain.preprocess import Encoder, numbers
+from retrain.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from monitor.config import Config, Model, load
+from monitor.config import load
 from monitor.errors import ContractError, RegistryError, SourceError
 from monitor.registry import Outcome, Registry
 from monitor.request import Kind, Request
@@ -19,19 +18,7 @@ from monitor.secrets import redact
 from retrain.dataset import Refusal
 from retrain.record import Record
 from retrain.steps import Steps
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What every step of a job works with; ``folder`` holds checkpoints and artifacts."""
-
-    request: Request
-    model: Model
-    config: Config
-    registry: Registry
-    record: Record
-    folder: Path
-    steps: Steps
+from retrain.work import Work
 
 
 def run(request: Request, folder: Path) -> Outcome:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from retrain.network import Spec
+    from retrain.spec import Spec
 
 
 class Tabular(nn.Module):

@@ -17,12 +17,12 @@ from retrain.contract import Contract
 from retrain.evaluate import Scores, answer, compare, latency, score, session
 from retrain.export import to_onnx
 from retrain.finetune import Fitted, Options, Split, train
-from retrain.job import Work
 from retrain.metrics import METRICS
 from retrain.network import load
 from retrain.prune import prune, recover
 from retrain.quantize import CALIBRATION_ROWS, quantize
 from retrain.rivals import same_answers
+from retrain.work import Work
 
 STARTS = 4
 """Versions that fine-tuning starts from at most; the one that ends best on validation is taken."""

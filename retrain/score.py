@@ -16,9 +16,9 @@ from retrain.contract import Contract, class_values
 from retrain.dataset import Refusal, conform, ordered, usable
 from retrain.evaluate import Scores, answer, compare, logged, session
 from retrain.evaluate import score as scored
-from retrain.job import Work
 from retrain.onnx_serving import Served
 from retrain.rivals import Rival, rival
+from retrain.work import Work
 
 ROWS = 20_000
 """Most labelled rows that a comparison takes."""

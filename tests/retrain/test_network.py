@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from retrain.finetune import Fitted, Options, fresh, output
-from retrain.network import embedding_size, load, save, widened
+from retrain.network import load, save, widened
+from retrain.spec import embedding_size
 from tests.retrain.real import hotel, hotel_champion
 
 

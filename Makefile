@@ -44,14 +44,12 @@ test: setup servers-if-root  ## Run all tests
 
 check: setup  ## Lint, types, floors, generated files
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m monitor.documents --check
 
 format: setup  ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
 
 docs: setup  ## Write the generated documents anew
 	$(BIN)/python -m monitor.documents

@@ -9,67 +9,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
-from monitor.errors import ConfigError, HoldfastError
+from monitor.errors import ConfigError
+from monitor.fields import Duration, Instant, Section, require
+from monitor.mapping import Features, FeatureTable, Labels, Log
+from monitor.policy import AlarmBudget, Policy, Training
 from monitor.secrets import resolve
-from monitor.window import Calendar, Window, format_duration, isoformat, parse_duration, parse_time
+from monitor.window import Calendar, Window, format_duration, isoformat
 
-
-def _duration(value: Any) -> timedelta:
-    try:
-        return parse_duration(value)
-    except HoldfastError as error:
-        raise ValueError(str(error)) from error
-
-
-def _instant(value: Any) -> datetime:
-    try:
-        return parse_time(value)
-    except HoldfastError as error:
-        raise ValueError(str(error)) from error
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(format_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?[smhdw]$"}),
-]
-Instant = Annotated[
-    datetime,
-    BeforeValidator(_instant),
-    PlainSerializer(isoformat),
-    WithJsonSchema({"type": "string", "description": "a date or an ISO 8601 time"}),
-]
-
-
-def _require(fine: bool, key: str, value: str, right: str) -> None:
-    if not fine:
-        raise ValueError(f"{key}: {value}; right would be {right}")
-
-
-class Section(BaseModel):
-    """One block of the file: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
-    )
+__all__ = ["AlarmBudget", "Config", "FeatureTable", "Features", "Http", "Labels", "Limits",
+           "Loaded", "Log", "MLflow", "Maturity", "Model", "Policy", "Privacy", "Reference",
+           "Schedule", "Training", "WindowConfig", "load"]
 
 
 class MLflow(Section):
@@ -110,112 +66,6 @@ class Limits(Section):
     """Threads of the query engine."""
 
 
-class Labels(Section):
-    """Labels that live in a table of their own and are joined by id."""
-
-    source: str
-    """Like ``log.source``."""
-    table: str | None = None
-    """Table in a database source."""
-    id: str
-    """Column that holds the id of the prediction."""
-    value: str
-    """Column that holds the label."""
-    timestamp: str | None = None
-    """When the label arrived; the newest one known counts. Without it labels are taken as
-    known ``maturity.delay`` after the prediction."""
-
-
-class FeatureTable(Section):
-    """Features that are logged in a table of their own and are joined by id."""
-
-    source: str
-    """Like ``log.source``."""
-    table: str | None = None
-    """Table in a database source."""
-    id: str
-    """Column that holds the id of the prediction."""
-    timestamp: str | None = None
-    """Event time of the feature row, used to read no more than needed."""
-
-
-class Features(Section):
-    """Which columns are inputs of the model."""
-
-    include: list[str] | None = None
-    """Only these columns; nested fields are dotted. Default: all columns that have no other role."""
-    exclude: list[str] = []
-    """Never these columns."""
-    categorical: list[str] = []
-    """Columns of numbers that are names, not amounts."""
-
-
-class Log(Section):
-    """The prediction log and the role of each of its columns."""
-
-    source: str
-    """A glob of Parquet, CSV or JSON-lines files, ``duckdb://FILE`` or ``postgresql://…``."""
-    table: str | None = None
-    """Table of a database source."""
-    query: str | None = None
-    """A SELECT statement in place of a table."""
-    timestamp: str
-    """Event time: when the prediction was made."""
-    timezone: str = "UTC"
-    """Time zone of timestamps that carry none."""
-    ingested_at: str | None = None
-    """When the row arrived. Without it arrival is assumed to be the event time."""
-    id: str | None = None
-    """Identifies a prediction: joins labels and features, finds duplicates."""
-    model_version: str | None = None
-    """Which version answered. Without it every row is the champion's."""
-    version_map: dict[str, str] = {}
-    """Log value -> registry version, where they differ."""
-    prediction: str | None = None
-    """Predicted class or value."""
-    score: str | dict[str, str] | None = None
-    """Probability of the positive class, or {class: column}."""
-    positive_label: str | None = None
-    """The class that ``score`` speaks of (binary)."""
-    label: str | None = None
-    """True class or value, in the same table."""
-    labels: Labels | None = None
-    """True class or value, in a table of its own."""
-    features: Features = Features()
-    """Which columns are inputs."""
-    features_from: FeatureTable | None = None
-    """Features logged elsewhere."""
-    segments: list[str] = []
-    """Columns whose values are judged as groups of their own."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Log:
-        _require(
-            self.timezone in available_timezones(),
-            "timezone",
-            self.timezone,
-            "an IANA name such as Europe/Berlin",
-        )
-        _require(not (self.table and self.query), "query", "beside table", "one of the two")
-        _require(not (self.label and self.labels), "labels", "beside label", "one of the two")
-        if self.labels or self.features_from:
-            _require(
-                self.id is not None,
-                "id",
-                "absent",
-                "the column that joins labels and features to predictions",
-            )
-        return self
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.timezone)
-
-    @property
-    def labelled(self) -> bool:
-        return self.label is not None or self.labels is not None
-
-
 class Maturity(Section):
     """When a window has enough labels to be judged on them."""
 
@@ -240,16 +90,17 @@ class Reference(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Reference:
         period = self.from_ is not None or self.to is not None
-        _require(not (period and self.source), "source", "beside from/to", "one of the two")
+        require(not (period and self.source), "source", "beside from/to", "one of the two")
         if period:
-            _require(
+            require(
                 self.from_ is not None and self.to is not None,
                 "from/to",
                 "only one of them",
                 "both, or neither",
             )
-            assert self.from_ and self.to
-            _require(self.from_ < self.to, "to", isoformat(self.to), "a time after `from`")
+            assert self.from_
+            assert self.to
+            require(self.from_ < self.to, "to", isoformat(self.to), "a time after `from`")
         return self
 
     @property
@@ -272,8 +123,8 @@ class WindowConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> WindowConfig:
         step = self.step or self.length
-        _require(step.total_seconds() >= 1, "length", format_duration(step), "at least 1s")
-        _require(
+        require(step.total_seconds() >= 1, "length", format_duration(step), "at least 1s")
+        require(
             self.length % step == timedelta(0),
             "step",
             format_duration(step),
@@ -293,121 +144,6 @@ class Privacy(Section):
     """Salt of the hash; write ${env:NAME} or ${file:PATH}."""
     min_count: int = Field(default=10, ge=1)
     """A category is named only when the reference holds at least this many rows of it."""
-
-
-class PerformancePolicy(Section):
-    """What counts as too bad."""
-
-    metric: (
-        Literal[
-            "accuracy",
-            "balanced_accuracy",
-            "f1",
-            "precision",
-            "recall",
-            "roc_auc",
-            "log_loss",
-            "brier",
-            "mae",
-            "rmse",
-            "r2",
-        ]
-        | None
-    ) = None
-    """Metric that decides. Default: accuracy, or mae for regression."""
-    drop: float = Field(default=0.03, gt=0)
-    """How much worse than the reference is too bad, in the metric's units (for errors such as
-    mae and rmse: as a share of the reference value)."""
-    rows: int = Field(default=1000, ge=30)
-    """Newest matured windows are pooled until they hold this many rows (and a week)."""
-
-
-class RetrainPolicy(Section):
-    """When a retrain may start by itself."""
-
-    on: list[Literal["degraded", "drifted"]] = ["degraded"]
-    """Verdicts that may start one."""
-    cooldown: Duration = timedelta(days=14)
-    """Shortest time between two."""
-    minimum_rows: int = Field(default=2000, ge=100)
-    """Matured labelled rows needed since the reference period."""
-
-
-class Probation(Section):
-    """How a promoted version is watched."""
-
-    length: Duration = timedelta(days=14)
-    """How long it is watched after its first logged row."""
-    rows: int = Field(default=500, ge=30)
-    """Matured rows needed before it is compared with its predecessor."""
-
-
-class AlarmBudget(Section):
-    """How many false alarms people can bear."""
-
-    alarms: float = Field(default=1.0, gt=0)
-    """Alarms ..."""
-    per: Duration = timedelta(days=90)
-    """... in this much event time, while nothing changed."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s+per\s+(\d+(?:\.\d+)?[smhdw])\s*", value)
-        if match is None:
-            raise ValueError(f"{value!r} is not an alarm budget; write `1 per 90d`")
-        return {"alarms": float(match[1]), "per": match[2]}
-
-
-class Policy(Section):
-    """What to do about verdicts."""
-
-    alarm_budget: AlarmBudget = AlarmBudget()
-    """Drift and degradation episodes to bear while nothing changed, as `1 per 90d`."""
-    statistics: list[Literal["psi", "js", "ks", "wasserstein", "chi2"]] = ["psi"]
-    """Statistics that may raise an alarm; the budget is shared among them."""
-    minimum_effect: dict[Literal["psi", "js", "ks", "wasserstein", "chi2"], float] = {"psi": 0.1}
-    """A shift smaller than this is never an alarm, however certain it is."""
-    performance: PerformancePolicy = PerformancePolicy()
-    """What counts as too bad."""
-    retrain: RetrainPolicy = RetrainPolicy()
-    """When a retrain may start by itself."""
-    promotion: Literal["manual", "automatic"] = "manual"
-    """Who moves the alias `champion` to a challenger that passed the gate."""
-    rollback: Literal["manual", "automatic"] = "manual"
-    """Whether a promotion that proves to be a mistake is undone or only announced."""
-    probation: Probation = Probation()
-    """How a promoted version is watched."""
-
-
-class Training(Section):
-    """How a candidate is made."""
-
-    kind: Literal["none", "torch"] = "none"
-    """`none` only monitors; `torch` trains a tabular network."""
-    seed: int = 0
-    """Makes a run repeatable."""
-    window: Duration = timedelta(days=90)
-    """How much of the newest matured event time is trained on."""
-    max_rows: int = Field(default=200_000, ge=1000)
-    """Most rows that leave the log for one training; more are hash-sampled."""
-    holdout: Duration = timedelta(days=28)
-    """Newest matured event time that only the gate sees."""
-    epochs: int = Field(default=30, ge=1)
-    """Most passes over the training rows."""
-    widths: list[int] = [64, 128]
-    """Hidden-layer widths tried when training from scratch."""
-    accuracy_budget: float = Field(default=0.01, ge=0)
-    """How much quality compression may cost, in the metric's units."""
-    minimum_gain: float = Field(default=0.005, ge=0)
-    """How much better than the champion a candidate must be on the holdout, in the metric's units
-    (for mae and rmse: as a share)."""
-    prune: list[float] = [0.7, 0.5, 0.3]
-    """Shares of hidden units to try to remove, largest first."""
-    deadline: Duration = timedelta(hours=1)
-    """Longest time that one training may take."""
 
 
 class Model(Section):
@@ -439,14 +175,14 @@ class Model(Section):
         metric = self.policy.performance.metric
         errors = {"mae", "rmse", "r2"}
         if metric is not None:
-            _require(
+            require(
                 (metric in errors) == (self.task == "regression"),
                 "policy.performance.metric",
                 metric,
                 "mae, rmse or r2 for regression, another metric for classes",
             )
         if self.training.kind != "none":
-            _require(
+            require(
                 self.log.labelled,
                 "log.label",
                 "absent",
@@ -497,7 +233,7 @@ class Config(Section):
     def _consistent(self) -> Config:
         names = [model.name for model in self.models]
         twice = sorted({name for name in names if names.count(name) > 1})
-        _require(not twice, "models", ", ".join(twice), "names that differ")
+        require(not twice, "models", ", ".join(twice), "names that differ")
         return self
 
     def model(self, name: str) -> Model:

@@ -1,0 +1,126 @@
+"""Policy: the sections of the configuration that say what to bear and what to do."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from monitor.fields import Duration, Section
+
+
+class PerformancePolicy(Section):
+    """What counts as too bad."""
+
+    metric: (
+        Literal[
+            "accuracy",
+            "balanced_accuracy",
+            "f1",
+            "precision",
+            "recall",
+            "roc_auc",
+            "log_loss",
+            "brier",
+            "mae",
+            "rmse",
+            "r2",
+        ]
+        | None
+    ) = None
+    """Metric that decides. Default: accuracy, or mae for regression."""
+    drop: float = Field(default=0.03, gt=0)
+    """How much worse than the reference is too bad, in the metric's units (for errors such as
+    mae and rmse: as a share of the reference value)."""
+    rows: int = Field(default=1000, ge=30)
+    """Newest matured windows are pooled until they hold this many rows (and a week)."""
+
+
+class RetrainPolicy(Section):
+    """When a retrain may start by itself."""
+
+    on: list[Literal["degraded", "drifted"]] = ["degraded"]
+    """Verdicts that may start one."""
+    cooldown: Duration = timedelta(days=14)
+    """Shortest time between two."""
+    minimum_rows: int = Field(default=2000, ge=100)
+    """Matured labelled rows needed since the reference period."""
+
+
+class Probation(Section):
+    """How a promoted version is watched."""
+
+    length: Duration = timedelta(days=14)
+    """How long it is watched after its first logged row."""
+    rows: int = Field(default=500, ge=30)
+    """Matured rows needed before it is compared with its predecessor."""
+
+
+class AlarmBudget(Section):
+    """How many false alarms people can bear."""
+
+    alarms: float = Field(default=1.0, gt=0)
+    """Alarms ..."""
+    per: Duration = timedelta(days=90)
+    """... in this much event time, while nothing changed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s+per\s+(\d+(?:\.\d+)?[smhdw])\s*", value)
+        if match is None:
+            raise ValueError(f"{value!r} is not an alarm budget; write `1 per 90d`")
+        return {"alarms": float(match[1]), "per": match[2]}
+
+
+class Policy(Section):
+    """What to do about verdicts."""
+
+    alarm_budget: AlarmBudget = AlarmBudget()
+    """Drift and degradation episodes to bear while nothing changed, as `1 per 90d`."""
+    statistics: list[Literal["psi", "js", "ks", "wasserstein", "chi2"]] = ["psi"]
+    """Statistics that may raise an alarm; the budget is shared among them."""
+    minimum_effect: dict[Literal["psi", "js", "ks", "wasserstein", "chi2"], float] = {"psi": 0.1}
+    """A shift smaller than this is never an alarm, however certain it is."""
+    performance: PerformancePolicy = PerformancePolicy()
+    """What counts as too bad."""
+    retrain: RetrainPolicy = RetrainPolicy()
+    """When a retrain may start by itself."""
+    promotion: Literal["manual", "automatic"] = "manual"
+    """Who moves the alias `champion` to a challenger that passed the gate."""
+    rollback: Literal["manual", "automatic"] = "manual"
+    """Whether a promotion that proves to be a mistake is undone or only announced."""
+    probation: Probation = Probation()
+    """How a promoted version is watched."""
+
+
+class Training(Section):
+    """How a candidate is made."""
+
+    kind: Literal["none", "torch"] = "none"
+    """`none` only monitors; `torch` trains a tabular network."""
+    seed: int = 0
+    """Makes a run repeatable."""
+    window: Duration = timedelta(days=90)
+    """How much of the newest matured event time is trained on."""
+    max_rows: int = Field(default=200_000, ge=1000)
+    """Most rows that leave the log for one training; more are hash-sampled."""
+    holdout: Duration = timedelta(days=28)
+    """Newest matured event time that only the gate sees."""
+    epochs: int = Field(default=30, ge=1)
+    """Most passes over the training rows."""
+    widths: list[int] = [64, 128]
+    """Hidden-layer widths tried when training from scratch."""
+    accuracy_budget: float = Field(default=0.01, ge=0)
+    """How much quality compression may cost, in the metric's units."""
+    minimum_gain: float = Field(default=0.005, ge=0)
+    """How much better than the champion a candidate must be on the holdout, in the metric's units
+    (for mae and rmse: as a share)."""
+    prune: list[float] = [0.7, 0.5, 0.3]
+    """Shares of hidden units to try to remove, largest first."""
+    deadline: Duration = timedelta(hours=1)
+    """Longest time that one training may take."""

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import ibis
 import numpy as np
-from ibis.expr.datatypes import DataType
 
-from monitor.bins import Bins, CategoryBins, FeatureBins, NumericBins, key_of
+from monitor.bins import Bins, CategoryBins, NumericBins, key_of
 from monitor.cells import (
     Value,
     amount,
@@ -39,6 +38,9 @@ WIDE_ROWS = 60_000
 """Up to this many rows a column store counts wide too."""
 
 
+_PATTERNS: dict[tuple[object, ...], str] = {}
+
+
 @dataclass
 class Tally:
     """Counts of one group while they are being made."""
@@ -55,7 +57,6 @@ class Counting:
     shape: Shape
     bins: Bins
     compiled: dict[tuple[object, ...], str] = field(default_factory=dict)
-    patterns: dict[tuple[FeatureBins, DataType], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.counted = tuple(feature for feature in self.bins.features
@@ -91,7 +92,7 @@ class Counting:
         cells = []
         for item in self.numbers:
             raw = rows[item.name]
-            cell = position(raw, self._amount(raw, item), item)
+            cell = self._cell(raw, item)
             start = self.bins.slices[key_of(item)].start
             cells.append(cell.cast("int32") + ibis.literal(start, "int32"))
         spread = rows.select(*self.shape.keys, cell=ibis.array(cells).unnest())
@@ -118,15 +119,15 @@ class Counting:
             plain = rows.select(*keys, value=raw)
             grouped = plain.group_by([*keys, "value"]).agg(rows=plain.count())
             raw = grouped["value"]
-            plain = grouped.select(*keys, "rows",
-                                   cell=position(raw, self._amount(raw, item), item))
+            plain = grouped.select(*keys, "rows", cell=self._cell(raw, item))
             return plain.group_by([*keys, "cell"]).agg(n=plain["rows"].sum())
         if due or not item.cells:
-            plain = rows.select(*keys, cell=position(raw, self._amount(raw, item), item))
+            plain = rows.select(*keys, cell=self._cell(raw, item))
             return plain.group_by([*keys, "cell"]).agg(n=plain.count())
         placed = ibis.table({"raw": raw.type(), "amount": "float64", "place": "float64"},
                             name=PLACED)
-        cells = placed.select(cell=position(placed.raw, placed.amount, item, at=placed.place))
+        cells = placed.select(cell=position(placed.raw, placed.amount, item,
+                                              place=placed.place))
         return cells.group_by("cell").agg(n=cells.count())
 
     def placed(self, index: int) -> Frame:
@@ -135,7 +136,8 @@ class Counting:
         rows = self.rows((item.name,), due=False)
         assert isinstance(item, NumericBins)
         value = self._amount(rows[item.name], item)
-        return rows.select(raw=rows[item.name], amount=value, place=place_of(value, item))
+        return rows.select(raw=rows[item.name], amount=value,
+                           place=place_of(value, item, self.shape.dialect))
 
     def tall_sql(self, index: int, due: bool, keys: tuple[str, ...]) -> str:
         """The SQL of ``tall``: compiled once for all columns that differ in numbers alone."""
@@ -144,12 +146,17 @@ class Counting:
         if due or kind is None or item.name in self.shape.model.privacy.hash:
             return self._nested(self.sql("tall", self.tall, index, due, keys), index)
         model = pattern(item)
-        if (model, kind) not in self.patterns:
+        key = (model, kind, self.shape.dialect, self.shape.zone)
+        if key not in _PATTERNS:
             shape = replace(self.shape, log=((model.name, kind),))
             plan = Counting(shape, Bins((model,)))
-            self.patterns[model, kind] = plan._nested(plan.sql("tall", plan.tall, 0, due, keys), 0)
+            _PATTERNS[key] = plan._nested(plan.sql("tall", plan.tall, 0, due, keys), 0)
         place = self.texts.index(item) if isinstance(item, CategoryBins) else 0
-        return adapted(self.patterns[model, kind], model, item, place)
+        return adapted(_PATTERNS[key], model, item, place)
+
+    def _cell(self, raw: Value, item: NumericBins) -> Value:
+        value = self._amount(raw, item)
+        return position(raw, value, item, place=place_of(value, item, self.shape.dialect))
 
     def _nested(self, sql: str, index: int) -> str:
         if f'"{PLACED}"' not in sql:

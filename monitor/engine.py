@@ -36,6 +36,8 @@ class Engine(Protocol):
     """One connection to where the rows are."""
 
     dialect: str
+    serial: int
+    """How many calls were begun: what was listed in an earlier one is out of date."""
 
     def call(self, what: str) -> Any:
         """A context whose statements share one deadline; ``SourceError`` once it has passed."""
@@ -72,7 +74,7 @@ class _Timed:
     """The deadline that DuckDB and PostgreSQL share: a timer that cancels, and a clock."""
 
     def __init__(self, source: str, limits: Limits) -> None:
-        self.source, self.limits = source, limits
+        self.source, self.limits, self.serial = source, limits, 0
         self._ends: float | None = None
         self._what = ""
         self._expired = False
@@ -85,6 +87,7 @@ class _Timed:
         if self._ends is not None:
             yield
             return
+        self.serial += 1
         seconds = self.limits.deadline.total_seconds()
         self._ends, self._what, self._expired = time.monotonic() + seconds, what, False
         timer = threading.Timer(seconds, self._expire)

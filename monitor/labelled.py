@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import add
 
 import ibis
 
 from monitor.bins import Bins, CategoryBins, NumericBins, key_of
-from monitor.cells import Value, amount, broken, category_cell, number, position, text
+from monitor.cells import Value, amount, broken, category_cell, number, place_of, position, text
+from monitor.engine import Row
 from monitor.outcomes import SCORE_CELLS, SUMS, Cell, Outcomes
 from monitor.relation import to_micros
 from monitor.rows import LABELS, Frame, Shape, compiled, slot
@@ -179,36 +181,37 @@ class Labelled:
         item = self.label_numbers[0]
         rows = self.due()
         value = amount(rows.holdfast_label, item, zone=self.shape.zone, dialect=self.shape.dialect)
-        plain = rows.select(*self.keys, "weight",
-                            cell=position(rows.holdfast_label, value, item))
+        cell = position(rows.holdfast_label, value, item,
+                        place=place_of(value, item, self.shape.dialect))
+        plain = rows.select(*self.keys, "weight", cell=cell)
         return plain.group_by([*self.keys, "cell"]).agg(n=plain.weight.sum())
 
-    def gather(self, rows: list[tuple[object, ...]]) -> dict[tuple[object, ...], Outcomes]:
+    def gather(self, rows: list[Row]) -> dict[tuple[object, ...], Outcomes]:
         """The outcomes of each group from the rows of ``outcomes()``."""
         width = len(self.keys)
-        names = [name for name in SUMS[1:-1] if name in self._summed]
+        places = [SUMS.index(name) for name in self._summed]
         answer: dict[tuple[object, ...], Outcomes] = {}
         for row in sorted(rows, key=lambda row: [str(part) for part in row[width:width + 4]]):
             block, prediction, label, cell, n, *sums = row[width:]
             if label is None:
                 continue
             outcomes = answer.setdefault(tuple(row[:width]), Outcomes())
-            place = int(str(block)) // 1_000_000
-            key: Cell = (place, str(prediction), str(label), int(str(cell)))
-            outcomes.cells[key] = outcomes.cells.get(key, 0) + int(str(n))
-            told = dict(zip([*names, "scored"], sums, strict=False))
-            told["n"] = n
-            added = tuple(float(str(told.get(name) or 0)) for name in SUMS)
+            place = block // 1_000_000
+            key: Cell = (place, prediction, label, cell)
+            outcomes.cells[key] = outcomes.cells.get(key, 0) + int(n)
+            added = [0.0] * len(SUMS)
+            added[0] = float(n)
+            for index, value in zip(places, sums, strict=True):
+                added[index] = float(value or 0)
             before = outcomes.sums.get(place, (0.0,) * len(SUMS))
-            outcomes.sums[place] = tuple(old + new for old, new
-                                         in zip(before, added, strict=True))
+            outcomes.sums[place] = tuple(map(add, before, added))
         return answer
 
     @property
     def _summed(self) -> tuple[str, ...]:
         if not self.classes:
             return ("error", "absolute", "squared", "label", "label_squared", "relative")
-        return ("log_loss", "brier") if self.shape.roles.scores else ()
+        return ("log_loss", "brier", "scored") if self.shape.roles.scores else ()
 
     def label_counts(self, outcomes: Outcomes) -> dict[str, list[tuple[int, int]]]:
         """(cell, count) of each categorical label, keyed as bins are."""

@@ -20,7 +20,7 @@ def pattern(item: FeatureBins) -> FeatureBins:
     """Bins of the same form, with marks in place of the name and the numbers."""
     if isinstance(item, CategoryBins):
         return CategoryBins(_NAME, "feature", item.kind, ())
-    exact = tuple(float(f"{place + 1}.25e-280") for place in range(len(item.exact)))
+    exact = tuple(float(f"{place + 1}.25e-280") for place in range(_rounded(len(item.exact))))
     return NumericBins(_NAME, "feature", item.kind, item.transform, 1.5e-290, 2.5e-290, 3.5e-290,
                        4.5e-270, item.cells, exact)
 
@@ -40,5 +40,11 @@ def adapted(sql: str, model: FeatureBins, item: FeatureBins, place: int) -> str:
 def _numbers(bins: NumericBins) -> tuple[float, ...]:
     """Every constant of the column's expression that is not the number of its cells."""
     factor = bins.cells / (bins.high - bins.low)
-    return tuple(float(value) for value in (bins.center, bins.scale, bins.low, factor, *bins.exact))
+    exact = bins.exact + bins.exact[-1:] * (_rounded(len(bins.exact)) - len(bins.exact))
+    return tuple(float(value) for value in (bins.center, bins.scale, bins.low, factor, *exact))
+
+
+def _rounded(size: int) -> int:
+    """The next multiple of eight from eight on: the last value is repeated, which hits nothing."""
+    return size if size < 8 else -(-size // 8) * 8
 

@@ -343,7 +343,7 @@ def test_many_rows_are_counted_as_few_are(tmp_path: Path, monkeypatch: pytest.Mo
     data["t"] = [f" {value}" if value else None for value in data["k"]]
     bins = Bins((*BINS.features, number("gone"), number("t", exact=(1.0,)), NumericBins(
         "x2", "feature", "numeric", "asinh", 0.1, 0.5, -3.0, 3.0, 64, (0.25,)), number(
-        "n", exact=range(7), low=-.5, high=99.5, cells=100), number("k0", cells=0)))
+        "n", exact=range(9), low=-.5, high=99.5, cells=100), number("k0", cells=0)))
     data |= {"x2": [value if value != 6 else None for value in data["k"] * 1.5],
              "n": data["k"] * 3 - 1, "k0": data["k"]}
     source = Logs("parquet", tmp_path).add(data)

@@ -105,7 +105,8 @@ def report(model: Model, deps: Deps) -> None:
     if deps.reporter is None or not newest or newest[0].line["verdict"] in {"stable", "unknown"}:
         return
     row = newest[0]
-    if not row.line["n"] or any(made.verdict_id == row.id for made in deps.store.reports(model.name, 1)):
+    made = deps.store.reports(model.name, 1)
+    if not row.line["n"] or (made and made[0].verdict_id == row.id):
         return
     window = Window(parse_time(row.line["start"]), parse_time(row.line["end"]))
     subject = Subject(model.name, window, parse_time(row.line["known_at"]),

@@ -66,7 +66,7 @@ class Daemon:
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; the running tick ends, running requests are handed back."""
+        """Wake until SIGTERM or SIGINT; the running tick ends, requests are handed back."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told)
         schedule = self._deps.config.schedule

@@ -15,7 +15,7 @@ from typing import Literal
 from monitor import decide
 from monitor.baseline import Baseline
 from monitor.config import Model
-from monitor.decide import NOTHING, Decision
+from monitor.decide import NOTHING
 from monitor.judge import Evidence, Verdict, judge
 from monitor.ledger import Ledger
 from monitor.outcomes import Outcomes
@@ -93,8 +93,8 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
             row.line["revision"]
         for row in store.verdicts(model.name, span=span, latest_revision=True)}
     for checkpoint in checkpoints:
-        verdicts = [verdict for due in bench.due(checkpoint, live)
-                    for verdict in bench.verdicts(due, checkpoint, broken[due.epoch.key], revisions)]
+        verdicts = [verdict for item in bench.due(checkpoint, live) for verdict in bench.verdicts(
+            item, checkpoint, broken[item.epoch.key], revisions)]
         advance(checkpoint, verdicts, model, store)
 
 
@@ -214,7 +214,8 @@ class Bench:
                 broken=tuple((column, message) for where, column, message in broken
                              if where.start < window.end and window.start < where.end),
                 labelled=self.store.labelled(
-                    self.model.name, epoch.key, since=epoch.baseline.window_end or EPOCH, until=checkpoint),
+                    self.model.name, epoch.key, until=checkpoint,
+                    since=epoch.baseline.window_end or EPOCH),
                 first=self.first,
             )
             yield judge(evidence, epoch.baseline, self.model)

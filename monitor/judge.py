@@ -143,9 +143,8 @@ def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[Drift
 
 def _kind(inputs: str, quality: str, news: tuple[News, ...]) -> Kind:
     """One word for both halves; a revision that only brings labels is about the labels."""
-    if "inputs" in news or quality == "unknown":
-        if inputs in {"faulty", "unknown"}:
-            return inputs  # type: ignore[return-value]
+    if ("inputs" in news or quality == "unknown") and inputs in {"faulty", "unknown"}:
+        return inputs  # type: ignore[return-value]
     if quality == "degraded":
         return "degraded"
     return inputs  # type: ignore[return-value]
@@ -159,7 +158,7 @@ def _reason(kind: Kind, faults: tuple[Fault, ...], features: tuple[DriftResult, 
     if kind == "unknown":
         return "there are no rows in this window"
     moved = sorted((result for result in features if result.drifted),
-                   key=lambda result: result.value / max(result.threshold or 0, 1e-12), reverse=True)
+                   key=lambda result: -result.value / max(result.threshold or 0, 1e-12))
     drift = ", ".join(f"{result.feature} ({result.statistic} {result.value:.3g}, "
                       f"threshold {result.threshold:.3g})" for result in moved[:NAMED])
     if moved[NAMED:]:

@@ -139,8 +139,8 @@ class Stage:
         self._await(request.request_id)
         outcome = self.deps.registry.outcome(request.request_id)
         if outcome is None or outcome.status not in {"registered", "done"}:
-            raise HoldfastError(f"{request.reason}: "
-                                + (outcome.reason if outcome else "its process ended without a word"))
+            why = outcome.reason if outcome else "its process ended without a word"
+            raise HoldfastError(f"{request.reason}: {why}")
 
     def _await(self, request_id: str) -> None:
         assert self.deps.launcher is not None

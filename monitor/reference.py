@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
@@ -68,8 +68,9 @@ def build(model: Model, source: Source, version: str, *, span: Window | None = N
     if outcomes is None:
         logged = version if model.log.model_version else ""
         outcomes = total(item.outcomes for item in increments if item.version == logged)
-    return calibrate(version, bins, panes_of(increments, model.calendar.length, Profile.empty(bins)),
-                     outcomes, model=model, window=span, set_aside=set_aside)
+    panes = panes_of(increments, calendar.length, Profile.empty(bins))
+    return calibrate(version, bins, panes, outcomes, model=model, window=span,
+                     set_aside=set_aside)
 
 
 def panes_of(increments: Sequence[Increment], length: timedelta, empty: Profile) -> list[Profile]:

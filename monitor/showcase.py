@@ -89,8 +89,9 @@ def _start(folder: Path, name: str, address: str, path: str, command: list[str])
                           "MLFLOW_DISABLE_TELEMETRY": "true"}
     log = folder / f"{name}.log"
     with log.open("wb") as out:
-        child = subprocess.Popen([sys.executable, *command], cwd=folder, env=quiet, stdout=out,
-                                 stderr=out, start_new_session=True)
+        child = subprocess.Popen(  # noqa: S603 - our own modules
+            [sys.executable, *command], cwd=folder, env=quiet, stdout=out, stderr=out,
+            start_new_session=True)
     deadline = time.monotonic() + PATIENCE
     while not _answers(address + path):
         if child.poll() is not None or time.monotonic() > deadline:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import add, sub
 
 from monitor.baseline import Baseline
 from monitor.config import Model
@@ -23,7 +24,7 @@ CHUNK = 32
 
 
 def watch(model: Model, source: Source, store: Store, now: datetime) -> None:
-    """Bring counts and verdicts of ``model`` up to the last checkpoint that is not after ``now``."""
+    """Bring counts and verdicts of ``model`` up to the last checkpoint before ``now``."""
     calendar = model.calendar
     until = calendar.last_checkpoint(now)
     epochs = epochs_of(model, store)
@@ -83,9 +84,7 @@ def corrections(touched: Window, key: str, baseline: Baseline, model: Model, sou
                 before = replace(item, known_at=since + calendar.pane,
                                  profile=item.profile - item.profile,
                                  outcomes=item.outcomes - item.outcomes)
-            differences[where] = replace(
-                before,
-                profile=before.profile + item.profile if sign > 0 else before.profile - item.profile,
-                outcomes=(before.outcomes + item.outcomes if sign > 0
-                          else before.outcomes - item.outcomes))
+            fold = add if sign > 0 else sub
+            differences[where] = replace(before, profile=fold(before.profile, item.profile),
+                                         outcomes=fold(before.outcomes, item.outcomes))
     return [item for item in differences.values() if item.profile or item.outcomes]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
+import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,10 +24,10 @@ from monitor.config import load
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
 from monitor.launch import LocalProcess
-from monitor.results import Results, results
 from monitor.playback import ARRIVAL, ID, LABEL_ARRIVAL, Stage, log_mapping
 from monitor.registry import Registry
 from monitor.report import Reporter
+from monitor.results import Results, results
 from monitor.simulate import START, Plan, deliveries
 from monitor.store import Store
 from monitor.window import Window, isoformat, parse_duration
@@ -49,12 +52,14 @@ class Scene:
 def demo(*, folder: Path, log_file: Path | None, wait_for_me: bool, serve: bool, as_json: bool,
          **options: Any) -> None:
     """Play the scene and print what it brought."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     console = Console(stderr=True, highlight=False)
     folder = _fresh(folder.resolve(), console)
     scene = logged(log_file, **options) if log_file else simulated()
     console.print(f"[bold]{scene.name}[/]: {len(scene.frame):,} rows, reference "
                   f"{scene.reference.start:%Y-%m-%d} to {scene.reference.end:%Y-%m-%d}, live until "
                   f"{scene.live.end:%Y-%m-%d}. Everything is written to {folder}")
+    console.print("starting an MLflow server")
     mlflow = showcase.start_mlflow(folder, free_port())
     servers = {"mlflow": mlflow}
     try:
@@ -86,9 +91,12 @@ def play(scene: Scene, folder: Path, mlflow: str, console: Console, *, by_hand: 
     config = load(path).config
     model = config.models[0]
     registry = Registry(config.mlflow)
-    with Store.open(config.store) as store, _bar(console) as bar:
-        deps = Deps(config, str(path), store, registry,
-                    LocalProcess(Path(config.folder) / "requests"), None)
+    launcher = LocalProcess(Path(config.folder) / "requests")
+    with ExitStack() as stack:
+        stack.callback(launcher.stop)
+        store = stack.enter_context(Store.open(config.store))
+        bar = stack.enter_context(_bar(console))
+        deps = Deps(config, str(path), store, registry, launcher, None)
         stage = Stage(model, deps, folder, scene.frame, scene.label,
                       lambda text: bar.console.print(f"  {text}"),
                       Reporter(registry, str(path)))
@@ -96,9 +104,11 @@ def play(scene: Scene, folder: Path, mlflow: str, console: Console, *, by_hand: 
         stage.prepare(scene.reference)
         days = -(-scene.live.length // model.calendar.pane)
         bar.update(task, total=days, completed=0, description="live")
-        for now in stage.play(scene.live):
+        for day, now in enumerate(stage.play(scene.live)):
             state = store.recorded(model.name).state
             bar.update(task, advance=1, description=f"{now:%Y-%m-%d} {state.phase}")
+            if not console.is_terminal and day % 28 == 0:
+                console.print(f"  {now:%Y-%m-%d} {state.phase}, version {state.champion} serves")
             if by_hand and state.phase == "awaiting_promotion":
                 bar.update(task, description=f"waiting for you: set alias champion on version "
                                              f"{state.challenger} at {mlflow}")

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
 from monitor.mapping import Features, FeatureTable, Labels, Log
+from monitor.mistakes import mistakes
 from monitor.policy import AlarmBudget, Policy, Training
 from monitor.secrets import resolve
 from monitor.window import Calendar, Window, format_duration, isoformat
@@ -40,7 +41,7 @@ class MLflow(Section):
 class Schedule(Section):
     """When the daemon wakes up; what is due comes from the store, not from here."""
 
-    every: Duration = timedelta(hours=1)
+    every: Duration = Field(default=timedelta(hours=1), ge=timedelta(seconds=1))
     """How often every model is looked at."""
     jitter: Duration = timedelta(minutes=1)
     """Random delay added to each wake-up, so that many daemons do not wake at once."""
@@ -275,36 +276,30 @@ def load(path: str | Path) -> Loaded:
     path = Path(path).resolve()
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not text; right would be YAML in UTF-8"]) from error
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except yaml.YAMLError as error:
-        raise ConfigError(
-            [f"{path}: is not YAML: {str(error).splitlines()[-1].strip()}"]
-        ) from error
+        raise ConfigError([f"{path}: is not YAML: {_at(error)}"]) from error
     if not isinstance(raw, dict):
         raise ConfigError([f"{path}: holds no mapping; it must start with keys such as `models:`"])
-    mistakes: list[str] = []
-    raw = resolve(raw, path.parent, mistakes)
+    found: list[str] = []
+    raw = _anchored(resolve(raw, path.parent, found), path.parent)
     try:
-        config = Config.model_validate(_anchored(raw, path.parent))
+        config = Config.model_validate(raw)
     except ValidationError as error:
-        mistakes += [_mistake(item) for item in error.errors(include_url=False)]
-    if mistakes:
-        raise ConfigError(mistakes)
+        found += mistakes(error.errors(include_url=False), raw, Config)
+    if found:
+        raise ConfigError(found)
     return Loaded(config, path)
 
 
-def _mistake(item: Any) -> str:
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-    where = where.lstrip(".") or "file"
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        return f"{where}: unknown key; see docs/configuration.md for the keys that exist here"
-    if item["type"] == "missing":
-        return f"{where}: absent, and there is no default"
-    given = item.get("input")
-    shown = "" if isinstance(given, (dict, list)) or repr(given) in message else f"{given!r}: "
-    return f"{where}: {shown}{message}"
+def _at(error: yaml.YAMLError) -> str:
+    """What the parser met, and where."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return problem + (f" in line {mark.line + 1}, column {mark.column + 1}" if mark else "")
 
 
 def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:

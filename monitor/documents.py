@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from monitor.config import AlarmBudget, Config
+from monitor.mistakes import section_of
 from monitor.window import format_duration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +52,7 @@ def _section(path: str, section: type[BaseModel]) -> Iterator[str]:
     below: list[tuple[str, type[BaseModel]]] = []
     for name, field in section.model_fields.items():
         key = field.alias or name
-        inner = _inner(field.annotation)
+        inner = section_of(field.annotation)
         if inner is not None and inner is not AlarmBudget:
             below.append((f"{path}.{key}".lstrip("."), inner))
         meaning = " ".join((field.description or "").split())
@@ -59,17 +60,6 @@ def _section(path: str, section: type[BaseModel]) -> Iterator[str]:
     yield ""
     for place, inner in below:
         yield from _section(place, inner)
-
-
-def _inner(annotation: Any) -> type[BaseModel] | None:
-    """The section that a key holds, alone or in a list."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        found = _inner(argument)
-        if found is not None:
-            return found
-    return None
 
 
 def _kind(annotation: Any) -> str:
@@ -88,7 +78,7 @@ def _kind(annotation: Any) -> str:
         return "mapping"
     if annotation is timedelta:
         return "duration"
-    if _inner(annotation) is not None:
+    if section_of(annotation) is not None:
         return "section"
     names = {"str": "text", "int": "whole number", "float": "number", "datetime": "time",
              "bool": "true or false"}

@@ -84,7 +84,11 @@ def _carry_out(pending: Pending, model: Model, deps: Deps, now: datetime) -> Non
             deps.store.settle(pending.id, "refused", "another request of this model is open")
     elif decision.action in {"promote", "roll_back"}:
         state = deps.store.recorded(model.name).state
-        target = str(decision.evidence["to"])
+        target, meant = str(decision.evidence["to"]), decision.evidence.get("from")
+        if meant != state.champion:
+            deps.store.settle(pending.id, "refused",
+                              f"version {state.champion} was promoted meanwhile")
+            return
         deps.store.intend(model.name, CHAMPION, target, state.champion, now, decision.reason)
         deps.store.settle(pending.id, "done", f"alias {CHAMPION} is to name version {target}")
     else:

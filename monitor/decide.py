@@ -133,7 +133,12 @@ def requested(state: ModelState, request: Request, at: datetime) -> ModelState:
 
 def concluded(state: ModelState, challenger: str | None, at: datetime, model: Model
               ) -> tuple[ModelState, Decision]:
-    """The state once the request ended, with a challenger or without (None), and what it asks."""
+    """The state once the request ended, with a challenger or without (None), and what it asks.
+
+    A champion adopted meanwhile goes its own way: the challenger was not measured against it.
+    """
+    if state.phase != "retraining":
+        return replace(state, request=None), NOTHING
     cooldown = at + model.policy.retrain.cooldown
     settled = replace(state, request=None, cooldown_until=cooldown, since=at)
     if challenger is None:
@@ -185,7 +190,7 @@ def compared(state: ModelState, result: dict[str, Any], now: datetime, model: Mo
     evidence = result | {"version": state.champion, "predecessor": state.predecessor}
     if model.policy.rollback == "automatic" and state.champion not in state.rolled_back:
         return state, Decision("roll_back", str(result.get("reason", "")),
-                               evidence | {"to": state.predecessor})
+                               evidence | {"to": state.predecessor, "from": state.champion})
     return acquitted(state, now), Decision("announce", str(result.get("reason", "")), evidence)
 
 
@@ -226,6 +231,8 @@ def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision 
 
 def _phase(state: ModelState, at: datetime) -> ModelState:
     if state.phase in _IN_FLIGHT:
+        return state
+    if state.phase == "rolled_back" and state.inputs == "unknown":
         return state
     phase: Phase
     if state.champion is None or state.inputs == "unknown":

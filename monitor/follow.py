@@ -16,13 +16,15 @@ from monitor.decide import Decision, ModelState
 from monitor.deps import Deps
 from monitor.reference import build, mapping_key, sealed
 from monitor.registry import Outcome, Version
-from monitor.source import Source
 from monitor.request import Request
+from monitor.source import Source
 from monitor.store import RequestRow, Store
 from monitor.window import isoformat
 
 ATTEMPTS = 3
-"""Times a request is started before it is given up."""
+"""Times that a request's process may end without an outcome while the daemon looks on."""
+STARTS = 30
+"""Times that a request is started at all: a process that dies with its daemon is not to blame."""
 PATIENCE = timedelta(days=30)
 """How long a challenger waits for a person before it expires."""
 
@@ -55,10 +57,11 @@ def adopt(model: Model, source: Source, deps: Deps, now: datetime) -> None:
         deps.store.save_baseline(model.name, champion.version, key, baseline.to_json())
         at = now if known else first_checkpoint(model, baseline, now)
         deps.store.adopt(model.name, champion.version, at, key=key)
-    if move(model, deps.store, now, f"alias champion points at version {champion.version}",
-            lambda state: decide.adopted(state, champion.version, now, model)):
-        deps.registry.tag_version(model.registered, champion.version,
+    if deps.store.recorded(model.name).state.champion != champion.version:  # the tag comes first:
+        deps.registry.tag_version(model.registered, champion.version,  # a kill between repeats it
                                   {"holdfast.promoted_at": isoformat(now)})
+    move(model, deps.store, now, f"alias champion points at version {champion.version}",
+         lambda state: decide.adopted(state, champion.version, now, model))
 
 
 def baseline_of(version: Version, model: Model, source: Source, deps: Deps) -> Baseline | None:
@@ -85,16 +88,20 @@ def first_checkpoint(model: Model, baseline: Baseline, now: datetime) -> datetim
 
 def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
     """Fold the open request's outcome; start it again when its process died without one."""
-    request = row.request
+    request = row.request  # asked before the outcome is: a child writes that and then ends
+    at_work = deps.launcher is None or deps.launcher.running(request.request_id)
     outcome = deps.registry.outcome(request.request_id)
     if outcome is None or outcome.status == "running":
-        if deps.launcher is None or deps.launcher.running(request.request_id):
+        if at_work or deps.launcher is None:
             return
-        if deps.store.attempt(request.request_id) <= ATTEMPTS:
+        failures = deps.launcher.failures(request.request_id)
+        if failures < ATTEMPTS and row.attempts < STARTS:
+            deps.store.attempt(request.request_id)
             deps.launcher.start(request)
             return
         outcome = Outcome(request.request_id, "failed", None,
-                          f"its process ended {ATTEMPTS} times without an outcome", "")
+                          f"its process ended {max(failures, row.attempts)} times without an "
+                          "outcome", "")
     ended = outcome
     move(model, deps.store, now, f"request {ended.status}: {ended.reason}",
          lambda state: settle(state, request, ended, model, now))

@@ -126,7 +126,8 @@ class History(Database):
             _claim(write, model, before, number, state, folded_to)
             for folded in verdicts:
                 _save(write, folded)
-            steps = [(item.known_at, phase, episode, made.reason or item.reason, item.reason)
+            steps = [(item.known_at, phase, episode,
+                      item.reason if made.action == "none" else made.reason, item.reason)
                      for item, phase, episode, made in verdicts if not item.segment]
             _trace(write, model, number + 1, before.state,
                    [*steps, (at, state.phase, state.episode, cause, cause)])

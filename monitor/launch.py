@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -36,6 +37,9 @@ class Launcher(Protocol):
     def running(self, request_id: str) -> bool:
         """Whether somebody works on the request now."""
 
+    def failures(self, request_id: str) -> int:
+        """How often work on the request ended while this launcher looked on."""
+
     def stop(self, grace: timedelta = GRACE) -> None:
         """Ask all that run to hand back their work, and end those that do not."""
 
@@ -52,11 +56,13 @@ class LocalProcess:
     folder: Path
     command: tuple[str, ...] = (sys.executable, "-m", "retrain")
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _ended: Counter[str] = field(default_factory=Counter)
 
     def start(self, request: Request) -> None:
         """Start the child unless one works on this request; ``HoldfastError`` if it cannot."""
         if self.running(request.request_id):
             return
+        self.failures(request.request_id)
         folder = self.place(request.request_id)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +86,14 @@ class LocalProcess:
         if child is not None and child.poll() is None:
             return True
         return _held(self.place(request_id) / "lock")
+
+    def failures(self, request_id: str) -> int:
+        """How often a child of this launcher ended; one that died with its daemon is not told."""
+        child = self._children.get(request_id)
+        if child is not None and child.poll() is not None:
+            del self._children[request_id]
+            self._ended[request_id] += 1
+        return self._ended[request_id]
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """Tell this launcher's children to hand back; kill those that still run after ``grace``."""

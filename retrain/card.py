@@ -12,12 +12,12 @@ def card(result: Mapping[str, Any]) -> str:
     rows = result["rows"]
     lines = [
         f"# {result['model']}: candidate of request {result['request_id']}",
-        "", f"**{'Passed' if result['passed'] else 'Refused'}.** {result['reason']}", "",
-        f"Asked for because: {result['asked'] or 'no reason was given'}.",
+        "", result["reason"], "",
+        f"Asked for because: {result['asked'] or 'no reason was given'}.", "",
         f"Made from {result['parent'] or 'scratch'} on labelled rows of {window} "
         f"({rows['train']} to train on, {rows['validation']} to choose on, {rows['holdout']} for "
-        f"the gate), content {result['content_hash'][:12]}, known at {result['known_at']}.",
-        f"Chosen point: {result['point']} — {result['choice']}.", "",
+        f"the gate), content {result['content_hash'][:12]}, known at {result['known_at']}.", "",
+        f"Chosen: {result['choice']}", "",
         f"## On the newest holdout ({result['metric']})", "",
         *_table(["version", "value", "interval", "rows"], [_quality(name, entry)
                 for name, entry in result["holdout"].items()]), "",

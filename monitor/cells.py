@@ -202,26 +202,31 @@ def offset_at(zone: ZoneInfo, minute: int) -> timedelta:
     return (EPOCH + timedelta(minutes=minute)).astimezone(zone).utcoffset() or timedelta()
 
 
-def position(raw: Value, value: Value, bins: NumericBins, *, place: Value) -> Value:
+def position(raw: Value, value: Value, bins: NumericBins, *, place: Value, dialect: str) -> Value:
     """The cell of a number, an int16: ``raw`` as logged, ``value`` its double, and its place.
 
-    The usual cells come first: engines evaluate later branches only for the rows that are left,
-    so that nulls, NaN and infinity cost nothing where there are none.
+    A column store evaluates later branches only for the rows that are left, so the usual cells
+    come first and nulls, NaN and infinity cost nothing where there are none. A row store pays for
+    every mention of the place, so there it is mentioned once, after them.
     """
     def cell(index: int) -> Value:
         return ibis.literal(index, "int16")
 
-    branches = [(value == double(point), cell(bins.above + 1 + index))
-                for index, point in enumerate(bins.exact)]
-    below = value < double(bins.center)
-    if bins.cells:
-        inside = place.between(double(0), double(bins.cells))
-        branches.append((inside, place.floor().cast("int16") + cell(bins.first)))
-        below = place < double(0)
-    branches += [(raw.isnull(), cell(0)), (value.isnull(), cell(3))]
+    exact = [(value == double(point), cell(bins.above + 1 + index))
+             for index, point in enumerate(bins.exact)]
+    special = [(raw.isnull(), cell(0)), (value.isnull(), cell(3))]
     if raw.type().is_floating() or raw.type().is_string():
-        branches += [(value.isnan(), cell(1)), (value.isinf(), cell(2))]
-    return ibis.cases(*branches, (below, cell(bins.first - 1)), else_=cell(bins.above))
+        special += [(value.isnan(), cell(1)), (value.isinf(), cell(2))]
+    if not bins.cells:
+        below = (value < double(bins.center), cell(bins.first - 1))
+        return ibis.cases(*exact, *special, below, else_=cell(bins.above))
+    if dialect == "postgres":
+        kept = ibis.least(ibis.greatest(place, double(-1)), double(bins.cells))
+        return ibis.cases(*special, *exact, else_=kept.floor().cast("int16") + cell(bins.first))
+    inside = (place.between(double(0), double(bins.cells)),
+              place.floor().cast("int16") + cell(bins.first))
+    below = (place < double(0), cell(bins.first - 1))
+    return ibis.cases(*exact, inside, *special, below, else_=cell(bins.above))
 
 
 def place_of(value: Value, bins: NumericBins, dialect: str) -> Value:

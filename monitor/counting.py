@@ -126,8 +126,8 @@ class Counting:
             return plain.group_by([*keys, "cell"]).agg(n=plain.count())
         placed = ibis.table({"raw": raw.type(), "amount": "float64", "place": "float64"},
                             name=PLACED)
-        cells = placed.select(cell=position(placed.raw, placed.amount, item,
-                                              place=placed.place))
+        cells = placed.select(cell=position(
+            placed.raw, placed.amount, item, place=placed.place, dialect=self.shape.dialect))
         return cells.group_by("cell").agg(n=cells.count())
 
     def placed(self, index: int) -> Frame:
@@ -156,7 +156,8 @@ class Counting:
 
     def _cell(self, raw: Value, item: NumericBins) -> Value:
         value = self._amount(raw, item)
-        return position(raw, value, item, place=place_of(value, item, self.shape.dialect))
+        dialect = self.shape.dialect
+        return position(raw, value, item, place=place_of(value, item, dialect), dialect=dialect)
 
     def _nested(self, sql: str, index: int) -> str:
         if f'"{PLACED}"' not in sql:

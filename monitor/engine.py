@@ -7,6 +7,7 @@ import re
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +127,7 @@ class DuckDB(_Timed):
             "memory_limit": limits.memory, "threads": limits.threads,
             "temp_directory": str(spill), "preserve_insertion_order": False,
             "allow_community_extensions": False, "autoinstall_known_extensions": False})
+        weakref.finalize(self, self._connection.close)  # also when the interpreter ends
         self._connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
         self._attached: dict[str, str] = {}
         self._default = "memory"
@@ -244,6 +246,7 @@ class Postgres(_Timed):
                 "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; "
                 f"SET statement_timeout = {timeout}; SET work_mem = '{_work_mem(self.limits)}MB'; "
                 f"SET max_parallel_workers_per_gather = {self.limits.threads - 1}; "
+                "SET enable_sort = off; "  # cells are few: hash them, whatever the planner expects
                 "SET extra_float_digits = 1; SET jit = off; SET synchronize_seqscans = off; "
                 "SET DateStyle = 'ISO'; SET standard_conforming_strings = on".encode())
         return self._session

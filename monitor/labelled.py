@@ -181,8 +181,9 @@ class Labelled:
         item = self.label_numbers[0]
         rows = self.due()
         value = amount(rows.holdfast_label, item, zone=self.shape.zone, dialect=self.shape.dialect)
-        cell = position(rows.holdfast_label, value, item,
-                        place=place_of(value, item, self.shape.dialect))
+        dialect = self.shape.dialect
+        cell = position(rows.holdfast_label, value, item, place=place_of(value, item, dialect),
+                        dialect=dialect)
         plain = rows.select(*self.keys, "weight", cell=cell)
         return plain.group_by([*self.keys, "cell"]).agg(n=plain.weight.sum())
 

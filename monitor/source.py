@@ -16,7 +16,7 @@ from monitor.engine import MisfitError
 from monitor.increments import Increment, Increments
 from monitor.sampling import Drawn
 from monitor.summary import summaries
-from monitor.tables import Tables
+from monitor.tables import TableKey, Tables
 from monitor.window import Window
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ class Source:
         columns = self._answer("reading the columns", self._tables.columns)
         return {name: "categorical" if name in names else kind_of(dtype)
                 for name, dtype in columns.items()}
+
+    def columns(self, part: TableKey) -> dict[str, str]:
+        """What each column of one table is, whatever its role: for those who check roles."""
+        columns = self._answer("reading the columns", lambda: self._tables.held(part))
+        return {name: kind_of(dtype) for name, dtype in columns.items()}
 
     def features(self) -> list[str]:
         """The model's inputs after include, exclude, roles and privacy."""

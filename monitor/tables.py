@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from monitor.bins import Role
 from monitor.cells import kind_of
@@ -14,6 +15,8 @@ from monitor.files import Files
 from monitor.relation import Clock, Need, Part, Relation, table_of
 from monitor.rows import FEATURES, LABELS, LOG, Roles, Shape, flattened
 from monitor.window import Window
+
+TableKey = Literal["log", "labels", "features_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,15 @@ class Tables:
             return None
         clock = Clock(features.timestamp, None, self.model.log.timezone)
         return self._open(features.source, clock, features.table, None)
+
+    def held(self, part: TableKey) -> Columns:
+        """Every column of one table, whatever its role; none where it is not configured."""
+        log = self.model.log
+        if part == "log":
+            clock = Clock(log.timestamp, log.ingested_at, log.timezone)
+            return flattened(self._relation(clock).columns())
+        relation = self.labels if part == "labels" else self.features
+        return {} if relation is None else flattened(relation.columns())
 
     def columns(self) -> Columns:
         """Every logged column by its dotted name, those of the feature table included."""

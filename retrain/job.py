@@ -6,15 +6,17 @@ their checkpoints, and the version is the one that carries the request's id.
 
 from __future__ import annotations
 
+import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from monitor.config import load
+from monitor.config import Model, load
 from monitor.errors import ContractError, RegistryError, SourceError
 from monitor.registry import Outcome, Registry
 from monitor.request import Kind, Request
 from monitor.secrets import redact
+from monitor.window import format_duration
 from retrain.dataset import Refusal
 from retrain.record import Record
 from retrain.steps import Steps
@@ -36,18 +38,35 @@ def run(request: Request, folder: Path) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     record = Record.open(registry, request)
     work = Work(request, model, config, registry, record, folder, Steps(_STEPS[request.kind]))
+    _by_the_deadline(model)
     try:
         return _kind(request.kind)(work)
     except (Refusal, ContractError) as error:
         return record.conclude("refused", str(error))
     except (RegistryError, SourceError):
         raise
+    except TimeoutError as error:
+        return record.conclude("failed", str(error))
     except Exception as error:  # the last line of a process of its own
         traceback.print_exc()
         return record.conclude("failed", redact(f"{type(error).__name__}: {error}"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 _STEPS: dict[Kind, int] = {"train": 8, "bootstrap": 8, "score": 3}
+
+
+def _by_the_deadline(model: Model) -> None:
+    """End this process's work in words once ``training.deadline`` is over."""
+    deadline = model.training.deadline
+
+    def over(number: int, frame: object) -> None:
+        raise TimeoutError(f"took longer than training.deadline ({format_duration(deadline)}); "
+                           "right would be a longer one, or fewer rows by training.max_rows")
+
+    signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, deadline.total_seconds())
 
 
 def _kind(kind: Kind) -> Callable[[Work], Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -239,6 +240,7 @@ def _registered(work: Work, contest: Contest, chosen: Point, *, whole: Fitted,
     register.serves(f"models:/{model_id}", contest.contract, tried)
     alias = CHAMPION if request.kind == "bootstrap" else CHALLENGER
     work.steps.next(f"register in {model.registered!r} as {alias}")
+    signal.setitimer(signal.ITIMER_REAL, 0)  # from here on the deadline would only do harm
     version = register.register(record, candidate, model_id, registered=model.registered)
     record.text("baseline.json", replace(baseline, version=version.version).to_json())
     record.metrics(_finals(result, model.metric), model_id)

@@ -123,6 +123,13 @@ def test_too_few_rows_are_refused_in_words(deployed: Deployed) -> None:
     assert deployed.registry.requested("shop", early.request_id) is None
 
 
+def test_a_training_that_takes_too_long_fails_in_words(tmp_path: Path) -> None:
+    path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", deadline="1s")
+    outcome = work(request(path, "bootstrap", options={"report": False}), tmp_path)
+    assert outcome.status == "failed"
+    assert "took longer than training.deadline (1s)" in outcome.reason
+
+
 def test_probation_compares_with_the_predecessor_on_the_same_rows(deployed: Deployed) -> None:
     outcome = work(request(deployed.path, "score", champion="1", predecessors=("2",),
                            options={"window": ["2026-02-01", "2026-02-15"]}), deployed.folder)

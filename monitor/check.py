@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.binning import make_bins
-from monitor.config import Config, Log, Model
+from monitor.bins import ColumnSummary
+from monitor.config import Config, FeatureTable, Labels, Limits, Log, Model, Privacy
 from monitor.errors import HoldfastError
+from monitor.mistakes import closest
 from monitor.reference import reference_span
 from monitor.registry import Registry
 from monitor.source import Source
 from monitor.store import Store
+from monitor.tables import TableKey
+from monitor.window import Window
+
+Columns = Mapping[str, str]
+PARTS: tuple[TableKey, ...] = ("log", "labels", "features_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,87 +40,163 @@ def check(config: Config) -> Findings:
     try:
         Store.open(config.store).close()
     except HoldfastError as error:
-        findings.mistakes.append(f"store: {error}")
-    registry = Registry(config.mlflow)
+        findings.mistakes.append(f"store: {str(error).removeprefix('store: ')}")
+    if not _writable(Path(config.folder)):
+        findings.mistakes.append(f"folder: {config.folder} cannot be written to; right would be a "
+                                 "folder for requests, checkpoints and reports")
+    _champions(config, findings)
     for index, model in enumerate(config.models):
         where = f"models[{index}]"
-        _champion(model, registry, where, findings)
         findings.switched_off.extend(f"{where} ({model.name}): {text}" for text in absent(model))
-        try:
-            with Source(model, config.limits) as source:
-                _columns(model, source, where, findings)
-        except HoldfastError as error:
-            findings.mistakes.append(f"{where}.log: {error}")
+        wrong = list(_misplaced(model, config, where))
+        findings.mistakes.extend(wrong)
+        if not wrong:
+            try:
+                with Source(model, config.limits) as source:
+                    _reference(model, source, where, findings, limits=config.limits)
+            except HoldfastError as error:
+                findings.mistakes.append(f"{where}.log: {error}")
     return findings
 
 
 def absent(model: Model) -> Iterator[str]:
     """What each optional key that is absent switches off, in words."""
-    log = model.log
+    log, label = model.log, "log.label or log.labels"
     said = {
-        "ingested_at": (log.ingested_at, "arrival is assumed to be the event time: late rows are "
-                                         "found only by recounting changed files or tables"),
-        "id": (log.id, "no duplicate check, and no labels or features from other tables"),
-        "model_version": (log.model_version, "every row is taken as the champion's: versions "
-                                             "cannot be told apart"),
-        "prediction": (log.prediction, "predictions are not watched, performance is not judged"),
-        "score": (log.score, "no ROC AUC, log loss, Brier score or calibration"),
-        "label or labels": (log.label or log.labels, "performance is not judged and nothing is "
-                                                     "trained"),
-        "segments": (log.segments, "no groups are judged"),
+        "log.ingested_at": (log.ingested_at, "arrival is assumed to be the event time: late rows "
+                            "are found only by recounting changed files or tables"),
+        "log.id": (log.id, "no duplicate check, and no labels or features from other tables"),
+        "log.model_version": (log.model_version, "every row is taken as the champion's: versions "
+                              "cannot be told apart"),
+        "log.prediction": (log.prediction, "predictions are not watched, performance is not "
+                           "judged"),
+        "log.score": (log.score, "no ROC AUC, log loss, Brier score or calibration"),
+        "log.positive_label": (log.positive_label, "nobody knows which class the score speaks of: "
+                               "no ROC AUC, log loss or Brier score, and precision, recall and F1 "
+                               "are means over the classes"),
+        label: (log.labelled, "performance is not judged and nothing is trained"),
+        "log.segments": (log.segments, "no groups are judged"),
     }
+    beside = {"log.score": model.task != "regression",
+              "log.positive_label": model.task == "binary" and isinstance(log.score, str)}
     for key, (value, words) in said.items():
-        if not value and not (key == "score" and model.task == "regression"):
-            yield f"log.{key} is absent: {words}"
+        if not value and beside.get(key, True):
+            yield f"{key} is absent: {words}"
+    if log.labels is not None and log.labels.timestamp is None:
+        yield ("log.labels.timestamp is absent: labels are taken as known maturity.delay after "
+               "their prediction")
     if model.reference.window is None and model.reference.source is None:
         yield "reference is absent: the log's first windows serve as reference"
     if model.training.kind == "none":
         yield "training.kind is none: holdfast only monitors"
 
 
-def _champion(model: Model, registry: Registry, where: str, findings: Findings) -> None:
-    try:
-        champion = registry.champion(model.registered)
-    except HoldfastError as error:
-        findings.mistakes.append(f"mlflow: {error}")
-        return
-    if champion is None:
-        findings.warnings.append(
-            f"{where}.registered_model: {model.registered!r} has no alias `champion`: verdicts stay "
-            "unknown until somebody sets it (or `holdfast retrain --bootstrap` trains one)")
+def _writable(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK)
 
 
-def _columns(model: Model, source: Source, where: str, findings: Findings) -> None:
-    logged = source.schema()
-    for key, column in roles(model.log):
-        if column not in logged:
-            findings.mistakes.append(f"{where}.log.{key}: {column!r} is not a column of the log"
-                                     + suggestion(column, list(logged)))
-    if findings.mistakes:
+def _champions(config: Config, findings: Findings) -> None:
+    registry = Registry(config.mlflow)
+    for index, model in enumerate(config.models):
+        try:
+            champion = registry.champion(model.registered)
+        except HoldfastError as error:
+            findings.mistakes.append(f"mlflow: {error}")
+            return
+        if champion is None:
+            findings.warnings.append(
+                f"models[{index}].registered_model: {model.registered!r} has no alias `champion`: "
+                "nothing is judged until somebody sets it (or `holdfast retrain --bootstrap` "
+                "trains one)")
+
+
+def _misplaced(model: Model, config: Config, where: str) -> Iterator[str]:
+    """Tables that cannot be read, and columns that are named and not there."""
+    log, reference = model.log, model.reference.source
+    if reference and "://" not in reference and not list(Path("/").glob(reference.lstrip("/"))):
+        yield f"{where}.reference.source: {reference}: no file matches; right would be a file"
+    held: dict[str, Columns] = {}
+    plain = model.model_copy(update={"privacy": Privacy()})  # to see what privacy.drop names
+    with Source(plain, config.limits) as source:
+        for part in PARTS:
+            key = part if part == "log" else f"log.{part}"
+            try:
+                held[key] = source.columns(part)
+            except HoldfastError as error:
+                yield f"{where}.{key}: {error}"
+    if "log" not in held:
         return
-    features = source.features()
-    findings.features[model.name] = features
+    for key, column in roles(log):
+        yield from _there(f"{where}.log.{key}", column, held["log"])
+    kind = held["log"].get(log.timestamp, "datetime")
+    if kind in {"boolean", "other"}:
+        yield (f"{where}.log.timestamp: {log.timestamp!r} is {kind}; right would be a column of "
+               "instants, ISO 8601 text or Unix times")
+    for key, second in (("log.labels", log.labels), ("log.features_from", log.features_from)):
+        if second is not None and key in held:
+            for name, column in keys(second):
+                yield from _there(f"{where}.{key}.{name}", column, held[key])
+    every = {**held["log"], **held.get("log.features_from", {})}
+    if log.features_from is None or "log.features_from" in held:
+        for key, column in inputs(model):
+            yield from _there(f"{where}.{key}", column, every)
+
+
+def _there(where: str, column: str, held: Columns) -> Iterator[str]:
+    if column not in held:
+        yield f"{where}: {column!r} is not a column; {closest(column, sorted(held))}"
+
+
+def _reference(model: Model, source: Source, where: str, findings: Findings, *, limits: Limits
+               ) -> None:
+    """What is watched, and what of it the reference can calibrate."""
+    features = findings.features[model.name] = source.features()
     if not features and model.log.prediction is None:
         findings.mistakes.append(f"{where}.log.features: no column is left to watch; right would "
                                  "be a prediction column or at least one feature")
         return
-    if not Path(model.reference.source or "/").exists() and "://" not in str(model.reference.source):
-        findings.mistakes.append(f"{where}.reference.source: {model.reference.source!r} does not exist")
+    held = source.span()
+    if held is None:
+        findings.mistakes.append(f"{where}.log.timestamp: no row has an instant in "
+                                 f"{model.log.timestamp!r}; right would be the column that says "
+                                 "when the prediction was made")
         return
-    span = reference_span(model, source)
-    if span is None:
-        findings.warnings.append(f"{where}.reference: the log does not hold a reference yet")
-        return
-    summaries = source.describe(span)
+    exclude = [Window(start, end) for start, end in model.reference.exclude]
+    if model.reference.source is not None:
+        with Source(model, limits, reference=True) as file:
+            summaries = file.describe(file.span(), exclude)
+    else:
+        span = reference_span(model, source)
+        if span is None:
+            findings.warnings.append(
+                f"{where}.reference: the log holds {held}, too little for a reference; verdicts "
+                "stay unknown until it has grown")
+            return
+        summaries = source.describe(span, exclude)
     if not any(summary.rows for summary in summaries.values()):
-        held = source.span()
-        findings.mistakes.append(f"{where}.reference: {span} holds no rows; the log holds {held}")
+        findings.mistakes.append(f"{where}.reference: holds no rows; the log holds {held}, and "
+                                 "right would be a period within it")
         return
     findings.set_aside[model.name] = make_bins(summaries, model)[1]
+    _positive(model, summaries, where, findings)
+
+
+def _positive(model: Model, summaries: Mapping[str, ColumnSummary], where: str,
+              findings: Findings) -> None:
+    """The positive class has to be one that occurs."""
+    positive = model.log.positive_label
+    known = [summary for key, summary in summaries.items()
+             if key.partition(":")[0] in {"label", "prediction"} and summary.top]
+    if positive is not None and known and not any(
+            positive == str(value) for summary in known for value, _ in summary.top):
+        findings.mistakes.append(f"{where}.log.positive_label: {positive!r} is no class of the "
+                                 "reference; right would be one as the log writes it")
 
 
 def roles(log: Log) -> Iterator[tuple[str, str]]:
-    """(key, column) of every column that the mapping names in the log itself."""
+    """(key, column) of every role that the mapping gives to a column of the log itself."""
     single = {"timestamp": log.timestamp, "ingested_at": log.ingested_at, "id": log.id,
               "model_version": log.model_version, "prediction": log.prediction, "label": log.label}
     yield from ((key, column) for key, column in single.items() if column)
@@ -121,19 +204,23 @@ def roles(log: Log) -> Iterator[tuple[str, str]]:
         yield from ((f"score.{name}", column) for name, column in log.score.items())
     elif log.score:
         yield "score", log.score
-    yield from ((f"segments[{index}]", column) for index, column in enumerate(log.segments))
-    if log.features_from is None:
-        for key, columns in (("include", log.features.include or []),
-                             ("exclude", log.features.exclude),
-                             ("categorical", log.features.categorical)):
-            yield from ((f"features.{key}[{index}]", column)
-                        for index, column in enumerate(columns))
 
 
-def suggestion(column: str, known: list[str]) -> str:
-    """The closest existing name, or a few of those that exist, as an end of a sentence."""
-    close = difflib.get_close_matches(column, known, 1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    shown = ", ".join(sorted(known)[:12])
-    return f"; it has {shown}{', …' if len(known) > 12 else ''}"
+def inputs(model: Model) -> Iterator[tuple[str, str]]:
+    """(key, column) of every input that is named one by one, wherever it is logged."""
+    features, privacy = model.log.features, model.privacy
+    for key, columns in (("log.features.include", features.include or []),
+                         ("log.features.exclude", features.exclude),
+                         ("log.features.categorical", features.categorical),
+                         ("log.segments", model.log.segments),
+                         ("privacy.drop", privacy.drop), ("privacy.hash", privacy.hash)):
+        yield from ((f"{key}[{index}]", column) for index, column in enumerate(columns))
+
+
+def keys(table: Labels | FeatureTable) -> Iterator[tuple[str, str]]:
+    """(key, column) of a table that is joined."""
+    yield "id", table.id
+    if isinstance(table, Labels):
+        yield "value", table.value
+    if table.timestamp:
+        yield "timestamp", table.timestamp

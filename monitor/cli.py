@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,13 +24,16 @@ from monitor.errors import ConfigError, HoldfastError
 from monitor.launch import LocalProcess
 from monitor.registry import Registry
 from monitor.report import Reporter
-from monitor.secrets import redact
+from monitor.secrets import redact, redacted
 from monitor.store import Store
 from monitor.window import isoformat, parse_time
 
 P = ParamSpec("P")
+log = structlog.get_logger()
 CONFIG = click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+LINES = click.option("--json", "as_json", is_flag=True,
+                     help="Print JSON for programs, one object per line.")
 MODEL = click.option("--model", "name", help="Only this model (default: every model).")
 
 
@@ -61,8 +64,30 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except HoldfastError as error:
             click.echo(redact(f"error: {error}"), err=True)
             sys.exit(1)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # the last resort: words in place of a traceback
+            log.info("unexpected", exc_info=True)
+            click.echo(redact(f"error: {type(error).__name__}: {error} (not foreseen, so a bug of "
+                              "holdfast; `holdfast --verbose` tells where)"), err=True)
+            sys.exit(1)
 
     return run
+
+
+def each(models: Iterable[Model], work: Callable[[Model], None]) -> None:
+    """Do the work for every model; one that fails says so and stops no other."""
+    failed = False
+    for model in models:
+        try:
+            work(model)
+        except ConfigError:
+            raise
+        except HoldfastError as error:
+            failed = True
+            click.echo(redact(f"error: {error}"), err=True)
+    if failed:
+        sys.exit(1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -97,7 +122,7 @@ def check(config: Path, as_json: bool) -> None:
     except ConfigError as error:
         findings = Findings(mistakes=error.mistakes)
     if as_json:
-        click.echo(redact(json.dumps(asdict(findings), indent=2)))
+        click.echo(json.dumps(redacted(asdict(findings)), indent=2))
     else:
         _print_findings(findings)
     sys.exit(2 if findings.mistakes else 0)
@@ -123,16 +148,19 @@ def _print_findings(findings: Any) -> None:
 @main.command()
 @CONFIG
 @MODEL
-@JSON
+@LINES
 @reported
 def baseline(config: Path, name: str | None, as_json: bool) -> None:
     """Profile and calibrate the reference of each champion, and print what it promises."""
     from monitor.promise import promise, words
 
     with opened(load(config)) as deps:
-        for model in chosen(deps.config, name):
+
+        def tell(model: Model) -> None:
             promised = promise(model, deps)
             click.echo(json.dumps(promised) if as_json else words(promised))
+
+        each(chosen(deps.config, name), tell)
 
 
 @main.command()
@@ -181,7 +209,7 @@ def run(config: Path) -> None:
 @click.option("--to", "end", type=Instant(), required=True, help="Last instant to judge.")
 @MODEL
 @click.option("--act", is_flag=True, help="Also train and promote, in a scratch MLflow.")
-@JSON
+@LINES
 @reported
 def replay(config: Path, start: datetime, end: datetime, name: str | None, act: bool,
            as_json: bool) -> None:
@@ -192,8 +220,13 @@ def replay(config: Path, start: datetime, end: datetime, name: str | None, act: 
     """
     from monitor.replay import replay
 
-    for line in replay(load(config), start, end, name=name, act=act):
-        click.echo(json.dumps(line) if as_json else _verdict_words(line))
+    loaded = load(config)
+
+    def tell(model: Model) -> None:
+        for line in replay(loaded, start, end, name=model.name, act=act):
+            click.echo(json.dumps(line) if as_json else _verdict_words(line))
+
+    each(chosen(loaded.config, name), tell)
 
 
 def _verdict_words(line: dict[str, Any]) -> str:

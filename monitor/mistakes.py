@@ -66,14 +66,18 @@ def _place(loc: Place, raw: Any, *, missing: bool) -> Place:
     """The place in the file: without the names of alternatives that pydantic puts in between."""
     place: list[int | str] = []
     for index, part in enumerate(loc):
-        if isinstance(raw, dict) and part in raw:
-            raw = raw[part]
-        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+        if _holds(raw, part):
             raw = raw[part]
         elif not (missing and index == len(loc) - 1):
             continue
         place.append(part)
     return tuple(place)
+
+
+def _holds(raw: Any, part: int | str) -> bool:
+    if isinstance(raw, list):
+        return isinstance(part, int) and part < len(raw)
+    return isinstance(raw, dict) and part in raw
 
 
 def _words(error: Any, place: Place, section: type[BaseModel]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import yaml
 
 from monitor.config import Loaded, Model, load
 from monitor.deps import Deps
-from monitor.errors import HoldfastError
+from monitor.errors import ConfigError, HoldfastError
 from monitor.launch import LocalProcess
 from monitor.playback import ARRIVAL, ID, LABEL_ARRIVAL, Stage, log_mapping
 from monitor.reference import reference_span
@@ -35,7 +35,8 @@ def rehearse(model: Model, loaded: Loaded, folder: Path, start: datetime, end: d
              ) -> Iterator[dict[str, Any]]:
     """Verdict lines of ``[start, end]`` as they would have been, had holdfast acted."""
     if model.training.kind == "none":
-        raise HoldfastError(f"{model.name}: --act needs training, and training.kind is none")
+        raise ConfigError([f"models.{model.name}.training.kind: none, and --act trains; right would "
+                           "be torch"])
     with Source(model, loaded.config.limits) as source:
         reference = reference_span(model, source)
         if reference is None:

@@ -12,13 +12,14 @@ from typing import Any
 from monitor import decide
 from monitor.config import Loaded, Model
 from monitor.deps import Deps
-from monitor.errors import HoldfastError
+from monitor.errors import ConfigError, HoldfastError
 from monitor.follow import baseline_of, move
 from monitor.reference import mapping_key, sealed
 from monitor.registry import Registry
 from monitor.source import Source
 from monitor.store import Adoption, Store
 from monitor.watch import watch
+from monitor.window import isoformat
 
 
 def replay(loaded: Loaded, start: datetime, end: datetime, *, name: str | None = None,
@@ -29,7 +30,8 @@ def replay(loaded: Loaded, start: datetime, end: datetime, *, name: str | None =
     watched is judged by its present champion all along.
     """
     if start >= end:
-        raise HoldfastError("--from must lie before --to")
+        raise ConfigError([f"--from: {isoformat(start)} is not before --to, {isoformat(end)}; right "
+                           "would be an earlier --from"])
     models = [loaded.config.model(name)] if name else list(loaded.config.models)
     with tempfile.TemporaryDirectory(prefix="holdfast-replay-") as folder:
         if act:

@@ -11,6 +11,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 _PLACEHOLDER = re.compile(r"\$\{(env|file):([^}]+)\}")
 _URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s/]+(?=@)")
@@ -43,11 +44,19 @@ def resolve(value: Any, folder: Path, mistakes: list[str], where: str = "") -> A
                 )
             )
             return ""
-        if len(secret) >= 4:
-            _known.add(secret)
+        _known.update(text for text in (secret, unquote(secret)) if len(text) >= 4)
         return secret
 
     return _PLACEHOLDER.sub(replace, value)
+
+
+def redacted(value: Any) -> Any:
+    """``value`` with every text in it redacted: before it is written as JSON, which escapes."""
+    if isinstance(value, dict):
+        return {key: redacted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def redact(text: str) -> str:

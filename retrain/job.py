@@ -23,6 +23,10 @@ from retrain.steps import Steps
 from retrain.work import Work
 
 
+class Overdue(BaseException):
+    """The deadline is over; no library on the way may take it for an error of its own."""
+
+
 def run(request: Request, folder: Path) -> Outcome:
     """The outcome of the request, recorded in MLflow; one that has an outcome keeps it.
 
@@ -45,7 +49,7 @@ def run(request: Request, folder: Path) -> Outcome:
         return record.conclude("refused", str(error))
     except (RegistryError, SourceError):
         raise
-    except TimeoutError as error:
+    except Overdue as error:
         return record.conclude("failed", str(error))
     except Exception as error:  # the last line of a process of its own
         traceback.print_exc()
@@ -62,8 +66,8 @@ def _by_the_deadline(model: Model) -> None:
     deadline = model.training.deadline
 
     def over(number: int, frame: object) -> None:
-        raise TimeoutError(f"took longer than training.deadline ({format_duration(deadline)}); "
-                           "right would be a longer one, or fewer rows by training.max_rows")
+        raise Overdue(f"took longer than training.deadline ({format_duration(deadline)}); "
+                      "right would be a longer one, or fewer rows by training.max_rows")
 
     signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, deadline.total_seconds())

@@ -22,6 +22,7 @@ from retrain.evaluate import Scores, answer, logged, score, session
 from retrain.finetune import Fitted, Split
 from retrain.gate import choose, gate
 from retrain.points import Point, fit, metrics, points
+from retrain.recall import best_again, same_contract
 from retrain.rivals import Rival, contract_of, rival
 from retrain.work import Work
 
@@ -53,14 +54,20 @@ def train(work: Work) -> Outcome:
     found = points(work, fitted, split, contest.contract)
     name, why = _choice(work, found)
     chosen = found[name]
-    result, scores = _gated(work, contest, chosen, raw=raw, holdout=split.holdout)
+    result, scores, meeting = _gated(work, contest, chosen, raw=raw, holdout=split.holdout)
     result |= _summary(work, data, split, contest=contest) | {
         "point": name, "choice": why,
         "points": {name: plain(point.scores, work.model.metric) for name, point in found.items()}}
     work.record.json("evaluation.json", result)
     work.record.text("card.md", card(result))
     if not result["passed"]:
-        return work.record.conclude("refused", result["reason"], result=result)
+        again = best_again(contest.champion, contest.predecessors, meeting,
+                           metric=work.model.metric, gain=work.model.training.minimum_gain)
+        if again is None or not same_contract(again.rival.contract, contest.contract):
+            return work.record.conclude("refused", result["reason"], result=result)
+        _point_alias(work, again.rival.version, CHALLENGER)
+        return work.record.conclude("registered", f"{again.reason} {result['reason']}",
+                                    version=again.rival.version.version, result=result)
     work.steps.next("baseline of the candidate's own rows")
     baseline = _baseline(work, data, contest, chosen=chosen, scores=scores)
     return _registered(work, contest, chosen, whole=found["fp32"].fitted, baseline=baseline,
@@ -140,8 +147,11 @@ def _comparable(work: Work, split: Split, contest: Contest) -> Split:
 
 
 def _gated(work: Work, contest: Contest, chosen: Point, *, raw: Split,
-           holdout: pd.DataFrame) -> tuple[dict[str, Any], Scores]:
-    """Everybody on the newest holdout, opened here and nowhere else, and the gate's word."""
+           holdout: pd.DataFrame) -> tuple[dict[str, Any], Scores, dict[str, Scores]]:
+    """Everybody on the newest holdout, opened here and nowhere else, and the gate's word.
+
+    The result for the record, the candidate's scores, and those of the versions by name.
+    """
     work.steps.next(f"gate: {len(holdout)} newest rows against {len(contest.everyone)} versions")
     model = work.model
     candidate = score("candidate", answer(session(chosen.artifact), holdout, contest.contract),
@@ -164,7 +174,7 @@ def _gated(work: Work, contest: Contest, chosen: Point, *, raw: Split,
     result = {"passed": verdict.passed, "reason": verdict.reason, "gate": list(verdict.table),
             "holdout": {item.name: plain(item, model.metric) for item in everyone},
             "not_run": not_run}
-    return result, candidate
+    return result, candidate, {item.name: item for item in everyone[1:]}
 
 
 def _asked(work: Work, item: Rival, holdout: pd.DataFrame, *, champion: bool) -> Scores:

@@ -125,7 +125,10 @@ def test_too_few_rows_are_refused_in_words(deployed: Deployed) -> None:
 
 def test_a_training_that_takes_too_long_fails_in_words(tmp_path: Path) -> None:
     path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", deadline="1s")
-    outcome = work(request(path, "bootstrap", options={"report": False}), tmp_path)
+    asked = request(path, "bootstrap", options={"report": False})
+    assert start(asked, tmp_path).wait(120) == 1
+    outcome = Registry(load(path).config.mlflow).outcome(asked.request_id)
+    assert outcome is not None
     assert outcome.status == "failed"
     assert "took longer than training.deadline (1s)" in outcome.reason
 

@@ -16,6 +16,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -101,7 +102,17 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
     work()
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"cpu_seconds": seconds, "peak_bytes": after.ru_maxrss * 1024.0}
+    return {"cpu_seconds": seconds, "peak_bytes": peak()}
+
+
+def peak() -> float:
+    """Peak memory of this process in bytes; ``ru_maxrss`` would include its parent's."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+    assert found is not None
+    return int(found[1]) * 1024.0
 
 
 def profile(current: Path, told: Path) -> dict[str, float]:

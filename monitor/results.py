@@ -37,7 +37,8 @@ class Results:
     served: list[tuple[str, str]]
     metric: str
     periods: list[Period]
-    after_drift: tuple[float, float] | None
+    mean_of: str
+    means: tuple[float, float] | None
     report: int | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,7 +53,8 @@ class Results:
             *(f"           {text}" for text in self.episodes),
             f"retrains   {len(self.retrains)}",
             *(f"           {_retrain(item)}" for item in self.retrains),
-            "serving    " + ", ".join(f"version {version} from {at}" for at, version in self.served),
+            "serving    " + ", ".join(f"version {version} from {at}"
+                                      for at, version in self.served),
             "",
             f"{'period from':<14}{'rows':>8}{'without':>10}{'with':>10}   ({self.metric})",
         ]
@@ -60,9 +62,8 @@ class Results:
             f"{item.start:<14}{item.rows:>8}{item.without:>10.3f}{item.with_holdfast:>10.3f}"
             for item in self.periods
         ]
-        if self.after_drift:
-            without, used = self.after_drift
-            lines.append(f"{'after the drift':<22}{without:>10.3f}{used:>10.3f}")
+        if self.means:
+            lines.append(f"{self.mean_of:<22}{self.means[0]:>10.3f}{self.means[1]:>10.3f}")
         return "\n".join(lines + _compression(self.retrains))
 
 
@@ -90,7 +91,8 @@ def results(stage: Stage, live: Window, drift: datetime | None) -> Results:
         served=[(f"{at:%Y-%m-%d}", version) for at, version in stage.served],
         metric="mean absolute error" if stage.model.task == "regression" else "accuracy",
         periods=_periods(scored, live),
-        after_drift=_means(scored[scored["time"] >= (drift or live.start)]),
+        mean_of="after the drift" if drift else "all live rows",
+        means=_means(scored[scored["time"] >= (drift or live.start)]),
         report=reports[0].id if reports else None,
     )
 

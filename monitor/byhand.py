@@ -30,8 +30,8 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
         raise HoldfastError(f"{model.registered!r} has a champion already, version "
                             f"{champion.version}; leave --bootstrap out")
     if not bootstrap and champion is None:
-        raise HoldfastError(f"{model.registered!r} has no alias `champion`; add --bootstrap to train "
-                            "a first one from the reference period")
+        raise HoldfastError(f"{model.registered!r} has no alias `champion`; add --bootstrap to "
+                            "train a first one from the reference period")
     kind: Kind = "bootstrap" if bootstrap else "train"
     request = request_for(kind, model, deps, now, reason=reason)
     if not deps.store.request(request, None):

@@ -307,7 +307,8 @@ def demo(**options: Any) -> None:
         click.echo("stopped " + " and ".join(stopped) if stopped else "nothing was left up")
         return
     if options["log_file"] and not options["label"]:
-        raise ConfigError(["--label: absent; a real log needs the column of its true class or value"])
+        raise ConfigError(["--label: absent; right would be the column of the log's true class or "
+                           "value"])
     demo(**options)
 
 

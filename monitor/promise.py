@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
 from monitor.follow import baseline_of
+from monitor.performance import measure
 from monitor.reference import sealed
 
 
@@ -15,8 +18,8 @@ def promise(model: Model, deps: Deps) -> dict[str, Any]:
     """The champion's baseline as plain values; it is kept, so that the next tick adopts it."""
     champion = deps.registry.champion(model.registered)
     if champion is None:
-        raise HoldfastError(f"{model.name}: {model.registered!r} has no alias `champion`; set it in "
-                            "MLflow, or run `holdfast retrain --bootstrap`")
+        raise HoldfastError(f"{model.name}: {model.registered!r} has no alias `champion`; set it "
+                            "in MLflow, or run `holdfast retrain --bootstrap`")
     with deps.source(model) as source:
         baseline = baseline_of(champion, model, source, deps)
     if baseline is None:
@@ -24,27 +27,51 @@ def promise(model: Model, deps: Deps) -> dict[str, Any]:
     deps.store.save_baseline(model.name, champion.version, sealed(model, baseline),
                              baseline.to_json())
     return {"model": model.name, "version": champion.version, "set_aside": baseline.set_aside,
-            "promise": baseline.promise}
+            "promise": baseline.promise, "performance": _performance(model, baseline)}
+
+
+def _performance(model: Model, baseline: Baseline) -> dict[str, Any]:
+    """How well the version did on its reference, and what counts as worse."""
+    found = measure(baseline.performance, model.metric, positive=model.log.positive_label,
+                    block=max(model.calendar.pane, timedelta(days=1)))
+    return {"metric": found.metric, "value": found.value, "low": found.low, "high": found.high,
+            "n": found.n, "reason": found.reason, "drop": model.policy.performance.drop,
+            "of": "share" if model.metric in {"mae", "rmse"} else "units"}
 
 
 def words(promised: dict[str, Any]) -> str:
     """The promise as a person reads it."""
     told = promised["promise"]
     lines = [f"{promised['model']}, version {promised['version']}: "
-             f"{told['reference_windows']} reference windows of about {told['typical_rows']:.0f} rows",
+             f"{told['reference_windows']} reference windows of about "
+             f"{told['typical_rows']:.0f} rows",
              f"  alarm budget       {told['alarm_budget']}: every window is tested at "
              f"{told['level_per_window']:.2g}, shared among {told['tests']} tests"]
     rate = told["alarms_per_budget_period"]
     if rate:
-        lines.append(f"  on the reference   {told['reference_alarms']} alarms, "
-                     f"{rate[0]:.2g} per budget period (95 % interval {rate[1]:.2g} to {rate[2]:.2g})")
+        lines.append(f"  on the reference   {told['reference_alarms']} alarms, {rate[0]:.2g} per "
+                     f"budget period (95 % interval {rate[1]:.2g} to {rate[2]:.2g})")
     if told["parametric_tail"]:
-        lines.append("  thresholds         from a parametric tail: the reference has too few windows "
-                     f"to show such rare ones (without it: {told['smallest_budget_without_tail']})")
+        lines.append("  thresholds         from a parametric tail: the reference has too few "
+                     "windows to show such rare ones (without it: "
+                     f"{told['smallest_budget_without_tail']})")
+    lines.append(f"  performance        {_told(promised['performance'])}")
     lines += [f"  cannot know        the {cycle}" for cycle in told["unknown_cycles"]]
     lines += [f"  set aside          {column}: {why}"
               for column, why in promised["set_aside"].items()]
     lines.append("  smallest shift that is found in four of five windows of typical size:")
-    lines += [f"    {key:<28}" + ", ".join(f"{name} {value:.3g}" for name, value in shifts.items())
+    wide = max(map(len, told["detectable_shift"]), default=0)
+    lines += [f"    {key:<{wide}}  "
+              + ", ".join(f"{name} {value:.3g}" for name, value in shifts.items())
               for key, shifts in told["detectable_shift"].items()]
     return "\n".join(lines)
+
+
+def _told(found: dict[str, Any]) -> str:
+    if found["value"] is None:
+        return f"not judged: {found['reason'] or 'the reference holds no labelled prediction'}"
+    interval = (f" ({found['low']:.4g} to {found['high']:.4g})"
+                if found["low"] is not None and found["high"] is not None else "")
+    drop = f"{found['drop']:.3g}" if found["of"] == "units" else f"{found['drop']:.1%}"
+    return (f"{found['metric']} {found['value']:.4g}{interval} on {found['n']} labels; worse by "
+            f"{drop}, beyond doubt, is degraded")

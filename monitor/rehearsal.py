@@ -35,8 +35,8 @@ def rehearse(model: Model, loaded: Loaded, folder: Path, start: datetime, end: d
              ) -> Iterator[dict[str, Any]]:
     """Verdict lines of ``[start, end]`` as they would have been, had holdfast acted."""
     if model.training.kind == "none":
-        raise ConfigError([f"models.{model.name}.training.kind: none, and --act trains; right would "
-                           "be torch"])
+        raise ConfigError([f"models.{model.name}.training.kind: none, and --act trains; right "
+                           "would be torch"])
     with Source(model, loaded.config.limits) as source:
         reference = reference_span(model, source)
         if reference is None:

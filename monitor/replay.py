@@ -30,8 +30,8 @@ def replay(loaded: Loaded, start: datetime, end: datetime, *, name: str | None =
     watched is judged by its present champion all along.
     """
     if start >= end:
-        raise ConfigError([f"--from: {isoformat(start)} is not before --to, {isoformat(end)}; right "
-                           "would be an earlier --from"])
+        raise ConfigError([f"--from: {isoformat(start)} is not before --to, {isoformat(end)}; "
+                           "right would be an earlier --from"])
     models = [loaded.config.model(name)] if name else list(loaded.config.models)
     with tempfile.TemporaryDirectory(prefix="holdfast-replay-") as folder:
         if act:

@@ -6,35 +6,52 @@ from typing import Any
 
 from monitor.config import Config
 from monitor.secrets import redact
-from monitor.store import Store
+from monitor.store import Store, Tick, Trouble
 from monitor.window import isoformat
+
+RECENT = 60
+"""Verdicts looked through for the newest judged performance: labels come later than rows."""
 
 
 def overview(config: Config, store: Store) -> dict[str, Any]:
     """Plain values for every configured model: phase, newest verdict, what waits, troubles."""
-    troubles = store.troubles()
-    return {"models": [_model(model.name, store, troubles.get(model.name))
+    troubles, ticks = store.troubles(), store.ticks()
+    return {"models": [_model(model.name, store, troubles.get(model.name), ticks.get(model.name))
                        for model in config.models]}
 
 
-def _model(name: str, store: Store, trouble: Any) -> dict[str, Any]:
+def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
+           ) -> dict[str, Any]:
     recorded = store.recorded(name)
     state = recorded.state
-    newest = store.verdicts(name, segment="", newest=1)
+    newest = store.verdicts(name, segment="", newest=RECENT)
     pending, row = store.pending(name), store.open_request(name)
     return {
         "model": name,
+        "ticked": isoformat(tick.at) if tick else None,
         "phase": state.phase,
         "since": isoformat(state.since) if state.since else None,
         "champion": state.champion,
         "challenger": state.challenger,
         "episode": state.episode,
         "judged_to": isoformat(recorded.folded_to) if recorded.folded_to else None,
-        "newest": newest[0].line if newest else None,
+        "newest": newest[-1].line if newest else None,
+        "performance": _measured([row.line for row in newest], state.champion),
         "pending": pending.decision.reason if pending else None,
         "request": row.request.request_id if row else None,
         "trouble": redact(trouble.message) if trouble else None,
     }
+
+
+def _measured(lines: list[dict[str, Any]], champion: str | None) -> dict[str, Any] | None:
+    """The newest deciding metric of the champion: labels come later than rows."""
+    known = [(line, line["performance"][0]) for line in lines
+             if line["version"] == champion and line["performance"]
+             and line["performance"][0]["value"] is not None]
+    if not known:
+        return None
+    line, item = max(known, key=lambda pair: (pair[0]["end"], pair[0]["known_at"]))
+    return {**item, "end": line["end"]}
 
 
 def words(report: dict[str, Any]) -> str:
@@ -48,15 +65,20 @@ def _lines(model: dict[str, Any]) -> str:
         head += f" since {model['since']}"
     lines = [head]
     champion = model["champion"]
-    lines.append(f"  champion    version {champion}" if champion else
-                 "  champion    none: set alias `champion` in MLflow, or `holdfast retrain --bootstrap`")
+    if champion:
+        lines.append(f"  champion    version {champion}")
+    elif model["ticked"] is None:
+        lines.append("  champion    not looked at yet: `holdfast once CONFIG` does")
+    elif not model["trouble"]:
+        lines.append("  champion    none: alias `champion` is not set in MLflow (`holdfast retrain "
+                     "--bootstrap` trains one), or the log does not hold a whole reference yet")
     newest = model["newest"]
     if newest:
-        lines.append(f"  newest      {newest['start'][:16]} to {newest['end'][:16]}, n={newest['n']}: "
-                     f"{newest['verdict']}")
+        lines.append(f"  newest      {newest['start'][:16]} to {newest['end'][:16]}, "
+                     f"n={newest['n']}: {newest['verdict']}")
         lines.append(f"              {newest['reason']}")
-        lines += [f"  performance {_performance(item)}" for item in newest["performance"]
-                  if item["value"] is not None][:1]
+    if model["performance"]:
+        lines.append(f"  performance {_performance(model['performance'])}")
     if model["episode"]:
         lines.append(f"  alarm       open since {model['episode'].rpartition('/')[2]}")
     if model["phase"] == "awaiting_promotion":
@@ -70,4 +92,5 @@ def _lines(model: dict[str, Any]) -> str:
 def _performance(item: dict[str, Any]) -> str:
     interval = (f" ({item['low']:.3f} to {item['high']:.3f})"
                 if item["low"] is not None and item["high"] is not None else "")
-    return f"{item['metric']} {item['value']:.3f}{interval}, {item['n']} labels"
+    return (f"{item['metric']} {item['value']:.3f}{interval}, {item['n']} labels up to "
+            f"{item['end'][:16]}")

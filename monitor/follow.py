@@ -7,6 +7,7 @@ always wins: holdfast only ever reacts to it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from monitor import decide
@@ -70,8 +71,8 @@ def baseline_of(version: Version, model: Model, source: Source, deps: Deps) -> B
     if stored is not None and stored[0].startswith(mapping_key(model)):
         return Baseline.from_json(stored[1])
     text = deps.registry.baseline(version)
-    if text is not None:
-        return Baseline.from_json(text)
+    if text is not None:  # a version copied from another registered model has a number of its own
+        return replace(Baseline.from_json(text), version=version.version)
     if model.reference.source is not None:
         with deps.source(model, reference=True) as reference:
             return build(model, reference, version.version)

@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -98,6 +98,8 @@ class Registry:
         """MLflow's own client; ``retrain`` writes its runs with it."""
         from mlflow import MlflowClient
 
+        for uri in {self.tracking_uri, self.registry_uri}:
+            _founded(uri)
         return MlflowClient(self.tracking_uri, self.registry_uri)
 
     # -- versions and aliases
@@ -351,6 +353,24 @@ def _beside(tracking_uri: str) -> str | None:
     path = tracking_uri.removeprefix("sqlite:///")
     return None if path == tracking_uri else (
         (Path(path).absolute().parent / "mlartifacts").as_uri())
+
+
+def _founded(uri: str) -> None:
+    """Make an embedded database that is absent as a whole or not at all.
+
+    MLflow creates its tables one by one: killed meanwhile, it could never open the file again.
+    """
+    from mlflow import MlflowClient
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    if str(path) == uri or path.exists() or not path.absolute().parent.is_dir():
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{draft}", f"sqlite:///{draft}").search_experiments(max_results=1)
+    with suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
 
 
 def _or_none(call: Callable[[], Answer]) -> Answer | None:

@@ -38,7 +38,7 @@ RIGHT = {"1": (0.85, 0.45), "2": (0.4, 0.4)}
 """Share of right answers before and after the drift; later versions do as well as the first."""
 
 
-def settle_in(folder: Path) -> None:
+def settle_in(folder: Path, *, tracking: str = "sqlite:///mlflow.db", **changed: Any) -> None:
     """Write the configuration and the reference's log: what is there before the life begins."""
     folder.mkdir(parents=True)
     log = {"source": "log/*.parquet", "timestamp": "timestamp", "ingested_at": "received_at",
@@ -55,10 +55,13 @@ def settle_in(folder: Path) -> None:
     model = {"name": NAME, "log": log, "maturity": {"ratio": 0.9, "delay": "3d"},
              "reference": {"from": isoformat(REFERENCE.start), "to": isoformat(REFERENCE.end)},
              "window": {"length": "1d", "lateness": "1h"}, "policy": policy, "training": training}
-    (folder / "holdfast.yaml").write_text(yaml.safe_dump({"models": [model]}))
+    model |= {key: model.get(key, {}) | value if isinstance(value, dict) else value
+              for key, value in changed.items()}
+    (folder / "holdfast.yaml").write_text(
+        yaml.safe_dump({"mlflow": {"tracking_uri": tracking}, "models": [model]}))
     frame = deliveries(PLAN)
-    _log(folder, frame, REFERENCE, "1")
-    _labels(folder, frame, REFERENCE)
+    write_log(folder, frame, REFERENCE, "1")
+    write_labels(folder, frame, REFERENCE)
 
 
 def live(folder: Path, *, until: int = PLAN.days) -> None:
@@ -75,8 +78,8 @@ def live(folder: Path, *, until: int = PLAN.days) -> None:
             day = Window(START + number * DAY, START + (number + 1) * DAY)
             champion = deps.registry.champion(model.registered)
             assert champion is not None
-            _log(folder, frame, day, champion.version)
-            _labels(folder, frame, day)
+            write_log(folder, frame, day, champion.version)
+            write_labels(folder, frame, day)
             _settle(deps, day.end + model.calendar.lateness)
             _whole(folder / "cursor", lambda path, text=str(number + 1): path.write_text(text))
 
@@ -97,16 +100,17 @@ def _cursor(folder: Path) -> int:
     return int(path.read_text()) if path.exists() else (REFERENCE.end - START) // DAY
 
 
-def _log(folder: Path, frame: pd.DataFrame, span: Window, version: str) -> None:
+def write_log(folder: Path, frame: pd.DataFrame, span: Window, version: str, *,
+              right: tuple[float, float] | None = None) -> None:
     """The span's rows as ``version`` answers them; what was logged once stays."""
-    place = folder / "log" / f"{span.start:%Y-%m-%d}.parquet"
+    place = folder / "log" / f"{span.start:%Y-%m-%dT%H}.parquet"
     if place.exists():
         return
-    before, after = RIGHT.get(version, RIGHT["1"][:1] * 2)
+    before, after = right or RIGHT.get(version, RIGHT["1"][:1] * 2)
     luck = np.random.default_rng([PLAN.seed, int(version)]).random(len(frame))
     right = luck < np.where(frame["timestamp"] < PLAN.abrupt, before, after)
     other = frame["late"].map({"yes": "no", "no": "yes"})
-    answer = frame["late"].where(right, other)
+    answer = np.where(right, frame["late"], other)
     rows = frame.assign(prediction=answer, model_version=version,
                         score=np.where(answer == "yes", 0.5 + luck / 2.5, 0.5 - luck / 2.5))
     inside = (frame["timestamp"] >= span.start) & (frame["timestamp"] < span.end)
@@ -114,7 +118,7 @@ def _log(folder: Path, frame: pd.DataFrame, span: Window, version: str) -> None:
     _whole(place, lambda path: kept.to_parquet(path, index=False))
 
 
-def _labels(folder: Path, frame: pd.DataFrame, span: Window) -> None:
+def write_labels(folder: Path, frame: pd.DataFrame, span: Window) -> None:
     """The labels that came within the span."""
     came = frame[(frame["label_at"] >= span.start) & (frame["label_at"] < span.end)]
     _whole(folder / "labels" / f"{span.start:%Y-%m-%d}.parquet",

@@ -52,7 +52,8 @@ def settle_in(folder: Path, *, tracking: str = "sqlite:///mlflow.db", **changed:
     # so few rows for choices that none is made by a clock: the uncompressed point is taken
     training = {"kind": "torch", "window": "8d", "holdout": "4d", "epochs": 20, "widths": [16],
                 "prune": []}
-    model = {"name": NAME, "log": log, "maturity": {"ratio": 0.9, "delay": "3d"},
+    model: dict[str, Any] = {
+             "name": NAME, "log": log, "maturity": {"ratio": 0.9, "delay": "3d"},
              "reference": {"from": isoformat(REFERENCE.start), "to": isoformat(REFERENCE.end)},
              "window": {"length": "1d", "lateness": "1h"}, "policy": policy, "training": training}
     model |= {key: model.get(key, {}) | value if isinstance(value, dict) else value
@@ -108,9 +109,9 @@ def write_log(folder: Path, frame: pd.DataFrame, span: Window, version: str, *,
         return
     before, after = right or RIGHT.get(version, RIGHT["1"][:1] * 2)
     luck = np.random.default_rng([PLAN.seed, int(version)]).random(len(frame))
-    right = luck < np.where(frame["timestamp"] < PLAN.abrupt, before, after)
+    correct = luck < np.where(frame["timestamp"] < PLAN.abrupt, before, after)
     other = frame["late"].map({"yes": "no", "no": "yes"})
-    answer = np.where(right, frame["late"], other)
+    answer = np.where(correct, frame["late"], other)
     rows = frame.assign(prediction=answer, model_version=version,
                         score=np.where(answer == "yes", 0.5 + luck / 2.5, 0.5 - luck / 2.5))
     inside = (frame["timestamp"] >= span.start) & (frame["timestamp"] < span.end)

@@ -111,14 +111,16 @@ def town(folder: Path, server: str, registered: str, **model: Any) -> Iterator[T
         yield Town(folder, replace(deps, reporter=None), MlflowClient(server, server), registered)
 
 
-def rule_of_thumb(folder: Path, server: str, registered: str) -> None:
+@pytest.fixture(scope="module")
+def thumb(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> str:
     """A version that somebody else made: a pyfunc with a signature of its own."""
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    mlflow.set_tracking_uri(server)
-    mlflow.set_registry_uri(server)
+    folder, registered = tmp_path_factory.mktemp("thumb"), f"loop-{uuid4().hex[:6]}"
+    mlflow.set_tracking_uri(mlflow_server)
+    mlflow.set_registry_uri(mlflow_server)
     (folder / "always.py").write_text(dedent(ALWAYS))
     signature = ModelSignature(Schema([ColSpec(kind, name) for name, kind in INPUTS.items()]),
                                Schema([ColSpec("string", "verdict"), ColSpec("double", "chance")]))
@@ -126,14 +128,16 @@ def rule_of_thumb(folder: Path, server: str, registered: str) -> None:
         mlflow.pyfunc.log_model(name="model", python_model=str(folder / "always.py"),
                                 signature=signature, registered_model_name=registered,
                                 pip_requirements=["mlflow"])
+    return f"models:/{registered}/1"
 
 
 @pytest.fixture(scope="module")
-def succession(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> Iterator[Town]:
+def succession(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str, thumb: str
+               ) -> Iterator[Town]:
     """Days 28 to 47: a foreign champion degrades, a retrain answers, a person promotes."""
     folder, registered = tmp_path_factory.mktemp("loop") / "town", f"loop-{uuid4().hex[:6]}"
     with town(folder, mlflow_server, registered, policy={"promotion": "manual"}) as place:
-        rule_of_thumb(folder, mlflow_server, registered)
+        place.client.copy_model_version(thumb, registered)
         place.promote("1")
         for day in range(28, 41):
             place.day(day, "1", 0.85 if day < 31 else 0.4)
@@ -277,17 +281,16 @@ def test_a_worse_promotion_is_announced_where_people_roll_back(
 
 
 @pytest.fixture
-def bare(tmp_path: Path, mlflow_server: str) -> Iterator[Town]:
-    """Three versions without artifacts, the first of them champion, watched until day 33."""
+def bare(tmp_path: Path, mlflow_server: str, thumb: str) -> Iterator[Town]:
+    """Three versions that somebody made, the first of them champion, watched until day 30."""
     registered = f"loop-{uuid4().hex[:6]}"
     with town(tmp_path / "town", mlflow_server, registered) as place:
-        place.client.create_registered_model(registered)
         for _ in range(3):
-            place.client.create_model_version(registered, source="mlflow-artifacts:/nowhere")
+            place.client.copy_model_version(thumb, registered)
         place.promote("1")
-        for day in range(28, 33):
+        for day in range(28, 30):
             place.day(day, "1", 0.85)
-        place.tick(33)
+        place.tick(30)
         yield place
 
 
@@ -295,7 +298,7 @@ def test_a_person_who_moves_the_alias_in_between_wins_over_an_intent(bare: Town)
     store = bare.deps.store
     store.intend(NAME, "champion", "2", "1", START, "the move that did not happen yet")
     bare.promote("3")
-    bare.tick(33)
+    bare.tick(30)
     assert bare.champion() == "3"
     (intent,) = store.intents(NAME, open_only=False)
     assert intent.result == "somebody else moved it first"
@@ -309,7 +312,7 @@ def test_a_person_who_moves_the_alias_wins_over_a_pending_promotion(bare: Town) 
     store.advance(NAME, recorded.number, recorded.state, at=START, cause="the gate passed it",
                   decision=Decision("promote", "it passed", {"to": "2", "from": "1"}))
     bare.promote("3")
-    bare.tick(33)
+    bare.tick(30)
     assert (bare.champion(), bare.state.champion) == ("3", "3")
     (settled,) = store.decisions(NAME)
     assert (settled.status, settled.note) == ("refused", "version 3 was promoted meanwhile")
@@ -317,26 +320,26 @@ def test_a_person_who_moves_the_alias_wins_over_a_pending_promotion(bare: Town) 
 
 def test_an_intent_that_was_written_down_is_carried_out(bare: Town) -> None:
     bare.deps.store.intend(NAME, "champion", "2", "1", START, "a promotion")
-    bare.tick(33)
+    bare.tick(30)
     assert bare.champion() == "2"
-    bare.tick(33)
+    bare.tick(30)
     assert (bare.state.champion, bare.state.phase) == ("2", "probation")
 
 
 def test_a_deleted_alias_is_unknown_until_it_is_back(bare: Town) -> None:
     assert bare.state.phase == "stable"
     bare.client.delete_registered_model_alias(bare.registered, "champion")
-    bare.day(33, "1", 0.85)
-    bare.tick(34)
+    bare.day(30, "1", 0.85)
+    bare.tick(31)
     assert (bare.state.phase, bare.state.champion) == ("unknown", None)
     before = len(bare.lines("1"))
-    bare.day(34, "1", 0.85)
-    bare.tick(35)
+    bare.day(31, "1", 0.85)
+    bare.tick(32)
     assert not [line for line in bare.lines("1")[before:] if line["revision"] == 0]
     bare.promote("1")
-    bare.tick(35)
-    bare.day(35, "1", 0.85)
-    bare.tick(36)
+    bare.tick(32)
+    bare.day(32, "1", 0.85)
+    bare.tick(33)
     assert bare.state.champion == "1"
     assert bare.lines("1")[-1]["revision"] == 0
 
@@ -348,11 +351,11 @@ def test_a_request_whose_process_dies_is_given_up_after_three_attempts(bare: Tow
     deps = replace(bare.deps, launcher=LocalProcess(bare.folder / "requests", dies))
     place = replace(bare, deps=deps)
     ask(deps.config.models[0], deps, reason="to see it die", bootstrap=False,
-        now=START + 33 * DAY, wait=False)
+        now=START + 30 * DAY, wait=False)
     assert place.state.phase == "retraining"
-    assert place.ended(33).status == "open"
-    assert place.ended(33).status == "open"
-    row = place.ended(33)
+    assert place.ended(30).status == "open"
+    assert place.ended(30).status == "open"
+    row = place.ended(30)
     assert (row.status, row.attempts) == ("failed", 3)
     assert "ended 3 times" in (row.outcome or {})["reason"]
     assert place.state.phase == "stable"

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from operator import add, sub
 
 from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.fold import Epoch, epochs_of, fold
+from monitor.outcomes import Outcomes
+from monitor.profile import Profile
 from monitor.source import Increment, Source
 from monitor.store import Store
 from monitor.window import Window
@@ -27,12 +28,13 @@ def watch(model: Model, source: Source, store: Store, now: datetime) -> None:
     """Bring counts and verdicts of ``model`` up to the last checkpoint before ``now``."""
     calendar = model.calendar
     until = calendar.last_checkpoint(now)
+    folded_to = store.recorded(model.name).folded_to
+    if folded_to is not None and folded_to >= until:
+        return
     epochs = epochs_of(model, store)
     if not epochs:
         return
-    folded_to = store.recorded(model.name).folded_to or epochs[0].after
-    if folded_to >= until:
-        return
+    folded_to = folded_to or epochs[0].after
     for key in {epoch.key: None for epoch in epochs}:
         count([epoch for epoch in epochs if epoch.key == key], model, source, store, until=until)
     due = list(calendar.checkpoints(folded_to, until))
@@ -58,8 +60,8 @@ def count(epochs: Sequence[Epoch], model: Model, source: Source, store: Store, *
         if since is not None and change.span is not None:
             touched = Window(max(change.span.start, since - calendar.horizon, span.start),
                              min(change.span.end, calendar.closing(since).end))
-            increments += corrections(touched, key, epochs[0].baseline, model, source, store,
-                                      since=since)
+            increments = merged([*increments, *corrections(
+                touched, key, epochs[0].baseline, model, source, store, since=since)])
     store.save_counts(model.name, key, increments, until=until, fingerprint=fingerprint or "")
 
 
@@ -71,20 +73,23 @@ def corrections(touched: Window, key: str, baseline: Baseline, model: Model, sou
     """
     if touched.end <= touched.start:
         return []
-    calendar = model.calendar
-    span = Window(calendar.pane_of(touched.start), touched.end)
-    differences: dict[tuple[datetime, str, str], Increment] = {}
+    span = Window(model.calendar.pane_of(touched.start), touched.end)
+    known_at = since + model.calendar.pane
     recounted = source.count(baseline.bins, span, since=None, until=since)
     stored = store.increments(model.name, key, span, until=since)
-    for sign, items in ((1, recounted), (-1, stored)):
-        for item in items:
-            where = (item.pane, item.version, item.segment)
-            before = differences.get(where)
-            if before is None:
-                before = replace(item, known_at=since + calendar.pane,
-                                 profile=item.profile - item.profile,
-                                 outcomes=item.outcomes - item.outcomes)
-            fold = add if sign > 0 else sub
-            differences[where] = replace(before, profile=fold(before.profile, item.profile),
-                                         outcomes=fold(before.outcomes, item.outcomes))
-    return [item for item in differences.values() if item.profile or item.outcomes]
+    nothing = Profile.empty(baseline.bins)
+    return merged([*(replace(item, known_at=known_at) for item in recounted),
+                   *(replace(item, known_at=known_at, profile=nothing - item.profile,
+                             outcomes=Outcomes() - item.outcomes) for item in stored)])
+
+
+def merged(increments: Sequence[Increment]) -> list[Increment]:
+    """One increment per pane, checkpoint, version and segment; those that cancel are left out."""
+    sums: dict[tuple[datetime, datetime, str, str], Increment] = {}
+    for item in increments:
+        place = (item.pane, item.known_at, item.version, item.segment)
+        before = sums.get(place)
+        sums[place] = item if before is None else replace(
+            before, profile=before.profile + item.profile,
+            outcomes=before.outcomes + item.outcomes)
+    return [item for item in sums.values() if item.profile or item.outcomes]

@@ -76,6 +76,23 @@ def test_rows_that_turn_up_in_a_closed_pane_revise_it_at_the_next_checkpoint(
     assert after[-1]["known_at"] == "2026-02-02T01:00:00Z"
 
 
+def test_late_rows_and_labels_of_one_pane_at_one_checkpoint_are_both_kept(
+    deps: Deps, assumed: Deployment
+) -> None:
+    look(deps, FIRST + 4 * DAY)
+    day = assumed.folder / "log" / "2026-01-30.parquet"
+    late = pd.read_parquet(day).head(5)
+    late["request_id"] = "late-" + late["request_id"]
+    late.to_parquet(assumed.folder / "log" / "late.parquet", index=False)
+    step_by_step = look(deps, FIRST + 8 * DAY)
+    with assumed.deps("fresh.db") as fresh:
+        at_once = look(fresh, FIRST + 8 * DAY)
+    for start in ("2026-01-30T00:00:00Z", "2026-01-31T00:00:00Z"):
+        last, same = of(step_by_step, start)[-1], of(at_once, start)[-1]
+        assert (last["n"], last["label_maturity"]) == (same["n"], same["label_maturity"])
+        assert last["performance"][1:] == same["performance"][1:]
+
+
 def test_a_file_written_again_with_the_same_rows_is_no_news(
     deps: Deps, assumed: Deployment
 ) -> None:

@@ -56,10 +56,11 @@ docs: setup  ## Write the generated documents anew
 	$(BIN)/python -m monitor.documents
 
 bench: setup  ## Measure (BENCH=--quick for a short run)
-	for file in tests/benchmarks/[a-z]*.py; do $(BIN)/python $$file $(BENCH) || exit 1; done
+	for file in tests/benchmarks/[a-z]*.py; do \
+	  $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) $(BENCH) || exit 1; done
 
 soak: setup  ## Kill the loop at random moments and compare (minutes)
-	$(BIN)/python tests/story/soak.py
+	$(BIN)/python -m tests.story.soak
 
 clean:  ## Remove what was made here
 	rm -rf $(VENV) demo-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

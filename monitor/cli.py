@@ -223,8 +223,16 @@ def replay(config: Path, start: datetime, end: datetime, name: str | None, act: 
     loaded = load(config)
 
     def tell(model: Model) -> None:
+        told = 0
         for line in replay(loaded, start, end, name=model.name, act=act):
+            if not told and line["arrival"] == "assumed":
+                click.echo(f"{model.name}: arrival: assumed, as log.ingested_at is absent",
+                           err=True)
             click.echo(json.dumps(line) if as_json else _verdict_words(line))
+            told += 1
+        if not told:
+            click.echo(f"{model.name}: no window fell due between --from and --to while it had a "
+                       "champion", err=True)
 
     each(chosen(loaded.config, name), tell)
 

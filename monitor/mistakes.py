@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any, get_args
 
 from pydantic import BaseModel
+
+from monitor.window import format_duration
 
 Place = tuple[int | str, ...]
 
@@ -101,6 +104,8 @@ def _shown(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return f"a list of {len(value)}"
+    if isinstance(value, timedelta):
+        return repr(format_duration(value))
     return repr(value)
 
 

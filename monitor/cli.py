@@ -186,8 +186,8 @@ def once(config: Path, now: datetime | None, as_json: bool) -> None:
 def run(config: Path) -> None:
     """Run the daemon: ticks on schedule, metrics and the status page.
 
-    SIGTERM ends it: the running tick is finished, running retrains are handed back and go on
-    at the next start.
+    SIGTERM ends it within half a minute: the running tick is finished or given up, running
+    retrains are handed back and go on at the next start.
     """
     from monitor.exporter import Snapshot
     from monitor.web import create_app, serve
@@ -198,9 +198,11 @@ def run(config: Path) -> None:
         server = serve(create_app(deps.store, deps.config, snapshot), http.host, http.port)
         click.echo(f"status and metrics on http://{http.host}:{server.port}", err=True)
         try:
-            Daemon(deps).run()
+            ended = Daemon(deps).run()
         finally:
             server.stop()
+    if not ended:
+        os._exit(0)  # a thread would keep this process; a tick that is cut off loses nothing
 
 
 @main.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 import structlog
@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 WORKERS = 2
 """Models that are looked at at the same time."""
+GRACE = timedelta(seconds=5)
+"""How long a running tick may take to end once the daemon is told to stop."""
 
 
 def tick(model: Model, deps: Deps, now: datetime) -> None:
@@ -61,12 +63,16 @@ class Daemon:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._stop = threading.Event()
+        self._busy: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
 
-    def run(self) -> None:
-        """Wake until SIGTERM or SIGINT; the running tick ends, requests are handed back."""
+    def run(self) -> bool:
+        """Wake until SIGTERM or SIGINT; then running ticks end and requests are handed back.
+
+        False where a tick did not end in time: it may be cut off, the next one does the rest.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told)
         schedule = self._deps.config.schedule
@@ -78,14 +84,23 @@ class Daemon:
         self._scheduler.start()
         log.info("watching", models=[model.name for model in self._deps.config.models])
         self._stop.wait()
-        self._scheduler.shutdown(wait=True)
+        self._scheduler.shutdown(wait=False)
+        deadline = time.monotonic() + GRACE.total_seconds()
+        while self._busy and time.monotonic() < deadline:
+            time.sleep(0.05)
         if self._deps.launcher is not None:
             self._deps.launcher.stop()
-        log.info("stopped", at=isoformat(datetime.now(UTC)))
+        log.info("stopped", at=isoformat(datetime.now(UTC)), given_up=sorted(self._busy))
+        return not self._busy
 
     def _wake(self, model: Model) -> None:
-        if not self._stop.is_set():
+        if self._stop.is_set():
+            return
+        self._busy.add(model.name)
+        try:
             attend(model, self._deps, datetime.now(UTC))
+        finally:
+            self._busy.discard(model.name)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         self._stop.set()

@@ -16,12 +16,13 @@ from monitor import decide
 from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.decide import NOTHING
+from monitor.errors import ConflictError
 from monitor.judge import Evidence, Verdict, judge
 from monitor.ledger import Ledger
 from monitor.outcomes import Outcomes
 from monitor.source import Source
 from monitor.store import Store
-from monitor.window import EPOCH, Window, parse_time
+from monitor.window import EPOCH, Window, isoformat, parse_time
 
 SEASON = timedelta(days=7)
 """Least event time that performance is pooled over."""
@@ -101,6 +102,8 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
 def advance(checkpoint: datetime, verdicts: Sequence[Verdict], model: Model, store: Store) -> None:
     """Fold one checkpoint's verdicts into the state, in one conditional transaction."""
     recorded = store.recorded(model.name)
+    if recorded.folded_to is not None and recorded.folded_to >= checkpoint:
+        raise ConflictError(f"{model.name}: another writer folded {isoformat(checkpoint)} already")
     state, lines = recorded.state, []
     for verdict in verdicts:
         decision = NOTHING

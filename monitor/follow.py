@@ -56,7 +56,8 @@ def adopt(model: Model, source: Source, deps: Deps, now: datetime) -> None:
             return
         key = sealed(model, baseline)
         deps.store.save_baseline(model.name, champion.version, key, baseline.to_json())
-        at = now if known else first_checkpoint(model, baseline, now)
+        folded = deps.store.recorded(model.name).folded_to
+        at = max(now, folded or now) if known else first_checkpoint(model, baseline, now)
         deps.store.adopt(model.name, champion.version, at, key=key)
     if deps.store.recorded(model.name).state.champion != champion.version:  # the tag comes first:
         deps.registry.tag_version(model.registered, champion.version,  # a kill between repeats it

@@ -22,7 +22,10 @@ FIRST_WINDOWS = 28
 
 def mapping_key(model: Model) -> str:
     """Changes whenever the log mapping, the segments or the privacy rules do: 12 hex digits."""
-    plain = json.dumps([model.log.model_dump(mode="json", exclude={"source", "query"}),
+    elsewhere = {"source"}  # where a log lies, and with which password, is no part of the mapping
+    plain = json.dumps([model.log.model_dump(mode="json", exclude={
+                            "source": True, "query": True, "labels": elsewhere,
+                            "features_from": elsewhere}),
                         model.privacy.model_dump(mode="json", exclude={"salt"}),
                         model.task, str(model.calendar.pane)], sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:12]

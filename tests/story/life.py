@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def live(folder: Path, *, until: int = PLAN.days) -> None:
         if not deps.store.requests(NAME):
             ask(model, deps, reason="the first champion", bootstrap=True,
                 now=REFERENCE.end + 4 * DAY, wait=False)
-        _settle(deps, REFERENCE.end + model.calendar.lateness)
+        if not (folder / "cursor").exists():
+            _settle(deps, REFERENCE.end + model.calendar.lateness)
         for number in range(_cursor(folder), until):
             day = Window(START + number * DAY, START + (number + 1) * DAY)
             champion = deps.registry.champion(model.registered)
@@ -82,7 +84,7 @@ def live(folder: Path, *, until: int = PLAN.days) -> None:
             write_log(folder, frame, day, champion.version)
             write_labels(folder, frame, day)
             _settle(deps, day.end + model.calendar.lateness)
-            _whole(folder / "cursor", lambda path, text=str(number + 1): path.write_text(text))
+            _whole(folder / "cursor", partial(Path.write_text, data=str(number + 1)))
 
 
 def _settle(deps: Deps, now: datetime) -> None:

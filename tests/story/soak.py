@@ -1,6 +1,6 @@
 """Kill the loop at random moments, and compare what it leaves behind with an undisturbed life.
 
-    python tests/story/soak.py [--kills 50] [--seed 0] [--folder FOLDER]
+    python -m tests.story.soak [--kills 50] [--seed 0] [--folder FOLDER]
 
 The life (``tests.story.life``) runs in a process of its own. SIGKILL hits that process and all of
 its children at once, or (one time in three) the process alone while a retrain goes on; then it is
@@ -23,10 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.story.life import doubled, live, settle_in, told  # noqa: E402
+from tests.data import ROOT
+from tests.story.life import doubled, live, settle_in, told
 
 SHORT, LONG = (0.3, 8.0), (8.0, 60.0)
 """Seconds between two kills: most catch a start or a tick, one in four leaves more time."""
@@ -120,7 +118,7 @@ def disturbed(place: Path, toll: Toll, kills: int, luck: random.Random, began: f
 def start(place: Path) -> subprocess.Popen[bytes]:
     with (place / "said").open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(Path(__file__)), "--live", str(place)],
+            [sys.executable, "-W", "ignore", "-m", "tests.story.soak", "--live", str(place)],
             stdout=said, stderr=said, cwd=ROOT, env=os.environ | {"DO_NOT_TRACK": "1"})
 
 

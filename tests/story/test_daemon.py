@@ -1,0 +1,199 @@
+"""The real `holdfast run`, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from monitor.cli import opened
+from monitor.config import load
+from monitor.daemon import tick
+from monitor.request import Request
+from monitor.simulate import START, deliveries
+from monitor.window import isoformat
+from tests.story.deployment import DAY, PLAN, register, write
+
+GRACE = 25.0
+"""Seconds within which a daemon ends; its children are given 20 of them."""
+
+
+def settle(folder: Path, **models: dict[str, Any]) -> Path:
+    """The configuration of models that share one log; the log ends today."""
+    shift = (datetime.now(UTC) - START) // DAY * DAY - (PLAN.days - 1) * DAY
+    frame = deliveries(PLAN)
+    for column in ("timestamp", "received_at", "label_at"):
+        frame[column] += shift
+    write(folder, frame)
+    register(f"sqlite:///{folder / 'mlflow.db'}", "deliveries")
+    plain: dict[str, Any] = {
+        "registered_model": "deliveries",
+        "log": {"source": "log/*.parquet", "timestamp": "timestamp", "ingested_at": "received_at",
+                "id": "request_id", "model_version": "model_version", "prediction": "prediction",
+                "score": "score", "positive_label": "yes",
+                "labels": {"source": "labels/*.parquet", "id": "request_id", "value": "late",
+                           "timestamp": "label_at"}},
+        "maturity": {"ratio": 0.9, "delay": "4d"},
+        "reference": {"from": isoformat(START + shift), "to": isoformat(START + shift + 25 * DAY)},
+        "policy": {"performance": {"rows": 200}},
+    }
+    path = folder / "holdfast.yaml"
+    path.write_text(yaml.safe_dump({
+        "schedule": {"every": "2s", "jitter": "0s"}, "http": {"port": 0},
+        "models": [plain | {"name": name} | {
+            key: plain.get(key, {}) | value if isinstance(value, dict) else value
+            for key, value in changed.items()} for name, changed in models.items()]}))
+    return path
+
+
+class Running:
+    """A daemon and what it answers."""
+
+    def __init__(self, config: Path) -> None:
+        self.said = config.with_name(f"said-{time.monotonic_ns()}")
+        holdfast = Path(sys.executable).with_name("holdfast")
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen([str(holdfast), "run", str(config)], stderr=said,
+                                            env=os.environ | {"PYTHONWARNINGS": "ignore"})
+        self.until(lambda: "http://" in self.said.read_text())
+        (address,) = re.findall(r"http://\S+", self.said.read_text())
+        self.client = httpx.Client(base_url=address, trust_env=False)
+
+    def until(self, true: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 120
+        while not true():
+            assert self.process.poll() is None, self.said.read_text()
+            assert time.monotonic() < deadline, self.said.read_text()
+            time.sleep(0.1)
+
+    def status(self) -> dict[str, Any]:
+        return {model["model"]: model for model in self.client.get("/api/status").json()["models"]}
+
+    def metrics(self) -> dict[str, float]:
+        lines = self.client.get("/metrics").text.splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+                for line in lines if line and not line.startswith("#")}
+
+    def ticked(self, model: str, result: str = "ok") -> float:
+        return self.metrics().get(
+            f'holdfast_ticks_total{{model="{model}",result="{result}"}}', 0.0)
+
+    def stop(self) -> tuple[int, float]:
+        """The exit code after SIGTERM and how many seconds it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60), time.monotonic() - began
+
+
+@contextmanager
+def running(config: Path) -> Iterator[Running]:
+    daemon = Running(config)
+    try:
+        yield daemon
+    finally:
+        daemon.client.close()
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+            daemon.process.wait()
+
+
+def told(metrics: dict[str, float], model: str) -> dict[str, float]:
+    """What the metrics say of a model, but for its ticks and its trouble."""
+    return {name: value for name, value in metrics.items()
+            if f'model="{model}"' in name and "_tick" not in name and "_error" not in name}
+
+
+def test_a_daemon_serves_goes_on_beside_broken_models_and_remembers(tmp_path: Path) -> None:
+    config = settle(
+        tmp_path, fine={}, lost={"log": {"timestamp": "moment"}},
+        gone={"log": {"source": "postgresql://nobody@127.0.0.1:9/none", "table": "log"}})
+    with running(config) as daemon:
+        assert daemon.client.get("/healthz").text == "alive\n"
+        assert daemon.client.get("/readyz").status_code == 200
+        daemon.until(lambda: daemon.ticked("fine") >= 2 and all(
+            daemon.ticked(model, "failed") >= 2 for model in ("lost", "gone")))
+        status = daemon.status()
+        assert status["fine"]["trouble"] is None
+        assert status["fine"]["newest"]["n"] > 0
+        assert "moment" in status["lost"]["trouble"]
+        assert "127.0.0.1" in status["gone"]["trouble"]
+        before = daemon.metrics()
+        assert before['holdfast_model_error{model="fine"}'] == 0
+        assert before['holdfast_model_error{model="lost"}'] == 1
+        page = daemon.client.get("/").text
+        assert all(name in page for name in ("fine", "lost", "gone"))
+        code, seconds = daemon.stop()
+    assert code == 0
+    assert seconds < GRACE
+    assert told(before, "fine")
+
+    (tmp_path / "log").rename(tmp_path / "moved")  # so that nothing new can be counted
+    with running(config) as daemon:
+        assert told(daemon.metrics(), "fine") == told(before, "fine")
+        assert daemon.ticked("fine") >= 2
+
+
+def test_sigterm_in_the_middle_of_the_first_tick_ends_it_in_time(tmp_path: Path) -> None:
+    config = settle(tmp_path, fine={})
+    with running(config) as daemon:
+        time.sleep(0.5)
+        code, seconds = daemon.stop()
+    assert code == 0
+    assert seconds < GRACE
+
+
+def test_a_running_retrain_is_handed_back_and_goes_on_at_the_next_start(tmp_path: Path) -> None:
+    config = settle(tmp_path, fresh={"registered_model": "fresh", "training": {"kind": "torch"}})
+    now = datetime.now(UTC)
+    request = Request("fresh-bootstrap", "bootstrap", "fresh", str(config), now, reason="a first")
+    with opened(load(config)) as parts:
+        assert parts.store.request(request)
+    log = tmp_path / "holdfast-files" / "requests" / "fresh-bootstrap" / "log.txt"
+    with running(config) as daemon:
+        daemon.until(lambda: log.exists() and "[1/" in log.read_text())
+        code, seconds = daemon.stop()
+        assert (code, seconds < GRACE) == (0, True)
+    with opened(load(config)) as parts:
+        assert parts.launcher is not None
+        assert not parts.launcher.running("fresh-bootstrap")
+        row = parts.store.open_request("fresh")
+        assert row is not None
+    with running(config) as daemon:
+        daemon.until(lambda: daemon.status()["fresh"]["champion"] == "1")
+        daemon.until(lambda: daemon.status()["fresh"]["request"] is None)
+        assert daemon.stop()[0] == 0
+
+
+def test_two_daemons_on_one_store_do_nothing_twice(tmp_path: Path) -> None:
+    config = settle(tmp_path, fine={"log": {"segments": ["vehicle"]}})
+    with running(config) as one, running(config) as other:
+        one.until(lambda: one.ticked("fine") >= 6)
+        other.until(lambda: other.status()["fine"]["newest"])
+        assert [daemon.stop()[0] for daemon in (one, other)] == [0, 0]
+    with opened(load(config)) as parts:
+        lines = [row.line for row in parts.store.verdicts("fine")]
+        transitions = parts.store.transitions("fine")
+        adoptions = parts.store.adoptions("fine")
+        (ticked,) = parts.store.ticks().values()
+        assert not parts.store.past_troubles("fine")
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(config.read_text() + f"store: sqlite:///{tmp_path / 'alone.db'}\n")
+    with opened(load(alone)) as parts:
+        for _ in range(2):
+            tick(parts.config.models[0], parts, ticked.at)
+        assert lines == [row.line for row in parts.store.verdicts("fine")]
+        assert [item.version for item in adoptions] == ["1"]
+        steps = [(item.before, item.after, item.cause) for item in transitions]
+        assert steps == [(item.before, item.after, item.cause)
+                         for item in parts.store.transitions("fine")]

@@ -98,7 +98,7 @@ def test_the_baseline_is_the_candidates_own(deployed: Deployed) -> None:
 
 def test_the_card_speaks_of_the_gate_and_is_the_description(deployed: Deployed) -> None:
     description = deployed.registry.client.get_model_version("shop", "2").description or ""
-    assert "**Passed.**" in description
+    assert "Passed on the newest" in description
     assert "| version 1 |" in description
     assert "| pruned-50 |" in description
 

@@ -14,8 +14,8 @@ BACKENDS = ("parquet", "csv", "jsonl", "duckdb", "postgres")
 EXACT = ("parquet", "duckdb", "postgres")
 """Backends that tell NaN, infinity and null apart."""
 
-_TYPES = {"int64": "bigint", "double": "double precision", "string": "text", "bool": "boolean",
-          "int32": "integer", "float": "real", "date32[day]": "date"}
+_TYPES = {"int64": "bigint", "double": "double precision", "string": "text", "large_string": "text",
+          "bool": "boolean", "int32": "integer", "float": "real", "date32[day]": "date"}
 
 
 @dataclass

@@ -45,6 +45,13 @@ def _runner() -> list[str]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """URL (without a database) of a server started on a free port, stopped afterwards."""
+    with serving() as (url, _):
+        yield url
+
+
+@contextmanager
+def serving() -> Iterator[tuple[str, int]]:
+    """URL (without a database) and process id of a server, stopped afterwards."""
     folder = binaries()
     need(folder, "no PostgreSQL server: initdb is neither on PATH nor in /usr/lib/postgresql")
     assert folder is not None
@@ -68,7 +75,7 @@ def postgres_server() -> Iterator[str]:
     url = f"postgresql://holdfast@127.0.0.1:{port}"
     try:
         _wait(f"{url}/postgres", server)
-        yield url
+        yield url, server.pid
     finally:
         server.send_signal(signal.SIGINT)  # a fast shutdown: clients are cut off
         try:

@@ -21,10 +21,11 @@ from monitor.cli import opened
 from monitor.config import load
 from monitor.daemon import tick
 from monitor.request import Request
-from monitor.simulate import START, deliveries
+from monitor.simulate import START, Plan, deliveries
 from monitor.window import isoformat
-from tests.story.deployment import DAY, PLAN, register, write
+from tests.story.deployment import DAY, register, write
 
+PLAN = Plan(days=32, rows_per_day=100, slow_from=400, abrupt_at=400)
 GRACE = 25.0
 """Seconds within which a daemon ends; its children are given 20 of them."""
 
@@ -50,7 +51,7 @@ def settle(folder: Path, **models: dict[str, Any]) -> Path:
     }
     path = folder / "holdfast.yaml"
     path.write_text(yaml.safe_dump({
-        "schedule": {"every": "2s", "jitter": "0s"}, "http": {"port": 0},
+        "schedule": {"every": "1s", "jitter": "0s"}, "http": {"port": 0},
         "models": [plain | {"name": name} | {
             key: plain.get(key, {}) | value if isinstance(value, dict) else value
             for key, value in changed.items()} for name, changed in models.items()]}))

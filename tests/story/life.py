@@ -167,7 +167,7 @@ def _stored(store: Store, loaded: Loaded) -> dict[str, list[Any]]:
 def _registered(loaded: Loaded) -> dict[str, list[Any]]:
     registry = Registry(loaded.config.mlflow)
     versions = registry.versions(NAME)
-    pieces = ("weights.safetensors", "baseline.json", "contract.json")
+    pieces = ("baseline.json", "contract.json")
     experiment = registry.experiment(NAME)
     runs = registry.client.search_runs([experiment], "tags.`holdfast.request_id` != ''",
                                        max_results=1000)
@@ -175,11 +175,21 @@ def _registered(loaded: Loaded) -> dict[str, list[Any]]:
         "versions": [(item.version, sorted(item.tags.items())) for item in versions],
         "content": [(item.version, name, hashlib.sha256(
             registry.artifact_bytes(item.run_id, f"{FOLDER}/{name}") or b"").hexdigest())
-            for item in versions for name in pieces],
+            for item in versions for name in pieces]
+            + [(item.version, "weights", _weights(registry, item.run_id)) for item in versions],
         "aliases": sorted(registry.aliases(NAME).items()),
         "runs": sorted((run.data.tags["holdfast.request_id"], run.data.tags["holdfast.outcome"])
                        for run in runs),
     }
+
+
+def _weights(registry: Registry, run_id: str) -> str:
+    """A hash of the tensors alone: the file's header has no order."""
+    from safetensors.numpy import load
+
+    found = load(registry.artifact_bytes(run_id, f"{FOLDER}/weights.safetensors") or b"")
+    return hashlib.sha256(b"".join(name.encode() + found[name].tobytes()
+                                   for name in sorted(found))).hexdigest()
 
 
 def doubled(folder: Path) -> list[str]:

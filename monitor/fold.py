@@ -185,17 +185,21 @@ class Bench:
                ) -> tuple[Outcomes, timedelta]:
         """Outcomes of the newest matured panes up to the window's end, and how long they span.
 
-        At least a season, and until ``performance.rows`` are held; at most ``POOL``.
+        At least a season, and until ``performance.rows`` are held; at most ``POOL``. Nothing while
+        the version has answered for less than a season: a few days say little about it.
         """
         calendar, rule = self.model.calendar, self.model.policy.performance
         ledger, logged = self.ledgers[epoch.key], epoch.logged(self.model)
-        pooled, start = Outcomes(), window.end
-        while window.end - start < POOL and (pooled.n < rule.rows or window.end - start < SEASON):
+        pooled, oldest, held = Outcomes(), window.end, timedelta(0)
+        start = window.end
+        while window.end - start < POOL and (pooled.n < rule.rows or held < SEASON):
             start -= calendar.pane
             pane = Window(start, start + calendar.pane)
-            if self.mature(pane, epoch, at):
-                pooled += ledger.outcomes(pane, at, logged, segment)
-        return pooled, window.end - start
+            found = (ledger.outcomes(pane, at, logged, segment)
+                     if self.mature(pane, epoch, at) else Outcomes())
+            if found:
+                pooled, oldest, held = pooled + found, start, held + calendar.pane
+        return (pooled if held >= SEASON else Outcomes()), window.end - oldest
 
     def verdicts(self, due: Due, checkpoint: datetime, broken: Sequence[tuple[Window, str, str]],
                  revisions: Revisions) -> Iterator[Verdict]:

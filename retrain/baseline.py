@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,17 @@ from retrain.evaluate import Answers
 
 
 def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, span: Window,
-        outcomes: Outcomes, folder: Path) -> Baseline:
+        outcomes: Outcomes, folder: Path, unseen: datetime) -> Baseline:
     """Bins, reference profile and thresholds of a candidate, by the code that watches the log.
 
     ``frame`` are its rows as sampled, ``answers`` what it says of them, ``outcomes`` those of the
-    rows it never saw. The rows go through a scratch log in ``folder``, removed afterwards.
+    rows it never saw. Rows before ``unseen`` it was fitted to, and of those it is surer than it
+    will be again: they say what the inputs look like, not what the answers do. The rows go
+    through a scratch log in ``folder``, removed afterwards.
     """
     path = folder / "scratch-log.parquet"
     try:
-        _as_logged(model, frame, answers).to_parquet(path)
+        _as_logged(model, frame, answers, unseen).to_parquet(path)
         scratch = _scratch(model, path, frame, span)
         with Source(scratch, limits) as source:
             baseline = build(scratch, source, "", span=span, outcomes=outcomes)
@@ -38,15 +41,18 @@ def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, 
     return baseline
 
 
-def _as_logged(model: Model, frame: pd.DataFrame, answers: Answers) -> pd.DataFrame:
-    """The rows under the names that the log uses, answered by the candidate."""
+def _as_logged(model: Model, frame: pd.DataFrame, answers: Answers, unseen: datetime
+               ) -> pd.DataFrame:
+    """The rows under the names that the log uses, unseen ones answered by the candidate."""
+    fresh = (frame["_timestamp"] >= unseen).to_numpy()
     columns = {name: frame[name] for name in _features(frame)}
     columns[model.log.timestamp] = frame["_timestamp"]
     columns[_label(model)] = frame["_label"]
     if model.log.prediction is not None:
-        columns[model.log.prediction] = pd.Series(answers.predictions, index=frame.index)
+        columns[model.log.prediction] = pd.Series(answers.predictions, index=frame.index
+                                                  ).where(fresh)
     for column, share in _scores(model, answers).items():
-        columns[column] = pd.Series(share, index=frame.index)
+        columns[column] = pd.Series(share, index=frame.index).where(fresh)
     return pd.DataFrame(columns)
 
 

@@ -226,7 +226,8 @@ def _baseline(work: Work, data: Dataset, contest: Contest, *, chosen: Point,
                              ignore_index=True), [contest.contract])
     answers = answer(session(chosen.artifact), conform(whole, contest.contract), contest.contract)
     return own(work.model, work.config.limits, whole, answers=answers, span=data.window,
-               outcomes=scores.outcomes, folder=work.folder)
+               outcomes=scores.outcomes, folder=work.folder,
+               unseen=data.split.validation["_timestamp"].min().to_pydatetime())
 
 
 def _registered(work: Work, contest: Contest, chosen: Point, *, whole: Fitted,

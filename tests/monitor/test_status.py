@@ -22,7 +22,7 @@ def test_what_a_deployment_says_before_its_first_tick_and_after_a_drift(
     assert "  champion    version 1\n" in said
     assert "nothing moved beyond what the alarm budget allows" in said
     assert "alarm" not in said.replace("alarm budget", "")
-    ticked = holdfast("once", file, "--now", "2026-02-08T02:00")
+    ticked = holdfast("once", file, "--now", "2026-02-13T02:00")
     assert ticked.out == holdfast("status", file).out
     assert "  alarm       open since 2026-02-0" in ticked.out
     assert "  performance accuracy 0." in ticked.out

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from monitor.daemon import tick
+from monitor.errors import ConflictError
+from monitor.fold import advance
 from monitor.replay import replay
 from monitor.simulate import START
 from tests.story.deployment import DAY, Deployment, deploy, hours
@@ -82,3 +84,13 @@ def test_a_second_tick_at_the_same_time_changes_nothing(
         tick(deps.config.models[0], deps, LAST)
         assert deps.store.change() == change
     assert lines(deployment, "once.db", []) == at_once
+
+
+def test_a_checkpoint_that_another_writer_folded_is_not_folded_again(
+    deployment: Deployment, at_once: list[dict[str, Any]]
+) -> None:
+    with deployment.deps("once.db") as deps:
+        model, before = deps.config.models[0], deps.store.recorded("deliveries")
+        with pytest.raises(ConflictError, match="another writer"):
+            advance(model.calendar.last_checkpoint(LAST), [], model, deps.store)
+        assert deps.store.recorded("deliveries") == before

@@ -175,3 +175,21 @@ def test_a_version_that_a_person_promoted_again_is_not_rolled_back_again() -> No
 
 def test_a_deleted_alias_is_unknown() -> None:
     assert decide.adopted(promoted(), None, START, model()).phase == "unknown"
+
+
+def test_a_request_that_outlives_its_champion_leaves_the_new_one_alone() -> None:
+    request = Request("r1", "train", "m", "c.yaml", START)
+    asked = decide.requested(replace(WATCHED, phase="stable"), request, START)
+    moved = decide.adopted(asked, "7", START + DAY, model())
+    assert moved.phase == "probation"
+    ended, decision = decide.concluded(moved, "8", START + 2 * DAY, model(promotion="automatic"))
+    assert ended == replace(moved, request=None)
+    assert decision == decide.NOTHING
+
+
+def test_a_rolled_back_champion_stays_so_until_its_inputs_are_known() -> None:
+    back = decide.adopted(replace(WATCHED, predecessor="0"), "0", START, model())
+    assert back.phase == "rolled_back"
+    labels = replace(verdict(1), version="0", news=("labels",))
+    assert decide.step(back, labels, model())[0].phase == "rolled_back"
+    assert decide.step(back, verdict(1), model())[0].phase == "stable"

@@ -92,6 +92,16 @@ def test_a_killed_child_is_started_again(launcher: LocalProcess) -> None:
     assert launcher.running("r1")
 
 
+def test_a_child_that_died_is_told_by_the_launcher_that_saw_it(launcher: LocalProcess) -> None:
+    launcher.start(REQUEST)
+    ready(launcher)
+    assert launcher.failures("r1") == 0
+    os.kill(pids(launcher)[0], signal.SIGKILL)
+    until(lambda: not launcher.running("r1"))
+    assert launcher.failures("r1") == 1
+    assert LocalProcess(launcher.folder, launcher.command).failures("r1") == 0
+
+
 def test_stop_lets_the_child_hand_back(launcher: LocalProcess) -> None:
     launcher.start(REQUEST)
     ready(launcher)

@@ -149,7 +149,7 @@ def test_logs_of_every_kind_are_watched(tmp_path: Path, change: dict[str, Any]) 
     assert holdfast("check", file).code == 0
     said = holdfast("baseline", file)
     assert said.code == 0, said.err
-    said = holdfast("once", file, "--now", "2026-02-05", "--json")
+    said = holdfast("once", file, "--now", "2026-02-09T12:00", "--json")
     assert said.code == 0, said.err
     (state,) = said.json["models"]
     assert state["newest"]["verdict"] == "stable"

@@ -49,7 +49,7 @@ class Results:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(self.verdicts.items()))
         lines = [
             f"windows    {self.windows} judged, {self.revisions} revisions ({counts})",
-            f"alarms     {len(self.episodes)} episodes",
+            f"alarms     {len(self.episodes)} episode{'' if len(self.episodes) == 1 else 's'}",
             *(f"           {text}" for text in self.episodes),
             f"retrains   {len(self.retrains)}",
             *(f"           {_retrain(item)}" for item in self.retrains),

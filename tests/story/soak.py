@@ -79,7 +79,7 @@ def soak(folder: Path, kills: int, luck: random.Random) -> int:
         found = told(place)
         toll.wrong += doubled(place) + differences(expected, found)
         table(expected, found)
-    print(f"{toll.kills} kills in {toll.lives} lives and {time.monotonic() - began:.0f} s: "
+    print(f"\n{toll.kills} kills in {toll.lives} lives and {time.monotonic() - began:.0f} s: "
           f"{toll.everybody} of everybody, {toll.daemon} of the daemon alone, "
           f"{toll.retrains} while a child was at work")
     for line in toll.wrong:

@@ -41,7 +41,7 @@ Action = Literal[
 ]
 
 CALM = 3
-"""Verdicts in a row without drift or degradation that close an episode."""
+"""New windows in a row without drift or degradation that close an episode."""
 
 _IN_FLIGHT = {"retraining", "awaiting_promotion", "probation"}
 
@@ -219,13 +219,14 @@ def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision 
         return replace(state, episode=name, calm=0), Decision(
             "alarm", verdict.reason, _evidence(verdict)
         )
-    if state.episode is None or not verdict.news or verdict.kind in {"unknown", "faulty"}:
+    new_window = verdict.revision == 0 and "inputs" in verdict.news
+    if state.episode is None or not new_window or verdict.kind in {"unknown", "faulty"}:
         return state, None
     if state.inputs == "drifted" or state.quality == "degraded":
         return state, None
     if state.calm + 1 < CALM:
         return replace(state, calm=state.calm + 1), None
-    closed = Decision("clear", f"{CALM} verdicts in a row without drift or degradation")
+    closed = Decision("clear", f"{CALM} windows in a row without drift or degradation")
     return replace(state, episode=None, calm=0), closed
 
 

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from monitor import showcase
 from monitor.config import load
 from monitor.deps import Deps
-from monitor.errors import HoldfastError
+from monitor.errors import ConfigError, HoldfastError
 from monitor.launch import LocalProcess
 from monitor.playback import ARRIVAL, ID, LABEL_ARRIVAL, Stage, log_mapping
 from monitor.registry import Registry
@@ -137,8 +137,8 @@ def logged(file: Path, *, timestamp: str, label: str | None, exclude: tuple[str,
     for option, column in (("--timestamp", timestamp), ("--label", label),
                            *(("--exclude", name) for name in exclude)):
         if column not in frame.columns:
-            raise HoldfastError(f"{option}: {column!r} is not a column of {file}; it has "
-                                + ", ".join(frame.columns))
+            raise ConfigError([f"{option}: {column!r} is not a column of {file}; it has "
+                               + ", ".join(frame.columns)])
     assert label is not None
     frame = frame.drop(columns=list(exclude)).dropna(subset=[label])
     frame = frame.sort_values(timestamp, kind="stable").reset_index(drop=True)

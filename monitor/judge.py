@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -83,16 +83,18 @@ class Verdict:
 
 
 def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
-    """The verdict on the evidence: faults first, then degradation, then drift."""
+    """The verdict on the evidence: faults first, then degradation, then drift.
+
+    A segment informs: its numbers are told beside those of the reference of all rows, but a group
+    that always was different has not drifted, so that its verdict stays unknown.
+    """
     faults = () if evidence.segment else tuple(
         find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS))
-    answers: tuple[Role, ...] = ("prediction", "score", *(("label",) if evidence.mature else ()))
-    features = (baseline.compare(evidence.inputs, segment=evidence.segment, roles=INPUTS)
-                + baseline.compare(evidence.outputs, segment=evidence.segment, roles=answers))
+    features = _features(evidence, baseline)
     performance, (worse, words) = _performance(evidence, baseline, model)
     inputs = _inputs(evidence, faults, features)
     quality: Literal["unknown", "stable", "degraded"] = "unknown"
-    if worse is not None:
+    if worse is not None and not evidence.segment:
         quality = "degraded" if worse else "stable"
     kind = _kind(inputs, quality, evidence.news)
     return Verdict(
@@ -104,6 +106,18 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         quality=quality, reason=_reason(kind, faults, features, words, evidence),
         features=features, performance=performance, faults=faults, news=evidence.news,
         labelled=evidence.labelled)
+
+
+def _features(evidence: Evidence, baseline: Baseline) -> tuple[DriftResult, ...]:
+    """Every statistic of inputs and answers; those of a segment without a threshold."""
+    answers: tuple[Role, ...] = ("prediction", "score", *(("label",) if evidence.mature else ()))
+    found = (baseline.compare(evidence.inputs, segment=evidence.segment, roles=INPUTS)
+             + baseline.compare(evidence.outputs, segment=evidence.segment, roles=answers))
+    if not evidence.segment:
+        return found
+    column = evidence.segment.partition("=")[0]
+    return tuple(replace(result, threshold=None, drifted=False) for result in found
+                 if result.feature != column)
 
 
 def _performance(evidence: Evidence, baseline: Baseline, model: Model
@@ -118,6 +132,8 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
     pooled = measure(evidence.pooled, model.metric, positive=positive,
                      block=max(pane, timedelta(days=1)), level=certain,
                      span=format_duration(evidence.pooled_span))
+    if not evidence.pooled and evidence.outcomes:
+        pooled = replace(pooled, reason="this version has less than a week of matured labels")
     found: tuple[bool | None, str] = (None, "")
     for promised in {item.version: item for item in (baseline, evidence.first)}.values():
         reference = measure(promised.performance, model.metric, positive=positive, level=certain,
@@ -136,7 +152,7 @@ def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[Drift
             ) -> Literal["unknown", "stable", "drifted", "faulty"]:
     if any(fault.severity == "fault" for fault in faults):
         return "faulty"
-    if not evidence.inputs.n:
+    if not evidence.inputs.n or evidence.segment:
         return "unknown"
     return "drifted" if any(result.drifted for result in features) else "stable"
 
@@ -156,7 +172,8 @@ def _reason(kind: Kind, faults: tuple[Fault, ...], features: tuple[DriftResult, 
     if kind == "faulty":
         return "; ".join(fault.message for fault in faults if fault.severity == "fault")
     if kind == "unknown":
-        return "there are no rows in this window"
+        return ("segments inform; they have no reference of their own" if evidence.segment
+                else "there are no rows in this window")
     moved = sorted((result for result in features if result.drifted),
                    key=lambda result: -result.value / max(result.threshold or 0, 1e-12))
     drift = ", ".join(f"{result.feature} ({result.statistic} {result.value:.3g}, "

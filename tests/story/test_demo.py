@@ -72,7 +72,7 @@ def test_wrong_columns_and_foreign_folders_are_refused(tmp_path: Path, log: Path
     for option, words in (("--label", "--label: 'laat'"), ("--timestamp", "--timestamp: 'laat'"),
                           ("--exclude", "--exclude: 'laat'")):
         said = holdfast("demo", "--folder", folder, "--log", log, "--label", "late", option, "laat")
-        assert said.code == 1
+        assert said.code == 2
         assert f"{words} is not a column" in said.err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")

@@ -1,0 +1,128 @@
+"""Judge: counts against a baseline, as a verdict in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitor.baseline import Baseline, calibrate
+from monitor.binning import make_bins
+from monitor.config import Model
+from monitor.judge import Evidence, Verdict, judge
+from monitor.outcomes import SUMS, Outcomes
+from monitor.profile import Profile
+from monitor.window import Window
+from tests.monitor.counted import profile, summaries, windows
+
+DAY = timedelta(days=1)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MODEL = Model.model_validate({
+    "name": "m", "log": {"source": "x", "timestamp": "t", "ingested_at": "at",
+                         "prediction": "answer", "label": "y", "positive_label": "yes"}})
+
+
+def rows(days: int, shift: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    n = days * 200
+    return pd.DataFrame({
+        "timestamp": pd.Timestamp(START) + pd.to_timedelta(np.arange(n) * 432, unit="s"),
+        "size": rng.normal(shift, 1, n), "zone": rng.choice(["a", "b", "c"], n)})
+
+
+def outcomes(days: int, right: float, seed: int = 0) -> Outcomes:
+    """Two hundred labelled rows a day in hourly blocks, of which this share is right."""
+    rng = np.random.default_rng(seed)
+    made = Outcomes()
+    for hour in range(days * 24):
+        block = int((START + hour * timedelta(hours=1)).timestamp())
+        hits = int(rng.binomial(8, right))
+        made.cells.update({(block, "yes", "yes", -1): hits, (block, "no", "yes", -1): 8 - hits})
+        made.sums[block] = tuple(8.0 if name == "n" else 0.0 for name in SUMS)
+    return made
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Baseline:
+    frame = rows(40)
+    bins, _ = make_bins(summaries(frame, ["size", "zone"]), MODEL)
+    panes = [item for _, item in windows(frame, bins)]
+    return calibrate("1", bins, panes, outcomes(40, 0.9), model=MODEL)
+
+
+def seen(baseline: Baseline, frame: pd.DataFrame | None, **change: Any) -> Verdict:
+    """The verdict on a day of these rows (None: an empty one)."""
+    counts = Profile.empty(baseline.bins) if frame is None else profile(frame, baseline.bins)
+    plain = Evidence(
+        window=Window(START, START + DAY), segment="", revision=0, known_at=START + 2 * DAY,
+        news=("inputs",), inputs=counts, outputs=counts, outcomes=Outcomes(), mature=False,
+        maturity=None, pooled=Outcomes(), pooled_span=timedelta(0), broken=(), labelled=0,
+        first=baseline)
+    return judge(replace(plain, **change), baseline, MODEL)
+
+
+def labelled(right: float) -> dict[str, Any]:
+    return {"mature": True, "maturity": 1.0, "news": ("labels",), "outcomes": outcomes(1, right),
+            "pooled": outcomes(14, right, 3), "pooled_span": 14 * DAY}
+
+
+def test_a_day_like_the_reference_is_stable(baseline: Baseline) -> None:
+    verdict = seen(baseline, rows(1, seed=9))
+    assert (verdict.kind, verdict.inputs, verdict.quality) == ("stable", "stable", "unknown")
+    assert verdict.reason == "nothing moved beyond what the alarm budget allows"
+
+
+def test_a_shift_is_named_with_its_numbers(baseline: Baseline) -> None:
+    verdict = seen(baseline, rows(1, shift=1.5, seed=9))
+    assert verdict.kind == "drifted"
+    assert verdict.reason.startswith("moved: size (psi ")
+    assert [item.feature for item in verdict.features if item.drifted] == ["size"]
+
+
+def test_an_empty_day_is_faulty_and_not_drifted(baseline: Baseline) -> None:
+    verdict = seen(baseline, None)
+    assert verdict.kind == "faulty"
+    assert "holds no rows" in verdict.reason
+
+
+def test_a_lost_column_is_faulty_in_the_sources_words(baseline: Baseline) -> None:
+    verdict = seen(baseline, rows(1, seed=9), broken=(("size", "size is not in day.parquet"),))
+    assert verdict.kind == "faulty"
+    assert "size is not in day.parquet" in verdict.reason
+
+
+def test_bad_labels_are_degradation_beyond_doubt(baseline: Baseline) -> None:
+    verdict = seen(baseline, rows(1, seed=9), **labelled(0.7))
+    assert (verdict.kind, verdict.quality) == ("degraded", "degraded")
+    assert "accuracy 0.7" in verdict.reason
+    assert "reference 0.8953: worse by 0.195" in verdict.reason
+    assert seen(baseline, rows(1, seed=9), **labelled(0.9)).kind == "stable"
+
+
+def test_what_the_first_version_promised_is_not_forgotten(baseline: Baseline) -> None:
+    weaker = replace(baseline, version="2", performance=outcomes(40, 0.7))
+    verdict = seen(weaker, rows(1, seed=9), **labelled(0.7))
+    assert verdict.quality == "stable"
+    verdict = seen(weaker, rows(1, seed=9), **labelled(0.7), first=baseline)
+    assert verdict.quality == "degraded"
+    assert verdict.reason.endswith("as version 1 promised in the beginning")
+
+
+def test_without_a_week_of_labels_nothing_is_said_of_quality(baseline: Baseline) -> None:
+    few = labelled(0.1) | {"pooled": Outcomes(), "pooled_span": timedelta(0)}
+    verdict = seen(baseline, rows(1, seed=9), **few)
+    assert verdict.quality == "unknown"
+    assert verdict.performance[0].reason == "this version has less than a week of matured labels"
+
+
+def test_a_segment_informs_and_its_own_column_is_left_out(baseline: Baseline) -> None:
+    only = rows(1, shift=1.5, seed=9)
+    verdict = seen(baseline, only[only["zone"] == "a"], segment="zone=a")
+    assert verdict.kind == "unknown"
+    assert verdict.reason == "segments inform; they have no reference of their own"
+    assert {item.feature for item in verdict.features} == {"size"}
+    assert all(item.threshold is None and not item.drifted for item in verdict.features)

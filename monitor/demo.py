@@ -110,8 +110,8 @@ def play(scene: Scene, folder: Path, mlflow: str, console: Console, *, by_hand: 
             if not console.is_terminal and day % 28 == 0:
                 console.print(f"  {now:%Y-%m-%d} {state.phase}, version {state.champion} serves")
             if by_hand and state.phase == "awaiting_promotion":
-                bar.update(task, description=f"waiting for you: set alias champion on version "
-                                             f"{state.challenger} at {mlflow}")
+                bar.console.print(f"  waiting for you: set alias champion on version "
+                                  f"{state.challenger} at {mlflow}/#/models/{scene.name}")
                 stage.wait_for_promotion(now)
         return results(stage, scene.live, scene.drift)
 

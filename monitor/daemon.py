@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -27,6 +28,8 @@ WORKERS = 2
 """Models that are looked at at the same time."""
 GRACE = timedelta(seconds=5)
 """How long a running tick may take to end once the daemon is told to stop."""
+LAST = timedelta(seconds=28)
+"""When the process ends whatever hangs: what a tick leaves undone, the next start does."""
 
 
 def tick(model: Model, deps: Deps, now: datetime) -> None:
@@ -83,7 +86,8 @@ class Daemon:
                 jitter=int(schedule.jitter.total_seconds()) or None)
         self._scheduler.start()
         log.info("watching", models=[model.name for model in self._deps.config.models])
-        self._stop.wait()
+        while not self._stop.wait(1.0):
+            pass  # a signal that another thread received is seen when this one wakes
         self._scheduler.shutdown(wait=False)
         deadline = time.monotonic() + GRACE.total_seconds()
         while self._busy and time.monotonic() < deadline:
@@ -103,4 +107,8 @@ class Daemon:
             self._busy.discard(model.name)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
+        """Stop, and see to it that nothing that hangs keeps the process beyond ``LAST``."""
         self._stop.set()
+        last = threading.Timer(LAST.total_seconds(), os._exit, [0])
+        last.daemon = True
+        last.start()

@@ -28,7 +28,7 @@ WORKERS = 2
 """Models that are looked at at the same time."""
 GRACE = timedelta(seconds=5)
 """How long a running tick may take to end once the daemon is told to stop."""
-LAST = timedelta(seconds=28)
+LAST = timedelta(seconds=24)
 """When the process ends whatever hangs: what a tick leaves undone, the next start does."""
 
 

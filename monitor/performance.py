@@ -86,14 +86,17 @@ class Table:
         return self.sums[:, SUMS.index(name)]
 
 
-def tabulate(outcomes: Outcomes, positive: str | None, seconds: int) -> Table:
+def tabulate(outcomes: Outcomes, positive: str | None, seconds: int, *,
+             like: Outcomes | None = None) -> Table:
     """The outcomes in blocks of ``seconds``; without ``positive`` the later of two classes is it.
 
-    Blocks whose rows were all taken back are left out.
+    Blocks whose rows were all taken back are left out. Blocks and classes are those of ``like``,
+    which holds these rows and more, so that tables of several groups have the same ones.
     """
-    blocks = sorted({block // seconds for block, values in outcomes.sums.items() if values[0]})
+    frame = outcomes if like is None else like
+    blocks = sorted({block // seconds for block, values in frame.sums.items() if values[0]})
     place = {block: index for index, block in enumerate(blocks)}
-    classes = tuple(sorted({name for _, guess, label, _ in outcomes.cells
+    classes = tuple(sorted({name for _, guess, label, _ in frame.cells
                             for name in (guess, label)}))
     rank = {name: index for index, name in enumerate(classes)}
     if positive is None and sum(name != "" for name in classes) == 2:
@@ -326,7 +329,7 @@ def _interval(table: Table, metric: str, value: float, level: float
     logit = metric in _SHARES and 0 < value < 1 and bool(((left_out > 0) & (left_out < 1)).all())
     middle = float(special.logit(value)) if logit else value
     pseudo = special.logit(left_out) if logit else left_out
-    error = _standard_error(np.asarray(pseudo, dtype=np.float64))
+    error = float(standard_error(np.asarray(pseudo, dtype=np.float64)))
     if error <= 1e-12 * max(abs(middle), 1e-12):
         return None, None, ""
     half = float(special.stdtrit(count - 1, (1 + level) / 2)) * error
@@ -336,15 +339,17 @@ def _interval(table: Table, metric: str, value: float, level: float
     return _clipped(metric, low, high)
 
 
-def _standard_error(left_out: Floats) -> float:
-    """Jackknife standard error of values that leave one block out each, in time order."""
-    count = left_out.size
-    gap = left_out - left_out.mean()
-    variance = own = float(gap @ gap)
+def standard_error(left_out: Floats) -> Floats:
+    """Jackknife standard errors of values that leave one block out each: ``(..., b)``, in time
+    order, to ``(...)``."""
+    count = left_out.shape[-1]
+    gap = left_out - left_out.mean(axis=-1, keepdims=True)
+    own = (gap * gap).sum(axis=-1)
+    variance = own.copy()
     lags = max(1, int(count ** (1 / 3)))
     for lag in range(1, lags + 1):
-        variance += 2 * (1 - lag / (lags + 1)) * float(gap[lag:] @ gap[:-lag])
-    return float(np.sqrt((count - 1) / count * max(variance, own)))
+        variance += 2 * (1 - lag / (lags + 1)) * (gap[..., lag:] * gap[..., :-lag]).sum(axis=-1)
+    return np.asarray(np.sqrt((count - 1) / count * np.maximum(variance, own)))
 
 
 def _clipped(metric: str, low: float, high: float) -> tuple[float, float, str]:
@@ -360,12 +365,17 @@ def _by_rows(pooled: Table, metric: str, value: float, level: float
     rows = _trials(pooled, metric)
     if rows is None or rows < 1:
         return None, None, f"no interval: {few}"
-    z = float(special.ndtri((1 + level) / 2))
-    middle = (value + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z / (1 + z * z / rows) * float(
-        np.sqrt(value * (1 - value) / rows + z * z / (4 * rows * rows)))
-    return (max(middle - half, 0.0), min(middle + half, 1.0),
+    low, high = wilson(np.array(value), np.array(rows), level)
+    return (float(low), float(high),
             f"Wilson interval that takes rows as independent: {few}")
+
+
+def wilson(share: Floats, rows: Floats, level: float) -> tuple[Floats, Floats]:
+    """Wilson's interval (1927) of shares of independent rows."""
+    z = float(special.ndtri((1 + level) / 2))
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
 
 def _trials(pooled: Table, metric: str) -> float | None:

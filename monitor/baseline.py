@@ -18,7 +18,7 @@ from monitor.bins import Bins, CategoryBins, Role
 from monitor.calibration import History, Limit, between, limit, row_grid
 from monitor.config import Model
 from monitor.drift import MEASURES, DriftResult, Ruler, error_bound, null_rate, ruler, unseen_rate
-from monitor.faults import Norms, learn
+from monitor.norms import Norms, fault_level, learn
 from monitor.outcomes import Cell, Outcomes
 from monitor.profile import Profile
 from monitor.window import Window, format_duration, isoformat, parse_time
@@ -166,7 +166,7 @@ def calibrate(version: str, bins: Bins, panes: Sequence[Profile], outcomes: Outc
                           effect=model.policy.minimum_effect.get(name, 0.0))
               for name in model.policy.statistics}
         for key, history in histories.items() if history.rule.rows}
-    norms = learn(bins, panes, grid=grid, level=levels["test"])
+    norms = learn(bins, panes, grid=grid, level=fault_level(model, bins))
     promise = _promise(histories, limits, grid, model=model, levels=levels)
     digest = hashlib.sha256(json.dumps(bins.to_dict()).encode()).hexdigest()[:12]
     return Baseline(version, digest, bins, reference, dict(set_aside or {}), grid, limits, norms,

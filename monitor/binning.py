@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.bins import Bins, CategoryBins, ColumnSummary, FeatureBins, NumericBins, Role
-from monitor.config import Model
+from monitor.config import Expect, Model
+from monitor.expectations import allowed, canonical
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,6 +26,8 @@ UNIQUE, COVERED = 0.95, 0.05
 which a text is free text."""
 LINEAR = 0.25
 """Nats of entropy that a curved transform must gain over equal-width cells."""
+NOTHING = Expect()
+"""Of a column of which nothing is declared."""
 STEPS = 20
 """A column that never falls and takes more values than this is an index of time."""
 
@@ -40,19 +43,23 @@ def make_bins(summaries: Mapping[str, ColumnSummary], model: Model) -> tuple[Bin
     aside: dict[str, str] = {}
     for key, summary in summaries.items():
         role = role_of(key)
+        expect = model.log.expect.get(summary.name, NOTHING)
+        listed = role == "feature" and expect.values is not None and summary.kind != "boolean"
         named = role == "feature" and summary.name in model.log.features.categorical
         classes = role in {"prediction", "label"} and model.task != "regression"
         why = _unusable(summary)
-        if why is None and role == "feature" and not named:
+        if why is None and role == "feature" and not (named or listed):
             why = _indexes(summary) or _text(summary, model.privacy.min_count)
         if why is not None:
             aside[summary.name] = why
         elif summary.kind == "boolean":
             features.append(CategoryBins(summary.name, role, "boolean", ("false", "true")))
+        elif listed:
+            features.append(_listed(summary, allowed(expect)))
         elif summary.kind == "categorical" or named or classes:
             features.append(_category(summary, role, model.privacy.min_count))
         else:
-            features.append(_number(summary, role))
+            features.append(_number(summary, role, expect))
     return Bins(tuple(features)), aside
 
 
@@ -61,15 +68,6 @@ def role_of(key: str) -> Role:
     prefix = key.partition(":")[0]
     roles: dict[str, Role] = {"prediction": "prediction", "score": "score", "label": "label"}
     return roles.get(prefix, "feature") if ":" in key else "feature"
-
-
-def canonical(value: str | float) -> str:
-    """The text form that every engine gives: integers without a point, floats at their shortest."""
-    if isinstance(value, str):
-        return value
-    if math.isfinite(value) and value == math.floor(value) and abs(value) < 2.0**53:
-        return str(int(value))
-    return repr(float(value)).lower()
 
 
 def _unusable(summary: ColumnSummary) -> str | None:
@@ -114,17 +112,29 @@ def _category(summary: ColumnSummary, role: Role, min_count: int) -> CategoryBin
     return CategoryBins(summary.name, role, "categorical", tuple(named[:NAMED]), known, rest)
 
 
-def _number(summary: ColumnSummary, role: Role) -> NumericBins:
+def _listed(summary: ColumnSummary, names: tuple[str, ...]) -> CategoryBins:
+    """Declared values by count: whatever else comes is unseen."""
+    counts = {canonical(value): count for value, count in summary.top}
+    ranked = sorted(names, key=lambda name: -counts.get(name, 0))
+    return CategoryBins(summary.name, "feature", "categorical", tuple(ranked[:NAMED]),
+                        tuple(sorted(ranked[NAMED:KNOWN])))
+
+
+def _number(summary: ColumnSummary, role: Role, expect: Expect) -> NumericBins:
     kind: Literal["numeric", "datetime"] = (
         "datetime" if summary.kind == "datetime" else "numeric")
     points = np.array([value for value in summary.quantiles if math.isfinite(value)])
-    exact = _spikes(summary)
+    lowest = -math.inf if expect.min is None else expect.min
+    highest = math.inf if expect.max is None else expect.max
+    possible = points[(points >= lowest) & (points <= highest)]
+    points = possible if possible.size else points
+    exact = tuple(value for value in _spikes(summary) if lowest <= value <= highest)
 
     def bins(transform: tuple[float, float] | None, low: float, high: float,
              cells: int) -> NumericBins:
         center, scale = transform or (0.0, 1.0)
         return NumericBins(summary.name, role, kind, "asinh" if transform else "linear",
-                           center, scale, low, high, cells, exact)
+                           center, scale, low, high, cells, exact, expect.min, expect.max)
 
     smallest, largest = float(points[0]), float(points[-1])
     if summary.integral and 0 < largest - smallest < CELLS:
@@ -137,7 +147,8 @@ def _number(summary: ColumnSummary, role: Role) -> NumericBins:
         low, high = smallest, largest
     if not _apart(low, high):
         value = exact[0] if exact else smallest
-        return NumericBins(summary.name, role, kind, "linear", value, 1.0, 0.0, 1.0, 0, (value,))
+        return NumericBins(summary.name, role, kind, "linear", value, 1.0, 0.0, 1.0, 0, (value,),
+                           expect.min, expect.max)
     transform = max(_transforms(inner), key=lambda item: _evenness(item, inner, low, high))
     first, last = (float(value) for value in _move(np.array([low, high]), transform))
     return bins(transform, first, last, CELLS)

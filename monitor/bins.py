@@ -23,7 +23,8 @@ CATEGORY_CELLS = ("null", "invalid", "unseen", "other")
 class NumericBins:
     """Cells of a number or an instant (datetimes are seconds since the Unix epoch, UTC).
 
-    Layout: ``null, nan, infinite, invalid, below, cell 0 … cell n-1, above, exact 0 …``.
+    Layout: ``null, nan, infinite, invalid, below, cell 0 … cell n-1, above, exact 0 …`` and, where
+    ``least`` or ``most`` were declared, a last one for every value beyond them.
     A value equal to one of ``exact`` is counted there and nowhere else; otherwise its cell is
     ``floor((t(x) - low) * cells / (high - low))`` with ``t(x) = x`` or
     ``asinh((x - center) / scale)``. With ``cells == 0`` (a constant) every other
@@ -40,11 +41,23 @@ class NumericBins:
     high: float
     cells: int
     exact: tuple[float, ...] = ()
+    least: float | None = None
+    most: float | None = None
 
     @property
     def size(self) -> int:
         """Number of cells, special ones included."""
-        return len(NUMERIC_CELLS) + self.cells + 1 + len(self.exact)
+        return self.impossible + int(self.declared)
+
+    @property
+    def declared(self) -> bool:
+        """Whether the possible values were declared: the rest is no part of a distribution."""
+        return self.least is not None or self.most is not None
+
+    @property
+    def impossible(self) -> int:
+        """Index of the cell beyond ``least`` and ``most``, where there is one."""
+        return self.above + 1 + len(self.exact)
 
     @property
     def first(self) -> int:
@@ -114,7 +127,8 @@ class Bins:
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Plain values for JSON; ``from_dict`` reads them back unchanged."""
-        return [{slot: getattr(feature, slot) for slot in feature.__slots__}
+        return [{slot: getattr(feature, slot) for slot in feature.__slots__
+                 if slot not in ("least", "most") or getattr(feature, slot) is not None}
                 for feature in self.features]
 
     @classmethod

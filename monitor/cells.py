@@ -217,6 +217,9 @@ def position(raw: Value, value: Value, bins: NumericBins, *, place: Value, diale
     special = [(raw.isnull(), cell(0)), (value.isnull(), cell(3))]
     if raw.type().is_floating() or raw.type().is_string():
         special += [(value.isnan(), cell(1)), (value.isinf(), cell(2))]
+    if bins.declared:  # first of all: engines call NaN larger than any number
+        exact = [*special, *_impossible(value, bins, cell(bins.impossible)), *exact]
+        special = []
     if not bins.cells:
         below = (value < double(bins.center), cell(bins.first - 1))
         return ibis.cases(*exact, *special, below, else_=cell(bins.above))
@@ -227,6 +230,12 @@ def position(raw: Value, value: Value, bins: NumericBins, *, place: Value, diale
               place.floor().cast("int16") + cell(bins.first))
     below = (place < double(0), cell(bins.first - 1))
     return ibis.cases(*exact, inside, *special, below, else_=cell(bins.above))
+
+
+def _impossible(value: Value, bins: NumericBins, cell: Value) -> list[tuple[Value, Value]]:
+    """The branches of values beyond those that were declared possible."""
+    found = [] if bins.least is None else [(value < double(bins.least), cell)]
+    return found if bins.most is None else [*found, (value > double(bins.most), cell)]
 
 
 def place_of(value: Value, bins: NumericBins, dialect: str) -> Value:

@@ -181,6 +181,23 @@ def _reference(model: Model, source: Source, where: str, findings: Findings, *, 
         return
     findings.set_aside[model.name] = make_bins(summaries, model)[1]
     _positive(model, summaries, where, findings)
+    _declared(model, summaries, where, findings)
+
+
+def _declared(model: Model, summaries: Mapping[str, ColumnSummary], where: str,
+              findings: Findings) -> None:
+    """What is declared of a column must be something that can be counted of it."""
+    for name, told in model.log.expect.items():
+        key = f"{where}.log.expect.{name}"
+        kind = next((item.kind for item in summaries.values() if item.name == name), None)
+        ranged = told.min is not None or told.max is not None
+        if ranged and kind in {"categorical", "boolean"}:
+            findings.mistakes.append(f"{key}: min or max of a column that is {kind}; right would "
+                                     "be values")
+        why = findings.set_aside[model.name].get(name)
+        if kind is None or why is not None:
+            findings.warnings.append(f"{key}: only its presence and type are checked: it is "
+                                     + (f"set aside ({why})" if why else "not watched"))
 
 
 def _positive(model: Model, summaries: Mapping[str, ColumnSummary], where: str,
@@ -215,6 +232,7 @@ def inputs(model: Model) -> Iterator[tuple[str, str]]:
                          ("log.segments", model.log.segments),
                          ("privacy.drop", privacy.drop), ("privacy.hash", privacy.hash)):
         yield from ((f"{key}[{index}]", column) for index, column in enumerate(columns))
+    yield from ((f"log.expect.{column}", column) for column in model.log.expect)
 
 
 def keys(table: Labels | FeatureTable) -> Iterator[tuple[str, str]]:

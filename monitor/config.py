@@ -18,15 +18,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
-from monitor.mapping import Features, FeatureTable, Labels, Log
+from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
 from monitor.mistakes import mistakes
 from monitor.policy import AlarmBudget, Policy, Training
 from monitor.secrets import resolve
 from monitor.window import Calendar, Window, format_duration, isoformat
 
-__all__ = ["AlarmBudget", "Config", "FeatureTable", "Features", "Http", "Labels", "Limits",
-           "Loaded", "Log", "MLflow", "Maturity", "Model", "Policy", "Privacy", "Reference",
-           "Schedule", "Training", "WindowConfig", "load"]
+__all__ = ["AlarmBudget", "Config", "Expect", "FeatureTable", "Features", "Http", "Labels",
+           "Limits", "Loaded", "Log", "MLflow", "Maturity", "Model", "Policy", "Privacy",
+           "Reference", "Schedule", "Training", "WindowConfig", "load"]
 
 
 class MLflow(Section):
@@ -188,6 +188,14 @@ class Model(Section):
                 "log.label",
                 "absent",
                 "a label column or table: training needs labels (or training: {kind: none})",
+            )
+        for name in {*self.privacy.drop, *self.privacy.hash} & set(self.log.expect):
+            known = self.log.expect[name].model_dump(exclude_defaults=True).keys() <= {"nulls"}
+            require(
+                known and name not in self.privacy.drop,
+                f"log.expect.{name}",
+                "a column that privacy hides",
+                "nulls alone for a hashed column, nothing for a dropped one",
             )
         return self
 

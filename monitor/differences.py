@@ -54,6 +54,8 @@ def _expected(tables: Tables, bins: Bins) -> dict[str, str]:
     expected.update(dict.fromkeys(tables.model.log.segments, ""))
     expected.update({item.name: _kind(tables, item) for item in bins.features
                      if not (item.role == "label" and elsewhere)})
+    expected.update({name: told.type or expected.get(name, "")
+                     for name, told in tables.model.log.expect.items()})
     return expected
 
 
@@ -95,13 +97,16 @@ def _difference(tables: Tables, held: Held, column: tuple[str, str], new: list[s
             return _missing(name, new)
         found = value.type()
     kind = kind_of(found)
-    if not expected or kind in _FITTING[expected]:
+    told = tables.model.log.expect.get(name)
+    declared = told is not None and told.type is not None
+    if not expected or kind == expected or (kind in _FITTING[expected] and not declared):
         return ""
     if expected == "numeric" and kind == "categorical" and _converts(tables, held, name):
         return ""
     if expected == "datetime" and kind == "categorical":
         return ""
-    return (f"column {name!r} is {kind} ({found}); right would be {expected}, as in the reference: "
+    source = "as declared" if declared else "as in the reference"
+    return (f"column {name!r} is {kind} ({found}); right would be {expected}, {source}: "
             "values that do not convert are counted as invalid")
 
 

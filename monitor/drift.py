@@ -91,7 +91,7 @@ def _ordered(bins: NumericBins) -> Layout:
         pierced = np.zeros(values.size, dtype=bool)
         pierced[np.clip(place, -1, bins.cells).astype(int) + 1] = True
     # below, cells and above lie at 4 … above in the profile; the exact values follow
-    cells = np.arange(bins.first - 1, bins.size)
+    cells = np.arange(bins.first - 1, bins.impossible)
     by_value = np.argsort(values, kind="stable")
     spans = np.arange(values.size) < inner
     return Layout(cells[by_value], values[by_value], halves[by_value], spans[by_value],

@@ -89,7 +89,8 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     that always was different has not drifted, so that its verdict stays unknown.
     """
     faults = () if evidence.segment else tuple(
-        find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS))
+        find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS,
+             expect=model.log.expect))
     features = _features(evidence, baseline)
     performance, (worse, words) = _performance(evidence, baseline, model)
     inputs = _inputs(evidence, faults, features)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from monitor.fields import Section, require
 
@@ -49,6 +50,39 @@ class Features(Section):
     """Columns of numbers that are names, not amounts."""
 
 
+class Expect(Section):
+    """What one column may hold. What breaks it makes the window faulty, whatever the reference
+    held."""
+
+    type: Literal["numeric", "categorical", "boolean", "datetime"] | None = None
+    """What the column is logged as."""
+    min: float | None = None
+    """Smallest possible number."""
+    max: float | None = None
+    """Largest possible number."""
+    values: list[bool | int | float | str] | None = None
+    """The only possible values; a column of numbers is then counted by value."""
+    nulls: float | None = Field(default=None, ge=0, le=1)
+    """Largest share of nulls; in place of the share that the reference teaches."""
+    constant: bool | None = None
+    """`true`: never another value than the reference's one; `false`: never one value only."""
+    tolerance: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the rows with a value that may lie beyond ``min``, ``max`` or ``values``."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Expect:
+        ranged = self.min is not None or self.max is not None
+        require(not (ranged and self.values is not None), "values", "beside min or max",
+                "one of the two")
+        require(self.values is None or len(self.values) > 0, "values", "an empty list",
+                "at least one value")
+        require(self.min is None or self.max is None or self.min < self.max, "max",
+                f"{self.max:g} is not above min" if self.max is not None else "", "more than min")
+        require(not (ranged and self.type in {"categorical", "boolean"}), "type",
+                f"{self.type} beside min or max", "numeric")
+        return self
+
+
 class Log(Section):
     """The prediction log and the role of each of its columns."""
 
@@ -86,6 +120,8 @@ class Log(Section):
     """Features logged elsewhere."""
     segments: list[str] = []
     """Columns whose values are judged as groups of their own."""
+    expect: dict[str, Expect] = {}
+    """Column -> what it may hold."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Log:
@@ -104,7 +140,18 @@ class Log(Section):
                 "absent",
                 "the column that joins labels and features to predictions",
             )
+        self._expectations()
         return self
+
+    def _expectations(self) -> None:
+        """Labels may be late and have their own classes; of answers only numbers are declared."""
+        label = self.label or (self.labels.value if self.labels else None)
+        require(label not in self.expect, "expect", f"{label}, the label",
+                "inputs, predictions or scores")
+        scores = [self.score] if isinstance(self.score, str) else [*(self.score or {}).values()]
+        for name in {self.prediction, *scores} & set(self.expect):
+            require(self.expect[str(name)].values is None, f"expect.{name}.values",
+                    "values of an answer", "min and max, or nothing")
 
     @property
     def zone(self) -> ZoneInfo:

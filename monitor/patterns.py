@@ -22,7 +22,8 @@ def pattern(item: FeatureBins) -> FeatureBins:
         return CategoryBins(_NAME, "feature", item.kind, ())
     exact = tuple(float(f"{place + 1}.25e-280") for place in range(_rounded(len(item.exact))))
     return NumericBins(_NAME, "feature", item.kind, item.transform, 1.5e-290, 2.5e-290, 3.5e-290,
-                       4.5e-270, item.cells, exact)
+                       4.5e-270, item.cells, exact, None if item.least is None else 5.5e-260,
+                       None if item.most is None else 6.5e-250)
 
 
 def adapted(sql: str, model: FeatureBins, item: FeatureBins, place: int) -> str:
@@ -41,7 +42,9 @@ def _numbers(bins: NumericBins) -> tuple[float, ...]:
     """Every constant of the column's expression that is not the number of its cells."""
     factor = bins.cells / (bins.high - bins.low)
     exact = bins.exact + bins.exact[-1:] * (_rounded(len(bins.exact)) - len(bins.exact))
-    return tuple(float(value) for value in (bins.center, bins.scale, bins.low, factor, *exact))
+    declared = [value for value in (bins.least, bins.most) if value is not None]
+    return tuple(float(value) for value in (bins.center, bins.scale, bins.low, factor, *exact,
+                                            *declared))
 
 
 def _rounded(size: int) -> int:

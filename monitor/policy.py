@@ -82,6 +82,8 @@ class Policy(Section):
 
     alarm_budget: AlarmBudget = AlarmBudget()
     """Drift and degradation episodes to bear while nothing changed, as `1 per 90d`."""
+    fault_budget: AlarmBudget = AlarmBudget()
+    """False findings of broken data that can be borne, beside those of drift and degradation."""
     statistics: list[Literal["psi", "js", "ks", "wasserstein", "chi2"]] = ["psi"]
     """Statistics that may raise an alarm; the budget is shared among them."""
     minimum_effect: dict[Literal["psi", "js", "ks", "wasserstein", "chi2"], float] = {"psi": 0.1}

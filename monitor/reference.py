@@ -23,9 +23,12 @@ FIRST_WINDOWS = 28
 def mapping_key(model: Model) -> str:
     """Changes whenever the log mapping, the segments or the privacy rules do: 12 hex digits."""
     elsewhere = {"source"}  # where a log lies, and with which password, is no part of the mapping
-    plain = json.dumps([model.log.model_dump(mode="json", exclude={
-                            "source": True, "query": True, "labels": elsewhere,
-                            "features_from": elsewhere}),
+    log = model.log.model_dump(mode="json", exclude={
+        "source": True, "query": True, "labels": elsewhere, "features_from": elsewhere,
+        "expect": True})
+    cells = {name: [told.min, told.max, told.values] for name, told in model.log.expect.items()
+             if (told.min, told.max, told.values) != (None, None, None)}
+    plain = json.dumps([log | ({"expect": cells} if cells else {}),
                         model.privacy.model_dump(mode="json", exclude={"salt"}),
                         model.task, str(model.calendar.pane)], sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:12]

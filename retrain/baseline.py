@@ -76,7 +76,8 @@ def _scratch(model: Model, path: Path, frame: pd.DataFrame, span: Window) -> Mod
         "log": Log(source=str(path), timestamp=log.timestamp, prediction=log.prediction,
                    score=log.score, positive_label=log.positive_label, label=_label(model),
                    features=Features(include=features, categorical=[
-                       name for name in log.features.categorical if name in features])),
+                       name for name in log.features.categorical if name in features]),
+                   expect={name: told for name, told in log.expect.items() if name in features}),
         "privacy": model.privacy.model_copy(update={"drop": [], "hash": []}),
         "reference": Reference.model_validate({"from": span.start, "to": span.end})})
 

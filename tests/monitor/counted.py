@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitor.binning import canonical, make_bins
+from monitor.binning import make_bins
 from monitor.bins import QUANTILES, Bins, CategoryBins, ColumnSummary, FeatureBins, NumericBins
 from monitor.config import Model
+from monitor.expectations import canonical
 from monitor.profile import Profile
 
 
@@ -87,7 +88,9 @@ def _place(values: np.ndarray, bins: NumericBins) -> np.ndarray:
         cell = bins.first + np.clip(np.nan_to_num(place), -1, bins.cells).astype(int)
     for index, point in enumerate(bins.exact):
         cell = np.where(values == point, bins.above + 1 + index, cell)
-    return cell
+    if bins.least is not None:
+        cell = np.where(values < bins.least, bins.impossible, cell)
+    return cell if bins.most is None else np.where(values > bins.most, bins.impossible, cell)
 
 
 def feature_of(column: pd.Series, **keys: Any) -> FeatureBins:

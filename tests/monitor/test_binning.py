@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitor.binning import canonical, make_bins
+from monitor.binning import make_bins
 from monitor.bins import Bins, CategoryBins, NumericBins
+from monitor.expectations import canonical
 from tests.data import stream
 from tests.monitor.counted import count, feature_of, model, summaries, summary
 

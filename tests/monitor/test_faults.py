@@ -10,7 +10,8 @@ import pytest
 
 from monitor.binning import make_bins
 from monitor.bins import Bins
-from monitor.faults import Fault, Norms, find, learn
+from monitor.faults import Fault, find
+from monitor.norms import Norms, learn
 from monitor.profile import Profile
 from tests.data import stream
 from tests.monitor.counted import model, profile, summaries, windows

@@ -111,6 +111,19 @@ def test_counts_are_the_same_as_numpy_makes_them(logs: Logs) -> None:
     assert cells(profile, BINS, "k")[-2:] == [int((data["k"] == point).sum()) for point in (0, 1)]
 
 
+def test_impossible_numbers_have_a_cell_and_nan_is_none_of_them(exact: Logs) -> None:
+    values = [0.5, 1e6, -1e6, float("nan"), float("inf"), None, 0.0, 1.0]
+    bins = Bins((number("x", exact=(0.0,), least=-5.0, most=5.0),
+                 number("y", exact=(1.0,), center=1.0, cells=0, least=None, most=5.0)))
+    source = model(exact.add({"ts": times(*range(8)), "x": values, "y": values}))
+    with Source(source, Limits()) as opened:
+        profile = whole(counted(opened, bins), bins)
+    found = cells(profile, bins, "x")
+    assert (found[:4], found[-1], found[-2]) == ([1, 1, 1, 0], 2, 1)
+    assert sum(found) == 8
+    assert cells(profile, bins, "y") == [1, 1, 1, 0, 3, 0, 1, 1]
+
+
 def test_panes_versions_and_segments_are_counted_apart(logs: Logs) -> None:
     data = rows()
     mapped = full(logs.add(data), segments=["c"], version_map={"1": "7"})

@@ -56,7 +56,7 @@ docs: setup  ## Write the generated documents anew
 	$(BIN)/python -m monitor.documents
 
 bench: setup  ## Measure (BENCH=--quick for a short run)
-	for file in tests/benchmarks/[a-z]*.py; do \
+	for file in $$(grep -l '^if __name__ == "__main__"' tests/benchmarks/[a-z]*.py); do \
 	  $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) $(BENCH) || exit 1; done
 
 soak: setup  ## Kill the loop at random moments and compare (minutes)

@@ -1,0 +1,97 @@
+"""The measured numbers as tables in ``docs/benchmarks.md``; parts not measured stay as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from tests.data import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+TOOLS = ("holdfast", "evidently-any", "evidently-half", "nannyml")
+Told = dict[str, Any]
+
+
+def write(answer: Told) -> None:
+    """Replace the tables of what was measured."""
+    text = PAGE.read_text(encoding="utf-8")
+    for key, render in RENDERED.items():
+        if key in answer:
+            mark = f"(<!-- {key} -->\n).*?(<!-- end -->)"
+            body = "\n".join(render(answer)) + "\n"
+            text, count = re.subn(mark, lambda found, body=body: found[1] + body + found[2], text,
+                                  flags=re.DOTALL)
+            assert count == 1, f"{PAGE.name}: no place marked <!-- {key} -->"
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A Markdown table."""
+    return ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads),
+            *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)]
+
+
+def _false_alarms(answer: Told) -> list[str]:
+    def cell(told: Told) -> str:
+        return f"{told['alarms']} ({told['ratio']:.2f}; {told['times']:.1%})"
+
+    return table(("stream", "rows", "budget", *TOOLS), (
+        (stream, f"{int(rows):,}", f"{tools['holdfast']['expected']:.2f}",
+         *(cell(tools[name]) for name in TOOLS))
+        for stream, sizes in answer["false_alarms"].items() for rows, tools in sizes.items()))
+
+
+def _simulated(answer: Told) -> list[str]:
+    return table(("tool", "alarms / budget", "95 % interval", "windows that alarm", "streams"), (
+        (name, f"{told['ratio']:.2f}", f"{told['low']:.2f} to {told['high']:.2f}",
+         f"{told['times']:.1%}", told["streams"])
+        for name, told in answer["simulated_ratios"].items()))
+
+
+def _delay(answer: Told) -> list[str]:
+    def cell(told: Told) -> str:
+        return (f"{told['median']:g} ({told['low']:g} to {told['high']:g}); {told['mean']:.1f}, "
+                f"{told['found']:.0%}")
+
+    return table(("onset", "rows", *TOOLS), (
+        (onset, tools["holdfast"]["rows"], *(cell(tools[name]) for name in TOOLS))
+        for onset, tools in answer["delay"].items()))
+
+
+def _seasonal(answer: Told) -> list[str]:
+    def cell(told: Told) -> str:
+        equal = ("none reaches it" if told["alarms"] is None
+                 else f"{told['alarms']} (delay {told['delay']:g})")
+        return f"{equal}; {told['by_default']} (delay {told['delay_by_default']:g})"
+
+    return table(("stream", "weeks", *TOOLS), (
+        (stream, told["stream"]["weeks"], *(cell(told[name]) for name in TOOLS))
+        for stream, told in answer["seasonal_details"].items()))
+
+
+def _estimation(answer: Told) -> list[str]:
+    tools = list(dict.fromkeys(tool for told in answer["estimation"].values() for tool in told))
+    rows = table(("stream", *tools), (
+        (stream, *(f"{told[tool]:.4f}" if tool in told else "" for tool in tools))
+        for stream, told in answer["estimation"].items()))
+    return [*rows, "", f"Coverage of the nominal 95 % prediction interval: "
+                       f"{answer['interval_coverage']}."]
+
+
+def _power(answer: Told) -> list[str]:
+    shapes = list(next(iter(answer["power"].values())))
+    return table(("windows", *shapes), ((name, *(f"{told[shape]:.2f}" for shape in shapes))
+                                        for name, told in answer["power"].items()))
+
+
+def _judging(answer: Told) -> list[str]:
+    return [f"1,000 features x 30 windows: {answer['judge_cpu_seconds']:.2f} CPU seconds to judge "
+            f"(calibrating the baseline: {answer['calibrate_cpu_seconds']:.0f})."]
+
+
+RENDERED: dict[str, Callable[[Told], list[str]]] = {
+    "false_alarms": _false_alarms, "simulated_ratio": _simulated, "delay": _delay,
+    "seasonal": _seasonal, "estimation": _estimation, "power_error": _power,
+    "judge_cpu_seconds": _judging,
+}

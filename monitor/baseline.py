@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -19,14 +19,13 @@ from monitor.calibration import History, Limit, between, limit, row_grid
 from monitor.config import Model
 from monitor.drift import MEASURES, DriftResult, Ruler, error_bound, null_rate, ruler, unseen_rate
 from monitor.norms import Norms, fault_level, learn
-from monitor.outcomes import Cell, Outcomes
+from monitor.outcomes import Outcomes, coarsened
 from monitor.profile import Profile
+from monitor.segments import Segments
 from monitor.window import Window, format_duration, isoformat, parse_time
 
 REPORTED = ("psi", "js", "ks", "wasserstein", "chi2")
 """Measures that every verdict carries (KS and Wasserstein for numbers)."""
-MOST_CELLS = 8_000
-"""Joint cells of reference outcomes that a baseline carries; more are kept in longer blocks."""
 FEWEST_ROWS = 2
 """Windows with fewer values than this are measured, not tested."""
 
@@ -37,7 +36,7 @@ class Baseline:
 
     ``limits`` hold the null of every tested statistic per key on ``grid`` rows; ``norms`` what
     faults are found against; ``performance`` the version's reference outcomes; ``promise`` what
-    ``holdfast baseline`` prints.
+    ``holdfast baseline`` prints; ``segments`` the references of declared groups.
     """
 
     version: str
@@ -51,6 +50,7 @@ class Baseline:
     performance: Outcomes
     promise: dict[str, Any]
     window: Window | None
+    segments: Segments = field(default_factory=Segments)
 
     @property
     def window_end(self) -> datetime | None:
@@ -128,7 +128,7 @@ class Baseline:
                        for key, tables in self.limits.items()},
             "norms": self.norms.to_dict(),
             "performance": base64.b64encode(self.performance.pack()).decode(),
-            "promise": self.promise, "window": window,
+            "promise": self.promise, "window": window, "segments": self.segments.to_dict(),
         }, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -143,7 +143,8 @@ class Baseline:
                    {key: {name: Limit.from_dict(table) for name, table in tables.items()}
                     for key, tables in row["limits"].items()},
                    Norms.from_dict(row["norms"]),
-                   Outcomes.unpack(base64.b64decode(row["performance"])), row["promise"], window)
+                   Outcomes.unpack(base64.b64decode(row["performance"])), row["promise"], window,
+                   Segments.from_dict(row.get("segments", {})))
 
 
 def calibrate(version: str, bins: Bins, panes: Sequence[Profile], outcomes: Outcomes, *,
@@ -171,28 +172,6 @@ def calibrate(version: str, bins: Bins, panes: Sequence[Profile], outcomes: Outc
     digest = hashlib.sha256(json.dumps(bins.to_dict()).encode()).hexdigest()[:12]
     return Baseline(version, digest, bins, reference, dict(set_aside or {}), grid, limits, norms,
                     coarsened(outcomes), promise, window)
-
-
-def coarsened(outcomes: Outcomes) -> Outcomes:
-    """The same outcomes in blocks long enough that at most ``MOST_CELLS`` cells are left."""
-    for hours in (1, 6, 24, 168, *(336 * 2**index for index in range(8))):
-        if len(outcomes.cells) <= MOST_CELLS:
-            break
-        outcomes = _reblocked(outcomes, 3600 * hours)
-    return outcomes
-
-
-def _reblocked(outcomes: Outcomes, seconds: int) -> Outcomes:
-    cells: dict[Cell, int] = {}
-    sums: dict[int, tuple[float, ...]] = {}
-    for (block, guess, label, score), count in outcomes.cells.items():
-        key = (block // seconds * seconds, guess, label, score)
-        cells[key] = cells.get(key, 0) + count
-    for block, values in outcomes.sums.items():
-        start = block // seconds * seconds
-        before = sums.get(start, (0.0,) * len(values))
-        sums[start] = tuple(a + b for a, b in zip(before, values, strict=True))
-    return Outcomes(cells, sums)
 
 
 def _levels(model: Model, columns: int) -> dict[str, float]:

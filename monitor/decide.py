@@ -83,7 +83,7 @@ NOTHING = Decision("none", "nothing to do")
 def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState, Decision]:
     """The state after ``verdict`` and what it asks for."""
     if verdict.segment:
-        return state, Decision("none", "segments inform; the verdict on all rows decides")
+        return _segment(state, verdict, model)
     known = _believe(state, verdict)
     known, episode = _episode(known, verdict)
     known = _phase(known, verdict.known_at)
@@ -228,6 +228,16 @@ def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision 
         return replace(state, calm=state.calm + 1), None
     closed = Decision("clear", f"{CALM} windows in a row without drift or degradation")
     return replace(state, episode=None, calm=0), closed
+
+
+def _segment(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState, Decision]:
+    """A segment informs; where the policy wants, one that degrades opens an episode or keeps it."""
+    worse = "labels" in verdict.news and verdict.quality == "degraded"
+    if not worse or not model.policy.segments.alarm:
+        return state, Decision("none", "segments inform; the verdict on all rows decides")
+    known, decision = _episode(state, replace(verdict, news=("labels",)))
+    told = decision and replace(decision, reason=f"{verdict.segment}: {decision.reason}")
+    return _phase(known, verdict.known_at), told or NOTHING
 
 
 def _phase(state: ModelState, at: datetime) -> ModelState:

@@ -169,6 +169,7 @@ def _state(page: _Page, store: Store, model: str) -> None:
         measured = store.measured(model, state.champion)
         if measured is not None:
             _performance(page, measured.line)
+            _groups(page, store, measured.line)
 
 
 def _window(page: _Page, store: Store, model: str) -> None:
@@ -215,6 +216,30 @@ def _segments(page: _Page, rows: list[Row], line: dict[str, Any]) -> None:
     if parts:
         bad = sum(part["verdict"] in {"drifted", "degraded"} for part in parts)
         page.put("holdfast_segments_drifted", bad, line["model"], line["version"])
+        known = sum(part["verdict"] != "unknown" for part in parts)
+        page.put("holdfast_segments_judged", known, line["model"], line["version"])
+
+
+def _groups(page: _Page, store: Store, line: dict[str, Any]) -> None:
+    """The gaps and the largest segments of the window that was measured last."""
+    labels = line["model"], line["version"]
+    for gap in line.get("groups", []):
+        series = *labels, gap["column"], gap["measure"]
+        page.put("holdfast_group_gap", gap["value"], *series)
+        if gap["value"] is not None:
+            page.put("holdfast_group_gap_low", gap["low"], *series)
+            page.put("holdfast_group_gap_high", gap["high"], *series)
+    parts = [part.line for part in store.beside(line)]
+    for part in sorted(parts, key=lambda part: (-part["n"], part["segment"]))[:TOP]:
+        for item in ruling(part):
+            page.put("holdfast_segment_performance", item["value"], *labels, part["segment"],
+                     item["metric"])
+
+
+def ruling(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metric that decides on a segment, over its pool, and the rates beside it."""
+    return [item for place, item in enumerate(line["performance"])
+            if place == 0 or item["metric"].endswith("_rate")]
 
 
 def _faults(page: _Page, line: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ it follows from the stored counts, never from when the tick happens.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -17,12 +17,14 @@ from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.decide import NOTHING
 from monitor.errors import ConflictError
+from monitor.groups import GroupGap, tell
 from monitor.judge import Evidence, Verdict, judge
 from monitor.ledger import Ledger
-from monitor.outcomes import Outcomes
+from monitor.outcomes import Outcomes, total
+from monitor.performance import Performance
 from monitor.source import Source
 from monitor.store import Store
-from monitor.window import EPOCH, Window, isoformat, parse_time
+from monitor.window import EPOCH, Window, format_duration, isoformat, parse_time
 
 SEASON = timedelta(days=7)
 """Least event time that performance is pooled over."""
@@ -32,6 +34,8 @@ POOL = timedelta(days=28)
 News = Literal["inputs", "labels"]
 BOTH: tuple[News, ...] = ("inputs", "labels")
 Revisions = dict[tuple[str, str, datetime], int]
+Told = tuple[tuple[GroupGap, ...], dict[str, tuple[Performance, ...]]]
+DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,39 +194,76 @@ class Bench:
         """
         calendar, rule = self.model.calendar, self.model.policy.performance
         ledger, logged = self.ledgers[epoch.key], epoch.logged(self.model)
-        pooled, oldest, held = Outcomes(), window.end, timedelta(0)
+        pooled: list[Outcomes] = []
+        oldest, held, rows = window.end, timedelta(0), 0
         start = window.end
-        while window.end - start < POOL and (pooled.n < rule.rows or held < SEASON):
+        while window.end - start < POOL and (rows < rule.rows or held < SEASON):
             start -= calendar.pane
             pane = Window(start, start + calendar.pane)
             found = (ledger.outcomes(pane, at, logged, segment)
                      if self.mature(pane, epoch, at) else Outcomes())
             if found:
-                pooled, oldest, held = pooled + found, start, held + calendar.pane
-        return (pooled if held >= SEASON else Outcomes()), window.end - oldest
+                pooled.append(found)
+                oldest, held, rows = start, held + calendar.pane, rows + found.n
+        return (total(pooled) if held >= SEASON else Outcomes()), window.end - oldest
+
+    def groups(self, due: Due, at: datetime) -> Told:
+        """Gaps between the segments and each one's rates, over all matured panes of the pool."""
+        epoch, window, pane = due.epoch, due.window, self.model.calendar.pane
+        held = epoch.baseline.segments.held
+        if "labels" not in due.news or not held or not self.mature(window, epoch, at):
+            return (), {}
+        ledger, logged = self.ledgers[epoch.key], epoch.logged(self.model)
+        starts = [window.end - place * pane for place in range(1, POOL // pane + 1)]
+        panes = [item for item in (Window(start, start + pane) for start in starts)
+                 if self.mature(item, epoch, at)]
+        pooled = {segment: total(ledger.outcomes(item, at, logged, segment) for item in panes)
+                  for segment in held}
+        days = {block // DAY for part in pooled.values() for block in part.sums}
+        if len(days) * DAY < SEASON.total_seconds():
+            return (), {}
+        return tell(pooled, self.model, block=max(pane, timedelta(days=1)),
+                    span=format_duration(POOL))
 
     def verdicts(self, due: Due, checkpoint: datetime, broken: Sequence[tuple[Window, str, str]],
                  revisions: Revisions) -> Iterator[Verdict]:
         """The verdict on all rows of the window, then one per declared segment."""
+        window, baseline = due.window, due.epoch.baseline
+        known = {segment: self.evidence(due, checkpoint, segment, revisions)
+                 for segment in ("", *self.segments(due, checkpoint))}
+        gaps, rates = self.groups(due, checkpoint)
+        parts = [judge(replace(item, rates=rates.get(segment, ())), baseline, self.model)
+                 for segment, item in known.items() if segment]
+        yield judge(replace(
+            known[""], groups=gaps, findings=tuple(parts),
+            broken=tuple((column, message) for where, column, message in broken
+                         if where.start < window.end and window.start < where.end)),
+            baseline, self.model)
+        yield from parts
+
+    def segments(self, due: Due, at: datetime) -> list[str]:
+        """Segments that get a verdict: those with a reference, and new ones with enough rows."""
+        rule, held = self.model.policy.segments, due.epoch.baseline.segments.held
+        least = max(rule.min_rows, self.model.privacy.min_count)
+        found = self.ledgers[due.epoch.key].segments(due.window, at)
+        new = sorted((name for name, n in found.items() if name not in held and n >= least),
+                     key=lambda name: (-found[name], name))
+        return sorted([*(name for name in found if name in held), *new[:rule.most]])
+
+    def evidence(self, due: Due, at: datetime, segment: str, revisions: Revisions) -> Evidence:
+        """What is known of the window or of one segment of it."""
         ledger, epoch, window = self.ledgers[due.epoch.key], due.epoch, due.window
-        for segment in ledger.segments(window):
-            place = (segment, epoch.version, window.start)
-            revisions[place] = revisions.get(place, -1) + 1
-            pooled, span = self.pooled(window, epoch, checkpoint, segment)
-            evidence = Evidence(
-                window=window, segment=segment, revision=revisions[place], known_at=checkpoint,
-                news=due.news,
-                inputs=ledger.inputs(window, checkpoint, segment),
-                outputs=ledger.outputs(window, checkpoint, epoch.logged(self.model), segment),
-                outcomes=ledger.outcomes(window, checkpoint, epoch.logged(self.model), segment),
-                mature=self.mature(window, epoch, checkpoint),
-                maturity=self.maturity(window, epoch, checkpoint, segment),
-                pooled=pooled, pooled_span=span,
-                broken=tuple((column, message) for where, column, message in broken
-                             if where.start < window.end and window.start < where.end),
-                labelled=self.store.labelled(
-                    self.model.name, epoch.key, until=checkpoint,
-                    since=epoch.baseline.window_end or EPOCH),
-                first=self.first,
-            )
-            yield judge(evidence, epoch.baseline, self.model)
+        place = (segment, epoch.version, window.start)
+        revisions[place] = revisions.get(place, -1) + 1
+        pooled, span = self.pooled(window, epoch, at, segment)
+        return Evidence(
+            window=window, segment=segment, revision=revisions[place], known_at=at, news=due.news,
+            inputs=ledger.inputs(window, at, segment),
+            outputs=ledger.outputs(window, at, epoch.logged(self.model), segment),
+            outcomes=ledger.outcomes(window, at, epoch.logged(self.model), segment),
+            mature=self.mature(window, epoch, at),
+            maturity=self.maturity(window, epoch, at, segment),
+            pooled=pooled, pooled_span=span, broken=(),
+            labelled=self.store.labelled(self.model.name, epoch.key, until=at,
+                                         since=epoch.baseline.window_end or EPOCH),
+            first=self.first)

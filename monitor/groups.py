@@ -9,13 +9,14 @@ cover all pairs, and so the widest of them. Formulas, sources and limits are in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from monitor.config import Model
 from monitor.outcomes import Outcomes, total
 from monitor.performance import (
     FEWEST_BLOCKS,
@@ -51,6 +52,8 @@ class GroupGap:
     highest: str
     n_by_group: dict[str, int]
     reason: str = ""
+    certain: bool = False
+    """Whether Holm's procedure over everything that is told at once finds it at 5 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,33 @@ MEASURES: dict[str, tuple[str, ...]] = {
 def measures(task: str, metric: str) -> tuple[str, ...]:
     """The measures of a task: the deciding metric's gap, and for two classes those of fairness."""
     return (f"{metric}_difference", *(MEASURES if task == "binary" else ()))
+
+
+def tell(outcomes: Mapping[str, Outcomes], model: Model, *, block: timedelta, span: str = ""
+         ) -> tuple[tuple[GroupGap, ...], dict[str, tuple[Performance, ...]]]:
+    """Every gap between the segments (``column=value``) of each column, and every group's rates.
+
+    The rates' intervals hold for all groups of a column at once, at 95 %.
+    """
+    columns: dict[str, dict[str, Outcomes]] = {}
+    for segment, part in outcomes.items():
+        column, _, value = segment.partition("=")
+        if part:
+            columns.setdefault(column, {})[value] = part
+    gaps: list[GroupGap] = []
+    told: dict[str, tuple[Performance, ...]] = {}
+    least = max(FEWEST_ROWS, model.privacy.min_count)
+    for column, parts in columns.items():
+        groups = lay_out(column, parts, positive=model.log.positive_label, block=block)
+        if len(parts) > 1:
+            gaps += [compare(groups, measure, least=least)
+                     for measure in measures(model.task, model.metric)]
+        if model.task == "binary":
+            each = 0.95 ** (1 / len(parts))
+            told |= {f"{column}={value}": rates(value, groups, level=each, span=span)
+                     for value in parts}
+    certain = zip(gaps, holm([gap.p for gap in gaps]), strict=True)
+    return tuple(replace(gap, certain=found) for gap, found in certain), told
 
 
 def rates(group: str, groups: Groups, *, level: float = 0.95, span: str = ""

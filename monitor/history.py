@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select, update
@@ -99,6 +99,8 @@ def line(verdict: Verdict, *, phase: str, episode: str | None,
         "features": features,
         "performance": [asdict(item) for item in verdict.performance],
         "faults": [asdict(item) for item in verdict.faults],
+        "groups": [asdict(item) for item in verdict.groups],
+        "segments": [asdict(item) for item in verdict.segments],
         "decision": {"action": decision.action, "reason": decision.reason},
     })
     return found
@@ -128,7 +130,8 @@ class History(Database):
                 _save(write, folded)
             steps = [(item.known_at, phase, episode,
                       item.reason if made.action == "none" else made.reason, item.reason)
-                     for item, phase, episode, made in verdicts if not item.segment]
+                     for item, phase, episode, made in verdicts
+                     if not item.segment or made.action == "alarm"]
             _trace(write, model, number + 1, before.state,
                    [*steps, (at, state.phase, state.episode, cause, cause)])
             made = [(item.known_at, one) for item, _, _, one in verdicts]
@@ -175,6 +178,14 @@ class History(Database):
         with self._read() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else Row(row.id, json.loads(row.line))
+
+    def beside(self, line: dict[str, Any]) -> list[Row]:
+        """The verdicts on segments that were made with this one on all rows, by segment."""
+        start = parse_time(line["start"])
+        rows = self.verdicts(line["model"], span=Window(start, start + timedelta(microseconds=1)))
+        same = ("version", "known_at", "end")
+        return [row for row in rows if row.line["segment"]
+                and all(row.line[key] == line[key] for key in same)]
 
     def pending(self, model: str) -> Pending | None:
         """The decision that waits to be carried out: the newest one, older ones are superseded."""

@@ -11,6 +11,7 @@ from monitor.bins import Role
 from monitor.config import Model
 from monitor.drift import DriftResult
 from monitor.faults import Fault, find
+from monitor.groups import GroupGap
 from monitor.outcomes import Outcomes
 from monitor.performance import METRICS_OF, Performance, degraded, measure, measure_all
 from monitor.profile import Profile
@@ -20,7 +21,9 @@ Kind = Literal["stable", "drifted", "degraded", "faulty", "unknown"]
 News = Literal["inputs", "labels"]
 INPUTS: tuple[Role, ...] = ("feature",)
 NAMED = 3
-"""Features that a reason names at most; all of them are in the verdict."""
+"""Features and segments that a reason names at most; all of them are in the verdict."""
+WORTH_TELLING: tuple[Kind, ...] = ("degraded", "drifted")
+"""Verdicts on segments that the verdict on all rows tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,9 @@ class Evidence:
     answered; ``pooled`` are its newest matured outcomes up to the window's end, over
     ``pooled_span``. ``broken`` are (column, message) of columns that the log lost or retyped.
     ``first`` is the baseline of the lineage's first version: what was promised in the beginning
-    is not forgotten when a weaker version is promoted in worse times.
+    is not forgotten when a weaker version is promoted in worse times. ``rates`` and ``groups``
+    are a segment's own rates and the gaps between all of them, ``findings`` the verdicts on
+    segments that a verdict on all rows tells of.
     """
 
     window: Window
@@ -49,6 +54,9 @@ class Evidence:
     broken: tuple[tuple[str, str], ...]
     labelled: int
     first: Baseline
+    rates: tuple[Performance, ...] = ()
+    groups: tuple[GroupGap, ...] = ()
+    findings: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,45 +88,59 @@ class Verdict:
     faults: tuple[Fault, ...] = ()
     news: tuple[News, ...] = ()
     labelled: int = 0
+    groups: tuple[GroupGap, ...] = ()
+    segments: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the verdict on a segment of the same window says."""
+
+    segment: str
+    verdict: Kind
+    reason: str
 
 
 def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     """The verdict on the evidence: faults first, then degradation, then drift.
 
-    A segment informs: its numbers are told beside those of the reference of all rows, but a group
-    that always was different has not drifted, so that its verdict stays unknown.
+    A segment is held against its own reference: a group that always was different has not
+    drifted. Without one its verdict is unknown.
     """
     faults = () if evidence.segment else tuple(
         find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS,
              expect=model.log.expect))
-    features = _features(evidence, baseline)
+    features = _features(evidence, baseline, model)
     performance, (worse, words) = _performance(evidence, baseline, model)
-    inputs = _inputs(evidence, faults, features)
+    inputs = _inputs(evidence, faults, features, model)
     quality: Literal["unknown", "stable", "degraded"] = "unknown"
-    if worse is not None and not evidence.segment:
+    if worse is not None:
         quality = "degraded" if worse else "stable"
-    kind = _kind(inputs, quality, evidence.news)
+    kind = _kind(inputs, quality, evidence)
     return Verdict(
         model=model.name, version=baseline.version, segment=evidence.segment,
         window=evidence.window, revision=evidence.revision, known_at=evidence.known_at,
         watermark=evidence.known_at - model.calendar.lateness,
         arrival="logged" if model.log.ingested_at else "assumed",
         n=evidence.inputs.n, label_maturity=_rounded(evidence.maturity), kind=kind, inputs=inputs,
-        quality=quality, reason=_reason(kind, faults, features, words, evidence),
-        features=features, performance=performance, faults=faults, news=evidence.news,
-        labelled=evidence.labelled)
+        quality=quality, features=features, performance=(*performance, *evidence.rates),
+        faults=faults, news=evidence.news, labelled=evidence.labelled, groups=evidence.groups,
+        reason=(_unknown(evidence, baseline, model) if kind == "unknown" else
+                _reason(kind, faults, features, words)) + _others(evidence),
+        segments=tuple(Finding(item.segment, item.kind, item.reason)
+                       for item in evidence.findings if item.kind in WORTH_TELLING))
 
 
-def _features(evidence: Evidence, baseline: Baseline) -> tuple[DriftResult, ...]:
-    """Every statistic of inputs and answers; those of a segment without a threshold."""
+def _features(evidence: Evidence, baseline: Baseline, model: Model) -> tuple[DriftResult, ...]:
+    """Every statistic of inputs and answers; a segment's against its own reference."""
     answers: tuple[Role, ...] = ("prediction", "score", *(("label",) if evidence.mature else ()))
-    found = (baseline.compare(evidence.inputs, segment=evidence.segment, roles=INPUTS)
-             + baseline.compare(evidence.outputs, segment=evidence.segment, roles=answers))
-    if not evidence.segment:
-        return found
-    column = evidence.segment.partition("=")[0]
-    return tuple(replace(result, threshold=None, drifted=False) for result in found
-                 if result.feature != column)
+    if evidence.segment:
+        return tuple(result for profile, roles in ((evidence.inputs, INPUTS),
+                                                   (evidence.outputs, answers))
+                     for result in baseline.segments.drift(
+                         evidence.segment, profile, baseline.bins, roles=roles, model=model))
+    return (baseline.compare(evidence.inputs, roles=INPUTS)
+            + baseline.compare(evidence.outputs, roles=answers))
 
 
 def _performance(evidence: Evidence, baseline: Baseline, model: Model
@@ -127,7 +149,7 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
     if not evidence.mature or model.log.prediction is None:
         return (), (None, "")
     positive, pane = model.log.positive_label, model.calendar.pane
-    certain = baseline.interval_level
+    certain = _level(evidence, baseline, model)
     own = measure_all(evidence.outcomes, METRICS_OF[model.task], positive=positive,
                       block=pane / 24, span=format_duration(evidence.window.length))
     pooled = measure(evidence.pooled, model.metric, positive=positive,
@@ -137,8 +159,8 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
         pooled = replace(pooled, reason="this version has less than a week of matured labels")
     found: tuple[bool | None, str] = (None, "")
     for promised in {item.version: item for item in (baseline, evidence.first)}.values():
-        reference = measure(promised.performance, model.metric, positive=positive, level=certain,
-                            block=max(pane, timedelta(days=1)))
+        reference = measure(_promised(promised, evidence.segment), model.metric, level=certain,
+                            positive=positive, block=max(pane, timedelta(days=1)))
         if pooled.value is None or reference.value is None or found[0]:
             continue
         worse, words = degraded(pooled, reference, metric=model.metric,
@@ -149,32 +171,77 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
     return (pooled, *own), found
 
 
-def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[DriftResult, ...]
-            ) -> Literal["unknown", "stable", "drifted", "faulty"]:
+def _promised(baseline: Baseline, segment: str) -> Outcomes:
+    """The reference outcomes of all rows or of one segment; none where it has none of its own."""
+    if not segment:
+        return baseline.performance
+    own = baseline.segments.held.get(segment)
+    return Outcomes() if own is None else own.performance
+
+
+def _level(evidence: Evidence, baseline: Baseline, model: Model) -> float:
+    """The level of the intervals that decide: a segment's is corrected for their number.
+
+    Where segments may alarm, all rows and all segments share degradation's part of the budget.
+    """
+    groups = len(baseline.segments.held)
+    shared = 2 if model.policy.segments.alarm and groups else 1
+    return 1 - (1 - baseline.interval_level) / (
+        shared * (max(groups, 1) if evidence.segment else 1))
+
+
+def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[DriftResult, ...],
+            model: Model) -> Literal["unknown", "stable", "drifted", "faulty"]:
     if any(fault.severity == "fault" for fault in faults):
         return "faulty"
-    if not evidence.inputs.n or evidence.segment:
+    if not evidence.inputs.n:
+        return "unknown"
+    if evidence.segment and not any(result.threshold is not None for result in features):
         return "unknown"
     return "drifted" if any(result.drifted for result in features) else "stable"
 
 
-def _kind(inputs: str, quality: str, news: tuple[News, ...]) -> Kind:
-    """One word for both halves; a revision that only brings labels is about the labels."""
-    if ("inputs" in news or quality == "unknown") and inputs in {"faulty", "unknown"}:
+def _kind(inputs: str, quality: str, evidence: Evidence) -> Kind:
+    """One word for both halves; a revision that only brings labels is about the labels, and a
+    segment with few rows in the window is judged on what its labels say."""
+    if evidence.segment and inputs == "unknown":
+        return quality  # type: ignore[return-value]
+    if ("inputs" in evidence.news or quality == "unknown") and inputs in {"faulty", "unknown"}:
         return inputs  # type: ignore[return-value]
     if quality == "degraded":
         return "degraded"
     return inputs  # type: ignore[return-value]
 
 
+def _unknown(evidence: Evidence, baseline: Baseline, model: Model) -> str:
+    """Why nothing can be said."""
+    least = model.policy.segments.min_rows
+    if not evidence.segment or not evidence.inputs.n:
+        return "there are no rows in this window"
+    if evidence.segment not in baseline.segments.held:
+        rows = baseline.segments.small.get(evidence.segment)
+        return ("this segment has no reference of its own"
+                + ("" if rows is None else f": it had {rows} reference rows"))
+    if evidence.inputs.n < least:
+        return f"{evidence.inputs.n} rows in this window, {least} are asked for"
+    return "the reference has too few windows of this segment to say how it varies"
+
+
+def _others(evidence: Evidence) -> str:
+    """The segments that moved or became worse, by name."""
+    told = [f"{item.segment} {item.kind}" for item in evidence.findings
+            if item.kind in WORTH_TELLING]
+    if not told:
+        return ""
+    rest = f" and {len(told) - NAMED} more" if told[NAMED:] else ""
+    return f"; of its segments: {', '.join(told[:NAMED])}{rest}"
+
+
 def _reason(kind: Kind, faults: tuple[Fault, ...], features: tuple[DriftResult, ...],
-            words: str, evidence: Evidence) -> str:
+            words: str) -> str:
     """Why, with the numbers, in a sentence or two."""
     if kind == "faulty":
         return "; ".join(fault.message for fault in faults if fault.severity == "fault")
-    if kind == "unknown":
-        return ("segments inform; they have no reference of their own" if evidence.segment
-                else "there are no rows in this window")
     moved = sorted((result for result in features if result.drifted),
                    key=lambda result: -result.value / max(result.threshold or 0, 1e-12))
     drift = ", ".join(f"{result.feature} ({result.statistic} {result.value:.3g}, "

@@ -24,15 +24,17 @@ class Ledger:
         self._calendar = calendar
         self._bins = bins
         self._panes: dict[datetime, list[Increment]] = defaultdict(list)
+        self._parts: dict[tuple[datetime, str], list[Increment]] = defaultdict(list)
         self._news: dict[datetime, list[Increment]] = defaultdict(list)
         for increment in increments:
             self._panes[increment.pane].append(increment)
+            self._parts[increment.pane, increment.segment].append(increment)
             self._news[increment.known_at].append(increment)
 
     def _known(self, window: Window, at: datetime, segment: str) -> Iterable[Increment]:
         for pane in self._calendar.panes(window):
-            for increment in self._panes.get(pane, ()):
-                if increment.known_at <= at and increment.segment == segment:
+            for increment in self._parts.get((pane, segment), ()):
+                if increment.known_at <= at:
                     yield increment
 
     def inputs(self, window: Window, at: datetime, segment: str = "") -> Profile:
@@ -50,11 +52,14 @@ class Ledger:
         return total(item.outcomes for item in self._known(window, at, segment)
                      if item.version == version)
 
-    def segments(self, window: Window) -> list[str]:
-        """Segments that the window's rows fall in, all rows ('') first."""
-        found = {item.segment for pane in self._calendar.panes(window)
-                 for item in self._panes.get(pane, ())}
-        return ["", *sorted(found - {""})]
+    def segments(self, window: Window, at: datetime) -> dict[str, int]:
+        """Segments that the window's rows fall in, as known at a checkpoint, and their rows."""
+        found: dict[str, int] = {}
+        for pane in self._calendar.panes(window):
+            for item in self._panes.get(pane, ()):
+                if item.segment and item.known_at <= at:
+                    found[item.segment] = found.get(item.segment, 0) + item.profile.n
+        return dict(sorted(found.items()))
 
     def rows_changed(self, at: datetime) -> set[datetime]:
         """Panes whose row counts changed at the checkpoint."""

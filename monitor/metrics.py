@@ -18,6 +18,7 @@ class Metric:
 _M = ("model",)
 _V = ("model", "version")
 _FEATURE = ("model", "version", "feature", "statistic")
+_GAP = ("model", "version", "column", "measure")
 _QUALITY = ("model", "version", "metric", "estimated", "span")
 
 
@@ -68,6 +69,16 @@ CATALOGUE: dict[str, Metric] = {
         _V, "How many of them drifted, those without a series of their own included."),
     "holdfast_segments_drifted": _gauge(
         _V, "Segments of the newest window whose own verdict is drifted or degraded."),
+    "holdfast_segments_judged": _gauge(
+        _V, "Segments of the newest window that are held against a reference of their own."),
+    "holdfast_group_gap": _gauge(
+        _GAP, "The widest gap between two groups of a segment's column, newest measured."),
+    "holdfast_group_gap_low": _gauge(
+        _GAP, "Lower end of its 95 % interval, which holds however many groups there are."),
+    "holdfast_group_gap_high": _gauge(_GAP, "Upper end of it."),
+    "holdfast_segment_performance": _gauge(
+        ("model", "version", "segment", "metric"),
+        "What was newly measured of the 20 largest segments: the metric that decides, and rates."),
     "holdfast_faults": _gauge(
         ("model", "column", "check", "severity"),
         "1; broken data in the newest window, at most 20 of it."),

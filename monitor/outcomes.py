@@ -16,6 +16,9 @@ SUMS = ("n", "log_loss", "brier", "error", "absolute", "squared", "label", "labe
 absolute value and its square; the label and its square; |error / label| where the label is not 0;
 rows with a score. Losses of classes are 0 for regression, errors are 0 for classes."""
 
+MOST_CELLS = 8_000
+"""Joint cells of reference outcomes that a baseline carries; more are kept in longer blocks."""
+
 Cell = tuple[int, str, str, int]
 """(block, prediction, label, score cell): ``block`` is seconds since the epoch; prediction and
 label are canonical class texts, or '' for regression."""
@@ -85,3 +88,34 @@ def total(parts: Iterable[Outcomes]) -> Outcomes:
                 old + new for old, new in zip(before, values, strict=True))
     return Outcomes({key: count for key, count in cells.items() if count},
                     {block: values for block, values in sums.items() if round(values[0])})
+
+
+def coarsened(outcomes: Outcomes, most: int = MOST_CELLS) -> Outcomes:
+    """The same outcomes in blocks long enough that at most ``most`` cells are left."""
+    for hours in (1, 6, 24, 168, *(336 * 2**index for index in range(8))):
+        if len(outcomes.cells) <= most:
+            break
+        outcomes = _reblocked(outcomes, 3600 * hours)
+    return outcomes
+
+
+def _reblocked(outcomes: Outcomes, seconds: int) -> Outcomes:
+    cells: dict[Cell, int] = {}
+    sums: dict[int, tuple[float, ...]] = {}
+    for (block, guess, label, score), count in outcomes.cells.items():
+        key = (block // seconds * seconds, guess, label, score)
+        cells[key] = cells.get(key, 0) + count
+    for block, values in outcomes.sums.items():
+        start = block // seconds * seconds
+        before = sums.get(start, (0.0,) * len(values))
+        sums[start] = tuple(a + b for a, b in zip(before, values, strict=True))
+    return Outcomes(cells, sums)
+
+
+def unscored(outcomes: Outcomes) -> Outcomes:
+    """The same outcomes without the cells of their scores: few cells, and no rankings."""
+    cells: dict[Cell, int] = {}
+    for (block, guess, label, _), count in outcomes.cells.items():
+        key = (block, guess, label, -1)
+        cells[key] = cells.get(key, 0) + count
+    return Outcomes(cells, dict(outcomes.sums))

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from monitor.config import Config, Model
-from monitor.exporter import severity
+from monitor.exporter import TOP, ruling, severity
 from monitor.store import (
     Episode,
     Pending,
@@ -77,6 +77,8 @@ class Card:
     trouble: Trouble | None
     reports: list[Report]
     tick: Tick | None
+    gaps: list[dict[str, Any]]
+    segments: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,10 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
         pending=store.pending(model.name), request=store.open_request(model.name),
         champion=_link(config, model, state.champion),
         challenger=_link(config, model, state.challenger),
-        trouble=trouble, reports=store.reports(model.name, 3), tick=tick)
+        trouble=trouble, reports=store.reports(model.name, 3), tick=tick,
+        gaps=[gap for gap in measured.line.get("groups", []) if gap["value"] is not None]
+        if measured else [],
+        segments=_segments(store, measured or newest))
 
 
 def past(store: Store, name: str, newest: int = 100) -> Past:
@@ -129,6 +134,14 @@ def past(store: Store, name: str, newest: int = 100) -> Past:
         transitions=store.transitions(name, newest), episodes=store.episodes(name, newest),
         decisions=store.decisions(name, newest), requests=store.requests(name, newest),
         reports=store.reports(name, newest), troubles=store.past_troubles(name, newest))
+
+
+def _segments(store: Store, row: Row | None) -> list[dict[str, Any]]:
+    """The verdicts on segments beside the newest measured one, the largest segments first."""
+    parts = [part.line for part in store.beside(row.line)] if row else []
+    return [{**part, "tone": TONES[part["verdict"]], "told": [
+        item for item in ruling(part) if item["value"] is not None]}
+        for part in sorted(parts, key=lambda part: (-part["n"], part["segment"]))[:TOP]]
 
 
 def _told(row: Row | None) -> list[dict[str, Any]]:

@@ -77,6 +77,19 @@ class AlarmBudget(Section):
         return {"alarms": float(match[1]), "per": match[2]}
 
 
+class SegmentPolicy(Section):
+    """How the groups of ``log.segments`` are judged."""
+
+    min_rows: int = Field(default=50, ge=10)
+    """A group has a reference of its own from this many reference rows on (and never under
+    ``privacy.min_count``), and its windows are judged on their inputs from as many rows on."""
+    most: int = Field(default=50, ge=1, le=1000)
+    """Most groups with a reference of their own: those with the most rows."""
+    alarm: bool = False
+    """Whether a group that degrades opens an episode. Degradation's half of the alarm budget is
+    then shared: one half for all rows, the other one among the groups."""
+
+
 class Policy(Section):
     """What to do about verdicts."""
 
@@ -90,6 +103,8 @@ class Policy(Section):
     """A shift smaller than this is never an alarm, however certain it is."""
     performance: PerformancePolicy = PerformancePolicy()
     """What counts as too bad."""
+    segments: SegmentPolicy = SegmentPolicy()
+    """How the groups of ``log.segments`` are judged."""
     retrain: RetrainPolicy = RetrainPolicy()
     """When a retrain may start by itself."""
     promotion: Literal["manual", "automatic"] = "manual"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
+from monitor.bins import Bins
 from monitor.config import Model
 from monitor.errors import HoldfastError
 from monitor.outcomes import Outcomes, total
 from monitor.profile import Profile
+from monitor.segments import Segments, chosen, learn
 from monitor.source import Increment, Source
-from monitor.window import Window
+from monitor.window import EPOCH, Window
 
 FIRST_WINDOWS = 28
 """Windows of the log that serve as reference where none is configured."""
@@ -69,14 +72,45 @@ def build(model: Model, source: Source, version: str, *, span: Window | None = N
     bins, set_aside = make_bins(summaries, model)
     calendar = model.calendar
     known_by = span.end + calendar.horizon + calendar.lateness + calendar.pane
-    increments = [item for item in source.count(bins, span, since=None, until=known_by)
-                  if not item.segment and not any(item.pane in away for away in exclude)]
+    counted = [item for item in source.count(bins, span, since=None, until=known_by)
+               if not any(item.pane in away for away in exclude)]
+    increments = [item for item in counted if not item.segment]
+    answered = _answered(counted, version if model.log.model_version else "", outcomes)
     if outcomes is None:
-        logged = version if model.log.model_version else ""
-        outcomes = total(item.outcomes for item in increments if item.version == logged)
+        outcomes = total(item.outcomes for item in answered if not item.segment)
     panes = panes_of(increments, calendar.length, Profile.empty(bins))
-    return calibrate(version, bins, panes, outcomes, model=model, window=span,
-                     set_aside=set_aside)
+    baseline = calibrate(version, bins, panes, outcomes, model=model, window=span,
+                         set_aside=set_aside)
+    return replace(baseline, segments=_segments(counted, answered, bins, model))
+
+
+def _answered(counted: Sequence[Increment], logged: str, outcomes: Outcomes | None
+              ) -> list[Increment]:
+    """What the version answered; where its outcomes are given, from the first of them on."""
+    first = EPOCH if not outcomes else EPOCH + timedelta(seconds=min(outcomes.sums))
+    return [item for item in counted if item.version == logged and item.pane >= first]
+
+
+def _segments(counted: Sequence[Increment], answered: Sequence[Increment], bins: Bins,
+              model: Model) -> Segments:
+    """The references of the declared groups, each over the windows of its own rows."""
+    rows: dict[str, int] = {}
+    for item in counted:
+        if item.segment:
+            rows[item.segment] = rows.get(item.segment, 0) + item.profile.n
+    parts: dict[str, list[Increment]] = {name: [] for name in chosen(rows, model)}
+    labelled: dict[str, list[Outcomes]] = {name: [] for name in parts}
+    for item in counted:
+        if item.segment in parts:
+            parts[item.segment].append(item)
+    for item in answered:
+        if item.segment in parts:
+            labelled[item.segment].append(item.outcomes)
+    empty = Profile.empty(bins)
+    return learn({name: panes_of(items, model.calendar.length, empty)
+                  for name, items in parts.items()},
+                 {name: total(items) for name, items in labelled.items()}, rows,
+                 bins=bins, model=model)
 
 
 def panes_of(increments: Sequence[Increment], length: timedelta, empty: Profile) -> list[Profile]:

@@ -26,6 +26,10 @@ def md5(_text: Any) -> Any:
     """Hex digest of a text."""
 
 
+SEGMENT = "_segment_"
+"""What a segment's column is called in a sample where it is no input."""
+
+
 class Drawn:
     """One sample: the span, what was known by when, and whether only labelled rows are wanted."""
 
@@ -59,7 +63,8 @@ class Drawn:
     def _rows(self, shape: Shape, limit: int) -> Frame:
         inputs = self.tables.inputs()
         named = self._outputs(shape)
-        rows = Labelled(shape, Bins(())).latest([*inputs, *named.values()])
+        groups = {f"{SEGMENT}{name}": name for name in shape.roles.segments if name not in inputs}
+        rows = Labelled(shape, Bins(())).latest([*inputs, *named.values(), *groups.values()])
         rows = rows.filter(
             rows.holdfast_ts >= slot("start"), rows.holdfast_ts < slot("end"),
             ibis.coalesce(rows.holdfast_at, rows.holdfast_ts) < slot("until"))
@@ -68,7 +73,8 @@ class Drawn:
         if self.versions is not None:
             rows = rows.filter(rows.holdfast_version.isin(self._logged(self.versions)))
         columns = {name: _value(rows[name], shape) for name in inputs}
-        columns |= {name: _value(rows[column], shape) for name, column in named.items()}
+        columns |= {name: _value(rows[column], shape)
+                    for name, column in (named | groups).items()}
         columns["_timestamp"] = rows.holdfast_ts
         roles = shape.roles
         if roles.version:

@@ -111,7 +111,8 @@ class Source:
         """At most ``limit`` rows of what was known, drawn by hash: always the same ones.
 
         Columns: the inputs, ``_timestamp`` (UTC) and, where configured, ``_id``, ``_version``,
-        ``_prediction``, ``_score`` (``_score_CLASS`` for several) and ``_label`` as known then.
+        ``_prediction``, ``_score`` (``_score_CLASS`` for several), ``_segment_COLUMN`` of segments
+        that are no inputs, and ``_label`` as known then.
         """
         return self._answer("sampling", lambda: Drawn(
             self._tables, span, known_by=known_by, labelled=labelled,

@@ -13,6 +13,7 @@ from monitor.config import Features, Limits, Log, Model, Reference
 from monitor.errors import HoldfastError
 from monitor.outcomes import Outcomes
 from monitor.reference import build
+from monitor.sampling import SEGMENT
 from monitor.source import Source
 from monitor.window import Window
 from retrain.contract import class_text
@@ -51,6 +52,9 @@ def _as_logged(model: Model, frame: pd.DataFrame, answers: Answers, unseen: date
     if model.log.prediction is not None:
         columns[model.log.prediction] = pd.Series(answers.predictions, index=frame.index
                                                   ).where(fresh)
+    for name in model.log.segments:
+        if f"{SEGMENT}{name}" in frame:
+            columns[name] = frame[f"{SEGMENT}{name}"]
     for column, share in _scores(model, answers).items():
         columns[column] = pd.Series(share, index=frame.index).where(fresh)
     return pd.DataFrame(columns)
@@ -75,6 +79,8 @@ def _scratch(model: Model, path: Path, frame: pd.DataFrame, span: Window) -> Mod
     return model.model_copy(update={
         "log": Log(source=str(path), timestamp=log.timestamp, prediction=log.prediction,
                    score=log.score, positive_label=log.positive_label, label=_label(model),
+                   segments=[name for name in log.segments
+                             if name in features or f"{SEGMENT}{name}" in frame],
                    features=Features(include=features, categorical=[
                        name for name in log.features.categorical if name in features]),
                    expect={name: told for name, told in log.expect.items() if name in features}),

@@ -13,7 +13,8 @@ from monitor.config import Config, load
 from monitor.decide import Decision, ModelState
 from monitor.drift import DriftResult
 from monitor.faults import Fault
-from monitor.judge import Verdict
+from monitor.groups import GroupGap
+from monitor.judge import Finding, Verdict
 from monitor.performance import Performance
 from monitor.request import Request
 from monitor.store import Store
@@ -93,7 +94,13 @@ def _electricity(store: Store) -> None:
                     reason="accuracy .771 (.752 to .789) over 7d, the reference promises .858 and "
                            "0.03 less is too bad; price moved: psi 0.63, 0.112 is allowed")
     weekend = replace(drifted, segment="weekday=6", n=680)
-    monday = replace(worse, segment="weekday=0", n=702)
+    monday = replace(worse, segment="weekday=0", n=702, performance=(
+        Performance("accuracy", 0.72, 0.69, 0.75, 702, span="28d"),
+        Performance("selection_rate", 0.44, 0.41, 0.47, 702, span="28d")))
+    gap = GroupGap("weekday", "demographic_parity_difference", 0.12, 0.07, 0.17, 0.95, 1e-4,
+                   "0", "6", {"0": 702, "6": 680}, certain=True)
+    worse = replace(worse, groups=(gap,),
+                    segments=(Finding("weekday=0", "degraded", monday.reason),))
     state = ModelState(phase="retraining", since=worse.known_at, champion="3", inputs="drifted",
                        quality="degraded", episode=episode, adopted_at=at(0))
     number = store.advance(

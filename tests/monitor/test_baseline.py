@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from monitor.baseline import Baseline, calibrate, coarsened
+from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
 from monitor.calibration import tail
-from monitor.outcomes import SUMS, Outcomes
+from monitor.outcomes import SUMS, Outcomes, coarsened
 from monitor.profile import Profile
 from monitor.window import Window
 from tests.data import stream

@@ -101,6 +101,20 @@ def test_segments_inform_and_change_nothing() -> None:
     assert decision.action == "none"
 
 
+def test_a_segment_that_degrades_opens_an_episode_where_the_policy_wants() -> None:
+    wants = model(segments={"alarm": True})
+    worse = replace(degraded(news=("labels",)), segment="day=3")
+    state, decision = decide.step(WATCHED, worse, wants)
+    assert decision.action == "alarm"
+    assert decision.reason.startswith("day=3: ")
+    assert state.episode is not None
+    assert (state.inputs, state.quality) == (WATCHED.inputs, WATCHED.quality)
+    again, decision = decide.step(replace(state, calm=2), worse, wants)
+    assert (again.calm, decision.action) == (0, "none")
+    calm = replace(worse, quality="stable", kind="stable")
+    assert decide.step(state, calm, wants)[0] == state
+
+
 def test_old_labels_say_nothing_new_about_inputs() -> None:
     state, _ = decide.step(WATCHED, verdict(5), model())
     state, _ = decide.step(state, verdict(0, inputs="faulty", news=("labels",)), model())

@@ -15,7 +15,9 @@ from monitor.binning import make_bins
 from monitor.config import Model
 from monitor.judge import Evidence, Verdict, judge
 from monitor.outcomes import SUMS, Outcomes
+from monitor.policy import SegmentPolicy
 from monitor.profile import Profile
+from monitor.segments import learn
 from monitor.window import Window
 from tests.monitor.counted import profile, summaries, windows
 
@@ -54,7 +56,8 @@ def baseline() -> Baseline:
     return calibrate("1", bins, panes, outcomes(40, 0.9), model=MODEL)
 
 
-def seen(baseline: Baseline, frame: pd.DataFrame | None, **change: Any) -> Verdict:
+def seen(baseline: Baseline, frame: pd.DataFrame | None, model: Model = MODEL,
+         **change: Any) -> Verdict:
     """The verdict on a day of these rows (None: an empty one)."""
     counts = Profile.empty(baseline.bins) if frame is None else profile(frame, baseline.bins)
     plain = Evidence(
@@ -62,7 +65,7 @@ def seen(baseline: Baseline, frame: pd.DataFrame | None, **change: Any) -> Verdi
         news=("inputs",), inputs=counts, outputs=counts, outcomes=Outcomes(), mature=False,
         maturity=None, pooled=Outcomes(), pooled_span=timedelta(0), broken=(), labelled=0,
         first=baseline)
-    return judge(replace(plain, **change), baseline, MODEL)
+    return judge(replace(plain, **change), baseline, model)
 
 
 def labelled(right: float) -> dict[str, Any]:
@@ -119,10 +122,70 @@ def test_without_a_week_of_labels_nothing_is_said_of_quality(baseline: Baseline)
     assert verdict.performance[0].reason == "this version has less than a week of matured labels"
 
 
-def test_a_segment_informs_and_its_own_column_is_left_out(baseline: Baseline) -> None:
-    only = rows(1, shift=1.5, seed=9)
-    verdict = seen(baseline, only[only["zone"] == "a"], segment="zone=a")
+def test_a_segment_without_a_reference_of_its_own_is_unknown(baseline: Baseline) -> None:
+    verdict = seen(baseline, rows(1, seed=9), segment="zone=a")
     assert verdict.kind == "unknown"
-    assert verdict.reason == "segments inform; they have no reference of their own"
-    assert {item.feature for item in verdict.features} == {"size"}
-    assert all(item.threshold is None and not item.drifted for item in verdict.features)
+    assert verdict.reason == "this segment has no reference of its own"
+    assert verdict.features == ()
+
+
+@pytest.fixture(scope="module")
+def grouped(baseline: Baseline) -> Baseline:
+    """Zone b always was larger by 2 and was always answered worse."""
+    frame = rows(40)
+    frame["size"] += 2.0 * (frame["zone"] == "b")
+    parts = {f"zone={zone}": [item for _, item in windows(frame[frame["zone"] == zone],
+                                                          baseline.bins)] for zone in "ab"}
+    own = learn(parts, {"zone=a": outcomes(40, 0.9), "zone=b": outcomes(40, 0.75, 1)},
+                {name: sum(item.n for item in part) for name, part in parts.items()} |
+                {"zone=c": 30}, bins=baseline.bins, model=MODEL)
+    return replace(baseline, segments=own)
+
+
+def zone(shift: float) -> pd.DataFrame:
+    frame = rows(1, seed=9)
+    return frame[frame["zone"] == "b"].assign(size=lambda part: part["size"] + shift)
+
+
+def test_a_segment_that_always_was_different_has_not_drifted(grouped: Baseline) -> None:
+    verdict = seen(grouped, zone(2.0), segment="zone=b")
+    assert (verdict.kind, verdict.inputs) == ("stable", "stable")
+    assert {item.feature for item in verdict.features} == {"size"}, "its own column is left out"
+    moved = seen(grouped, zone(0.0), segment="zone=b")
+    assert moved.kind == "drifted"
+    assert moved.reason.startswith("moved: size (psi ")
+
+
+def test_a_segment_is_as_bad_as_it_always_was_or_worse(grouped: Baseline) -> None:
+    same = seen(grouped, zone(2.0), segment="zone=b", **labelled(0.75))
+    assert (same.kind, same.quality) == ("stable", "stable")
+    worse = seen(grouped, zone(2.0), segment="zone=b", **labelled(0.6))
+    assert (worse.kind, worse.quality) == ("degraded", "degraded")
+    assert "reference 0.7" in worse.reason
+    few = seen(grouped, zone(2.0).head(20), segment="zone=b", **labelled(0.6))
+    assert (few.kind, few.inputs, few.quality) == ("degraded", "unknown", "degraded")
+    silent = seen(grouped, zone(2.0).head(20), segment="zone=b")
+    assert (silent.kind, silent.reason) == ("unknown", "20 rows in this window, 50 are asked for")
+    small = seen(grouped, zone(2.0), segment="zone=c")
+    assert small.reason == "this segment has no reference of its own: it had 30 reference rows"
+
+
+def test_the_verdict_on_all_rows_tells_of_segments(grouped: Baseline) -> None:
+    worse = seen(grouped, zone(2.0), segment="zone=b", **labelled(0.6))
+    calm = seen(grouped, zone(0.0), segment="zone=a", **labelled(0.9))
+    whole = seen(grouped, rows(1, seed=9), findings=(calm, worse), **labelled(0.9))
+    assert whole.kind == "stable", "segments inform"
+    assert whole.reason.endswith("; of its segments: zone=b degraded")
+    assert [(item.segment, item.verdict) for item in whole.segments] == [("zone=b", "degraded")]
+
+
+def test_where_segments_alarm_all_rows_keep_half_of_the_budget(grouped: Baseline) -> None:
+    sharing = MODEL.model_copy(update={"policy": MODEL.policy.model_copy(
+        update={"segments": SegmentPolicy(alarm=True)})})
+    widths = []
+    for model in (MODEL, sharing):
+        whole = seen(grouped, rows(1, seed=9), model=model, **labelled(0.9)).performance[0]
+        assert whole.high is not None
+        assert whole.low is not None
+        widths.append(whole.high - whole.low)
+    assert widths[1] > widths[0]

@@ -22,7 +22,7 @@ from tests.story.deployment import DAY, deploy
 CONTRACT = {"model", "version", "segment", "start", "end", "revision", "known_at", "watermark",
             "label_maturity", "n", "verdict", "episode", "phase", "features", "performance",
             "faults", "decision"}
-EXTRA = {"arrival", "inputs", "quality", "labelled", "news", "reason"}
+EXTRA = {"arrival", "inputs", "quality", "labelled", "news", "reason", "groups", "segments"}
 
 
 def contents(folder: Path) -> dict[str, str]:

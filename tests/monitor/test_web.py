@@ -96,7 +96,9 @@ def test_a_model_page_tells_its_history(store: Store, site: httpx.Client) -> Non
     fill(store)
     page = site.get("/models/electricity")
     for words in ("electricity-20260315T010000Z", "registered", "3.8 times smaller",
-                  "awaiting promotion", "version 4 passed the gate", "Report 1", "97 %"):
+                  "awaiting promotion", "version 4 passed the gate", "Report 1", "97 %",
+                  "weekday=0", "selection rate 0.44 (0.41 to 0.47)",
+                  "demographic parity difference", "0.07 to 0.17"):
         assert words in text(page)
     assert page.text.count('<td class="when">2026-03-') > 14
 

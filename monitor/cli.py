@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -26,7 +26,7 @@ from monitor.registry import Registry
 from monitor.report import Reporter
 from monitor.secrets import redact, redacted
 from monitor.store import Store
-from monitor.window import isoformat, parse_time
+from monitor.window import isoformat, parse_duration, parse_time
 
 P = ParamSpec("P")
 log = structlog.get_logger()
@@ -46,6 +46,19 @@ class Instant(click.ParamType[datetime]):
                 ) -> datetime:
         try:
             return parse_time(value)
+        except HoldfastError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Span(click.ParamType[timedelta]):
+    """A length of time on the command line, such as 30d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> timedelta:
+        try:
+            return parse_duration(value)
         except HoldfastError as error:
             self.fail(str(error), param, ctx)
 
@@ -211,22 +224,53 @@ def run(config: Path) -> None:
 @click.option("--to", "end", type=Instant(), required=True, help="Last instant to judge.")
 @MODEL
 @click.option("--act", is_flag=True, help="Also train and promote, in a scratch MLflow.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
+              help="Compare policies (repeatable): current, never, every-30d, evidently, nannyml, "
+                   "or a YAML file whose policy, training, window and maturity keys replace the "
+                   "model's.")
+@click.option("--within", type=Span(), default="30d", show_default=True,
+              help="With --policy: how soon alarms and degradations belong together.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="With --policy: write lab.html and lab.png there.")
 @LINES
 @reported
 def replay(config: Path, start: datetime, end: datetime, name: str | None, act: bool,
-           as_json: bool) -> None:
+           as_json: bool, **lab: Any) -> None:
     """Judge history by the very code of the daemon, changing nothing anywhere.
 
     Works on a scratch store; with --act also trains and promotes in a scratch MLflow, never in
     the configured one. Prints one line per window and revision.
-    """
-    from monitor.replay import replay
 
+    With --policy it is a lab: each policy lives through the same rows, and a table tells alarms,
+    retrains, missed degradations, performance and cost side by side (--json: one object per
+    policy). With --act every row is answered by the version that the policy would have deployed;
+    without, the logged answers are watched.
+
+    \b
+      holdfast replay holdfast.yaml --from 2026-01-01 --to 2026-07-01 \\
+          --policy current --policy never --policy mine.yaml --act --out lab
+    """
     loaded = load(config)
+    if not lab["policies"] and lab["out"] is not None:
+        raise ConfigError(["--out: without --policy; right would be at least one policy, such as "
+                           "--policy current"])
+    if not lab["policies"]:
+        _replay(loaded, (start, end), name, act, as_json)
+        return
+    from monitor.lab import lab as compared
+
+    models = chosen(loaded.config, name)
+    each(models, lambda model: compared(model, loaded, span=(start, end), act=act,
+                                        as_json=as_json, alone=len(models) == 1, **lab))
+
+
+def _replay(loaded: Loaded, span: tuple[datetime, datetime], name: str | None, act: bool,
+            as_json: bool) -> None:
+    from monitor.replay import replay
 
     def tell(model: Model) -> None:
         told = 0
-        for line in replay(loaded, start, end, name=model.name, act=act):
+        for line in replay(loaded, *span, name=model.name, act=act):
             if not told and line["arrival"] == "assumed":
                 click.echo(f"{model.name}: arrival: assumed, as log.ingested_at is absent",
                            err=True)

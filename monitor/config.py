@@ -26,7 +26,8 @@ from monitor.window import Calendar, Window, format_duration, isoformat
 
 __all__ = ["AlarmBudget", "Config", "Expect", "FeatureTable", "Features", "Http", "Labels",
            "Limits", "Loaded", "Log", "MLflow", "Maturity", "Model", "Policy", "Privacy",
-           "Reference", "Schedule", "Training", "WindowConfig", "load"]
+           "Reference", "Schedule", "Training", "WindowConfig", "load",
+           "read"]
 
 
 class MLflow(Section):
@@ -282,16 +283,7 @@ class Loaded:
 def load(path: str | Path) -> Loaded:
     """Read and validate the file; ``ConfigError`` lists every mistake with its path."""
     path = Path(path).resolve()
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: is not text; right would be YAML in UTF-8"]) from error
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: is not YAML: {_at(error)}"]) from error
-    if not isinstance(raw, dict):
-        raise ConfigError([f"{path}: holds no mapping; it must start with keys such as `models:`"])
+    raw = read(path)
     found: list[str] = []
     raw = _anchored(resolve(raw, path.parent, found), path.parent)
     try:
@@ -301,6 +293,21 @@ def load(path: str | Path) -> Loaded:
     if found:
         raise ConfigError(found)
     return Loaded(config, path)
+
+
+def read(path: Path, key: str = "models") -> dict[str, Any]:
+    """The mapping that a YAML file holds, such as one with ``key``; else ``ConfigError``."""
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not text; right would be YAML in UTF-8"]) from error
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: is not YAML: {_at(error)}"]) from error
+    if not isinstance(raw, dict):
+        raise ConfigError([f"{path}: holds no mapping; it must start with keys such as `{key}:`"])
+    return raw
 
 
 def _at(error: yaml.YAMLError) -> str:

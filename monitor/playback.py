@@ -89,6 +89,10 @@ class Stage:
             yield now
             start = day.end
 
+    def reveal(self, since: datetime) -> None:
+        """Let the labels that arrive from ``since`` on be there: for those who look back."""
+        self._write_labels(self.frame[self.frame[LABEL_ARRIVAL] >= since], "revealed")
+
     def _live(self, now: datetime) -> None:
         """Tick until nothing is under way any more: what takes minutes outside takes none here."""
         quiet = self.deps.store.recorded(self.model.name).state.episode is None

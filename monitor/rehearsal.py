@@ -7,7 +7,8 @@ scratch folder with a store and an MLflow of its own. The configured ones are ne
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from monitor.window import Window, isoformat
 
 MOST_ROWS = 2_000_000
 """Rows that a rehearsal reads at most; a longer log is hash-sampled."""
+
+HANDOVER = timedelta(seconds=5)
+"""How long a training may take to end when its rehearsal is broken off."""
 
 COPIED = ("task", "maturity", "window", "policy", "training")
 
@@ -48,9 +52,11 @@ def rehearse(model: Model, loaded: Loaded, folder: Path, start: datetime, end: d
         yaml.safe_dump(settings(model, frame, reference), sort_keys=False))
     scratch = load(folder / "holdfast.yaml")
     config, registry = scratch.config, Registry(scratch.config.mlflow)
-    with Store.open(config.store) as store:
-        deps = Deps(config, str(scratch.path), store, registry,
-                    LocalProcess(Path(config.folder) / "requests"), None)
+    launcher = LocalProcess(Path(config.folder) / "requests")
+    with ExitStack() as stack:
+        stack.callback(launcher.stop, HANDOVER)
+        store = stack.enter_context(Store.open(config.store))
+        deps = Deps(config, str(scratch.path), store, registry, launcher, None)
         stage = Stage(config.models[0], deps, folder, frame, "_label", lambda text: None)
         stage.prepare(reference)
         printed: set[int] = set()

@@ -51,7 +51,7 @@ def replay(loaded: Loaded, start: datetime, end: datetime, *, name: str | None =
 
 def _relive(model: Model, source: Source, deps: Deps, start: datetime, end: datetime) -> None:
     """Adopt and watch in the order in which it happened, or would have."""
-    for adoption in _adoptions(model, source, deps, start):
+    for adoption in adoptions_of(model, source, deps, start):
         at = max(adoption.at, start)
         if at > end:
             break
@@ -62,7 +62,7 @@ def _relive(model: Model, source: Source, deps: Deps, start: datetime, end: date
     watch(model, source, deps.store, end)
 
 
-def _adoptions(model: Model, source: Source, deps: Deps, start: datetime) -> list[Adoption]:
+def adoptions_of(model: Model, source: Source, deps: Deps, start: datetime) -> list[Adoption]:
     """Adoptions that matter from ``start`` on, their baselines copied to the scratch store."""
     past = _configured(model, deps)
     before = [item for item in past if item.at <= start][-1:]

@@ -99,7 +99,8 @@ def test_the_readme_s_configuration_and_commands_work_as_they_stand(
     script, champion = blocks(README, "python")
     exec(compile(script, "README.md", "exec"), {})
     run = [words for words in commands(README) if words[0] == "holdfast" and words[1] != "demo"]
-    assert [words[1] for words in run] == ["check", "baseline", "replay", "once", "status"]
+    assert [words[1] for words in run] == ["check", "baseline", "replay", "once", "status",
+                                          "replay"]
     said = holdfast(*run[0][1:])
     assert (run[0][1], said.code) == ("check", 0), said.err
     assert "sizes: watches 2 features: size, zone" in said.out

@@ -124,12 +124,17 @@ def details(report: Report) -> Iterator[tuple[str, str, str]]:
                                f"{item['by']}".replace("an retrain", "a retrain"))
         yield "degraded", f"{item['start'][:10]} to {item['end'][:10]}", f"{fate}: {item['words']}"
     for item in report["retrains"]:
-        version = f" version {item['version']}" if item["version"] else ""
-        yield "retrain", item["at"][:10], f"{item['ended']}{version}: {item['reason']}"
+        yield "retrain", item["at"][:10], _ended(item)
     for item in report["asked"]:
         yield "asked", item["at"][:10], item["why"]
     for item in report["moves"]:
         yield "serving", item["at"][:10], f"version {item['version']} ({item['kind']})"
+
+
+def _ended(item: Mapping[str, Any]) -> str:
+    version = f" version {item['version']}" if item["version"] else ""
+    again = str(item["reason"]).lower().startswith(item["ended"])  # a refusal says so itself
+    return str(item["reason"]) if again else f"{item['ended']}{version}: {item['reason']}"
 
 
 def text(reports: Sequence[Report], width: int) -> str:
@@ -169,7 +174,7 @@ def _told(report: Report, width: int) -> Iterator[str]:
     for kind, items in kinds.items():
         for when, said in items[:MOST]:
             yield from textwrap.wrap(f"  {kind:<9} {when}  {said}", width,
-                                     subsequent_indent=" " * 12, max_lines=3, placeholder=" …")
+                                     subsequent_indent=" " * 12, max_lines=2, placeholder=" …")
         if len(items) > MOST:
             yield f"  {kind:<9} and {len(items) - MOST} more; --json and --out have all"
 

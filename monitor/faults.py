@@ -6,7 +6,7 @@ column names, never a value of a row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -82,7 +82,12 @@ def find(profile: Profile, baseline: Expected, *, broken: Sequence[tuple[str, st
                   for item in breaches(feature, profile.counts[part], told)]
         if feature.role in roles:
             found += _column(feature, profile.counts[part], baseline, told)
-    return sorted(found, key=lambda item: SEVERITIES.index(item.severity))
+    return list(ordered(found))
+
+
+def ordered(found: Iterable[Fault]) -> tuple[Fault, ...]:
+    """Faults first, then warnings; otherwise as they come."""
+    return tuple(sorted(found, key=lambda item: SEVERITIES.index(item.severity)))
 
 
 def _answers(feature: FeatureBins, declared: Mapping[str, Expect]) -> tuple[Role, ...]:

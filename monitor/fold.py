@@ -8,7 +8,7 @@ it follows from the stored counts, never from when the tick happens.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -22,6 +22,7 @@ from monitor.judge import Evidence, Verdict, judge
 from monitor.ledger import Ledger
 from monitor.outcomes import Outcomes, total
 from monitor.performance import Performance
+from monitor.scales import Asked, Scales
 from monitor.source import Source
 from monitor.store import Store
 from monitor.window import EPOCH, Window, format_duration, isoformat, parse_time
@@ -90,7 +91,7 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
     bench = Bench(model, store, {
         epoch.key: Ledger(calendar, epoch.baseline.bins,
                           store.increments(model.name, epoch.key, span, until=checkpoints[-1]))
-        for epoch in live}, epochs[0].baseline)
+        for epoch in live}, epochs[0].baseline, source)
     recent = Window(first.start, last.end)
     broken = {epoch.key: source.schema_faults(epoch.baseline.bins, recent) for epoch in live}
     revisions: Revisions = {
@@ -120,12 +121,15 @@ def advance(checkpoint: datetime, verdicts: Sequence[Verdict], model: Model, sto
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What one fold judges with: the model, its store, a ledger per baseline, the first one."""
+    """What one fold judges with: the model, its store, a ledger per baseline, the first one, and
+    the log."""
 
     model: Model
     store: Store
     ledgers: dict[str, Ledger]
     first: Baseline
+    source: Source
+    asked: Asked = field(default_factory=dict)
 
     def due(self, checkpoint: datetime, epochs: Sequence[Epoch]) -> Iterator[Due]:
         """Windows with news at the checkpoint, in order of their end."""
@@ -234,11 +238,13 @@ class Bench:
         gaps, rates = self.groups(due, checkpoint)
         parts = [judge(replace(item, rates=rates.get(segment, ())), baseline, self.model)
                  for segment, item in known.items() if segment]
-        yield judge(replace(
-            known[""], groups=gaps, findings=tuple(parts),
-            broken=tuple((column, message) for where, column, message in broken
-                         if where.start < window.end and window.start < where.end)),
-            baseline, self.model)
+        lost = tuple((column, message) for where, column, message in broken
+                     if where.start < window.end and window.start < where.end)
+        scales = Scales(self.source, self.ledgers[due.epoch.key], baseline, self.asked)
+        units = scales.faults(window, checkpoint, inputs=known[""].inputs,
+                              lost={column for column, _ in lost})
+        yield judge(replace(known[""], groups=gaps, findings=tuple(parts), broken=lost,
+                            units=units), baseline, self.model)
         yield from parts
 
     def segments(self, due: Due, at: datetime) -> list[str]:

@@ -10,7 +10,7 @@ from monitor.baseline import Baseline
 from monitor.bins import Role
 from monitor.config import Model
 from monitor.drift import DriftResult
-from monitor.faults import Fault, find
+from monitor.faults import Fault, find, ordered
 from monitor.groups import GroupGap
 from monitor.outcomes import Outcomes
 from monitor.performance import METRICS_OF, Performance, degraded, measure, measure_all
@@ -33,6 +33,7 @@ class Evidence:
     ``inputs`` counts all traffic, ``outputs`` and ``outcomes`` the rows that the champion
     answered; ``pooled`` are its newest matured outcomes up to the window's end, over
     ``pooled_span``. ``broken`` are (column, message) of columns that the log lost or retyped.
+    ``units`` are columns that came in another unit, as the source confirmed.
     ``first`` is the baseline of the lineage's first version: what was promised in the beginning
     is not forgotten when a weaker version is promoted in worse times. ``rates`` and ``groups``
     are a segment's own rates and the gaps between all of them, ``findings`` the verdicts on
@@ -57,6 +58,7 @@ class Evidence:
     rates: tuple[Performance, ...] = ()
     groups: tuple[GroupGap, ...] = ()
     findings: tuple[Verdict, ...] = ()
+    units: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,9 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     A segment is held against its own reference: a group that always was different has not
     drifted. Without one its verdict is unknown.
     """
-    faults = () if evidence.segment else tuple(
-        find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS,
-             expect=model.log.expect))
+    faults = () if evidence.segment else ordered([
+        *find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS,
+              expect=model.log.expect), *evidence.units])
     features = _features(evidence, baseline, model)
     performance, (worse, words) = _performance(evidence, baseline, model)
     inputs = _inputs(evidence, faults, features, model)

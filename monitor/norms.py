@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from monitor.bins import Bins, CategoryBins, FeatureBins
+from monitor.bins import Bins, CategoryBins, FeatureBins, NumericBins
 from monitor.config import Model
 from monitor.profile import Profile
 
 Counts = npt.NDArray[np.int64]
 
+FEW = 20
+"""Rows from which on a window's distance from the reference says something."""
 FAR = 6.0
 """Robust standard deviations of log volume beyond which a window is unusually large or small."""
 
@@ -30,8 +32,9 @@ class Norms:
 
     ``volume`` is the (lowest, median, highest) number of rows that is not remarked on; ``rates``
     hold, per key and kind (null, unseen, outside), the highest normal share on ``grid`` rows;
-    ``stuck``, per key, the most rows that a window held in one cell and in no other. ``level`` is
-    the chance of a false finding per window and check.
+    ``stuck``, per key, the most rows that a window held in one cell and in no other; ``strays``,
+    per number, how far a window lay from the reference at most (total variation). ``level`` is the
+    chance of a false finding per window and check.
     """
 
     grid: tuple[float, ...]
@@ -40,6 +43,7 @@ class Norms:
     future: float
     rates: Mapping[str, Mapping[str, tuple[float, ...]]]
     stuck: Mapping[str, int] = field(default_factory=dict)
+    strays: Mapping[str, float] = field(default_factory=dict)
     level: float = 1e-4
 
     def limit(self, key: str, kind: str, n: float) -> float:
@@ -52,7 +56,7 @@ class Norms:
                 "duplicates": self.duplicates, "future": self.future,
                 "rates": {key: {kind: list(limits) for kind, limits in kinds.items()}
                           for key, kinds in self.rates.items()},
-                "stuck": dict(self.stuck), "level": self.level}
+                "stuck": dict(self.stuck), "strays": dict(self.strays), "level": self.level}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Norms:
@@ -61,7 +65,7 @@ class Norms:
         return cls(tuple(row["grid"]), (low, median, high), row["duplicates"], row["future"],
                    {key: {kind: tuple(limits) for kind, limits in kinds.items()}
                     for key, kinds in row["rates"].items()},
-                   row.get("stuck", {}), row.get("level", 1e-4))
+                   row.get("stuck", {}), row.get("strays", {}), row.get("level", 1e-4))
 
 
 def fault_level(model: Model, bins: Bins) -> float:
@@ -92,7 +96,7 @@ def learn(bins: Bins, windows: Sequence[Profile], *, grid: Sequence[float],
                  max((window.duplicates / window.n for window in held), default=0.0),
                  max((window.future / window.n for window in held), default=0.0), rates,
                  {key: _stuck(bins.by_key[key], [window.counts[part] for window in held])
-                  for key, part in bins.slices.items()}, level)
+                  for key, part in bins.slices.items()}, _strays(bins, held), level)
 
 
 def values_of(feature: FeatureBins, counts: Counts) -> Counts:
@@ -100,6 +104,16 @@ def values_of(feature: FeatureBins, counts: Counts) -> Counts:
     start = 2 if isinstance(feature, CategoryBins) else feature.first - 1
     end = feature.size if isinstance(feature, CategoryBins) else feature.impossible
     return counts[start:end]
+
+
+def _strays(bins: Bins, windows: Sequence[Profile]) -> dict[str, float]:
+    """How far windows with a few rows at least lie from all of them, per number."""
+    whole = sum(windows, Profile.empty(bins)).counts
+    numbers = {key: part for key, part in bins.slices.items()
+               if isinstance(bins.by_key[key], NumericBins)}
+    return {key: float(f"{max(far):.4g}") for key, part in numbers.items()
+            if (far := [strayed(bins.by_key[key], window.counts[part], whole[part])
+                        for window in windows if window.n >= FEW])}
 
 
 def _stuck(feature: FeatureBins, windows: Sequence[Counts]) -> int:
@@ -153,3 +167,11 @@ def _volume(rows: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     low = min(middle - FAR * spread, float(logs.min()) - 0.5)
     high = max(middle + FAR * spread, float(logs.max()) + 0.5)
     return tuple(float(f"{np.exp(value):.6g}") for value in (low, middle, high))  # type: ignore[return-value]
+
+
+def strayed(feature: FeatureBins, counts: Counts, other: Counts) -> float:
+    """Total variation between two windows of one column; 0 where one holds no values."""
+    one, two = (values_of(feature, item).astype(float) for item in (counts, other))
+    if not one.sum() or not two.sum():
+        return 0.0
+    return float(np.abs(one / one.sum() - two / two.sum()).sum() / 2)

@@ -14,9 +14,12 @@ from monitor.config import Limits, Model
 from monitor.differences import differences
 from monitor.engine import MisfitError
 from monitor.increments import Increment, Increments
+from monitor.quantiles import Answer as Quantiles
+from monitor.quantiles import quantiles
 from monitor.sampling import Drawn
 from monitor.summary import summaries
 from monitor.tables import TableKey, Tables
+from monitor.units import Suspect
 from monitor.window import Window
 
 if TYPE_CHECKING:
@@ -105,6 +108,12 @@ class Source:
         """(event time, column, what is wrong and what would be right) of columns that changed."""
         return self._answer("comparing the columns",
                             lambda: differences(self._tables, bins, span))
+
+    def quantiles(self, suspects: Sequence[Suspect], span: Window, *, known_by: datetime
+                  ) -> dict[Suspect, Quantiles]:
+        """How many numbers each suspect holds within the span, and their exact quantiles."""
+        return self._answer("looking where numbers lie", lambda: quantiles(
+            self._tables, suspects, span, known_by=known_by))
 
     def sample(self, span: Window, *, known_by: datetime, limit: int, labelled: bool = False,
                versions: Sequence[str] | None = None) -> pd.DataFrame:

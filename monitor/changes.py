@@ -11,6 +11,7 @@ import ibis
 import ibis.expr.datatypes as dt
 
 from monitor.files import Facts, Files, micros_of
+from monitor.partitions import Near
 from monitor.relation import EVERYTHING, Clock, Relation, from_micros, to_micros
 from monitor.rows import LOG, compiled, filled
 from monitor.tables import Tables
@@ -36,15 +37,21 @@ def held(tables: Tables) -> Window | None:
     return _panes(tables, low, high)
 
 
-def change(tables: Tables, previous: str | None) -> Change:
-    """The log's fingerprint now and the panes that may hold other rows or labels than before."""
-    now = {"log": _mark(tables, tables.log),
-           "labels": _mark(tables, tables.labels) if tables.labels else {},
-           "features": _mark(tables, tables.features) if tables.features else {}}
+def change(tables: Tables, previous: str | None, span: Window | None = None) -> Change:
+    """The log's fingerprint now and the panes that may hold other rows or labels than before.
+
+    Folders with dates are looked at near ``span`` alone.
+    """
+    near = (to_micros(span.start), to_micros(span.end)) if span else None
+    relations = {"log": tables.log, "labels": tables.labels, "features": tables.features}
+    now = {name: _mark(tables, relation, near) if relation else {}
+           for name, relation in relations.items()}
     fingerprint = base64.b85encode(zlib.compress(json.dumps(now).encode())).decode()
     if fingerprint == previous:
         return Change(fingerprint, None)
     before = _unpack(previous)
+    if before is not None:
+        before = {name: _nearby(relations[name], marks, near) for name, marks in before.items()}
     if before is None or any(now[name] != before.get(name) for name in ("labels", "features")):
         return Change(fingerprint, held(tables))
     if now["log"] == before.get("log"):
@@ -63,11 +70,19 @@ def _unpack(fingerprint: str | None) -> dict[str, dict[str, Mark]] | None:
     return told
 
 
-def _mark(tables: Tables, relation: Relation) -> dict[str, Mark]:
-    """Per file: size, modification time and range; for a table its count and newest rows."""
+def _nearby(relation: Relation | None, marks: dict[str, Mark], near: Near | None
+            ) -> dict[str, Mark]:
+    """Earlier marks of the files that are looked at now: the others have not been removed."""
+    if not isinstance(relation, Files):
+        return marks
+    return {path: mark for path, mark in marks.items() if relation.layout.near(path, near)}
+
+
+def _mark(tables: Tables, relation: Relation, near: Near | None) -> dict[str, Mark]:
+    """Per file: size, ETag or modification time, and range; for a table count and newest rows."""
     if isinstance(relation, Files):
-        return {facts.path: [facts.size, facts.mtime, facts.low, facts.high]
-                for facts in relation.index()}
+        return {facts.path: [facts.version.size, facts.version.stamp, facts.low, facts.high]
+                for facts in relation.index(near)}
     low, high, arrival, count = _range(tables, relation)
     return {"": [count, arrival, low, high]}
 
@@ -86,7 +101,7 @@ def _range(tables: Tables, relation: Relation
            ) -> tuple[int | None, int | None, int | None, int]:
     """Earliest and latest event time, newest arrival, and the number of rows."""
     if isinstance(relation, Files):
-        return _of_files(relation.index())
+        return _of_files(relation.edges())
     clock: Clock = relation.clock  # type: ignore[attr-defined]
     part = relation.part(EVERYTHING)
     assert part is not None

@@ -12,6 +12,7 @@ from monitor.bins import ColumnSummary
 from monitor.config import Config, FeatureTable, Labels, Limits, Log, Model, Privacy
 from monitor.errors import HoldfastError
 from monitor.mistakes import closest
+from monitor.partitions import Layout
 from monitor.reference import reference_span
 from monitor.registry import Registry
 from monitor.source import Source
@@ -115,7 +116,8 @@ def _champions(config: Config, findings: Findings) -> None:
 def _misplaced(model: Model, config: Config, where: str) -> Iterator[str]:
     """Tables that cannot be read, and columns that are named and not there."""
     log, reference = model.log, model.reference.source
-    if reference and "://" not in reference and not list(Path("/").glob(reference.lstrip("/"))):
+    plain_glob = "/".join(Layout.of(reference or "", by_date=False).segments)
+    if reference and "://" not in reference and not list(Path("/").glob(plain_glob.lstrip("/"))):
         yield f"{where}.reference.source: {reference}: no file matches; right would be a file"
     held: dict[str, Columns] = {}
     plain = model.model_copy(update={"privacy": Privacy()})  # to see what privacy.drop names

@@ -13,6 +13,7 @@ import ibis.expr.datatypes as dt
 from monitor.bins import Bins, FeatureBins
 from monitor.cells import kind_of, number
 from monitor.files import Facts, Files
+from monitor.partitions import Near
 from monitor.relation import MICRO, Need, from_micros, to_micros
 from monitor.rows import LOG, compiled, field, filled, flattened
 from monitor.tables import Tables
@@ -39,7 +40,7 @@ def differences(tables: Tables, bins: Bins, span: Window) -> list[Found]:
     faults = []
     expected = _expected(tables, bins)
     for held in _held(tables, span):
-        new = sorted(_new(tables, held, expected))
+        new = sorted(_new(tables, held, expected, span))
         for name, kind in expected.items():
             message = _difference(tables, held, (name, kind), new)
             if message:
@@ -76,7 +77,7 @@ def _held(tables: Tables, span: Window) -> Iterable[Held]:
         return
     need = Need(to_micros(span.start), to_micros(span.end))
     others = flattened(tables.features.columns()) if tables.features is not None else {}
-    for facts in tables.log.index():
+    for facts in tables.log.index(tables.near(need)):
         if facts.low is None or facts.high is None or not facts.matters(need, tables.log.clock):
             continue
         window = Window(max(span.start, from_micros(facts.low)),
@@ -111,13 +112,13 @@ def _difference(tables: Tables, held: Held, column: tuple[str, str], new: list[s
 
 
 def _missing(name: str, new: list[str]) -> str:
-    near = _near(name, new)
+    near = _similar(name, new)
     hint = f"; {near!r} is new and may be its new name" if near else ""
     return (f"column {name!r} is absent{hint}; right would be a column {name!r}: "
             "its rows are counted as null")
 
 
-def _near(name: str, new: list[str]) -> str | None:
+def _similar(name: str, new: list[str]) -> str | None:
     """The new column that is most likely the missing one under another name."""
     close = difflib.get_close_matches(name, new, 1, 0.6)
     holds = [other for other in new if name.lower() in other.lower()
@@ -125,13 +126,13 @@ def _near(name: str, new: list[str]) -> str | None:
     return next(iter(close + holds), new[0] if len(new) == 1 else None)
 
 
-def _new(tables: Tables, held: Held, expected: Mapping[str, str]) -> set[str]:
+def _new(tables: Tables, held: Held, expected: Mapping[str, str], span: Window) -> set[str]:
     """Columns that neither the bins nor all other files of the log know."""
     chosen = tables.model.log.features
     new = set(held.columns) - {*expected, *chosen.exclude, *tables.model.privacy.drop}
     if not isinstance(tables.log, Files):
         return new
-    kinds = {item.columns for item in tables.log.index()}
+    kinds = {item.columns for item in tables.log.index(_near(tables, span))}
     everywhere = set.intersection(*[{name for name, _ in columns} for columns in kinds])
     return new if len(kinds) == 1 else new - everywhere
 
@@ -148,13 +149,17 @@ def _converts(tables: Tables, held: Held, name: str) -> bool:
     return not count and (text_format or not known)
 
 
+def _near(tables: Tables, span: Window) -> Near:
+    return tables.near(Need(to_micros(span.start), to_micros(span.end)))
+
+
 def _undated(tables: Tables, span: Window) -> list[Found]:
     """Files whose rows have no event time: they can be in no pane, so every span is told."""
     if not isinstance(tables.log, Files) or tables.roles.timestamp is None:
         return []
     name = tables.roles.timestamp
     told = []
-    for facts in tables.log.index():
+    for facts in tables.log.index(_near(tables, span)):
         if facts.blank:
             told.append((_around(facts, span), name, _undated_words(facts, name)))
     return told

@@ -20,6 +20,10 @@ import psycopg
 
 from monitor.config import Limits
 from monitor.errors import SourceError
+from monitor.folders import Folders
+from monitor.mapping import Storage
+from monitor.objects import Objects, is_remote
+from monitor.partitions import Object, Place
 from monitor.secrets import redact
 from monitor.window import format_duration
 
@@ -51,6 +55,12 @@ class Engine(Protocol):
 
     def lookup(self, entries: Sequence[tuple[str, int]]) -> str:
         """A relation with columns ``key`` and ``cell`` that holds the entries."""
+
+    def place(self, folder: str) -> Place:
+        """Where files are listed; ``SourceError`` on engines that read none."""
+
+    def expect(self, objects: Sequence[Object], *, footers: bool = False) -> None:
+        """These versions of files are read next, or their footers."""
 
     def close(self) -> None:
         """Hand everything back."""
@@ -104,6 +114,11 @@ class _Timed:
         self._expired = True
         self.cancel()
 
+    def left(self) -> float:
+        """Seconds until the running call's deadline."""
+        whole = self.limits.deadline.total_seconds()
+        return whole if self._ends is None else self._ends - time.monotonic()
+
     def check(self) -> None:
         if self._expired or (self._ends is not None and time.monotonic() >= self._ends):
             raise self.late()
@@ -120,7 +135,7 @@ class DuckDB(_Timed):
 
     dialect = "duckdb"
 
-    def __init__(self, source: str, limits: Limits) -> None:
+    def __init__(self, source: str, limits: Limits, storage: Storage) -> None:
         super().__init__(source, limits)
         spill = Path(tempfile.gettempdir()) / f"holdfast-spill-{id(self)}-{next(_serial)}"
         self._connection = duckdb.connect(config={
@@ -129,6 +144,8 @@ class DuckDB(_Timed):
             "allow_community_extensions": False, "autoinstall_known_extensions": False})
         weakref.finalize(self, self._connection.close)  # also when the interpreter ends
         self._connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
+        self._objects: Objects | None = None
+        self._storage = storage
         self._attached: dict[str, str] = {}
         self._default = "memory"
         self._lookups: dict[tuple[tuple[str, int], ...], str] = {}
@@ -140,6 +157,8 @@ class DuckDB(_Timed):
     def call(self, what: str) -> Iterator[None]:
         """A call; database files are held open within it only, so that others can write."""
         outermost = self._ends is None
+        if outermost and self._objects is not None:
+            self._objects.forget()
         with super().call(what):
             try:
                 if outermost:
@@ -182,7 +201,10 @@ class DuckDB(_Timed):
             return self._connection.execute(sql).fetchall()
         except duckdb.InterruptException as error:
             raise self.late() from error
-        except (duckdb.Error, ValueError, RuntimeError) as error:
+        except (duckdb.Error, ValueError, RuntimeError, OSError) as error:
+            if self._objects is not None and self._objects.trouble is not None:
+                trouble, self._objects.trouble = self._objects.trouble, None
+                raise trouble from error
             kind = MisfitError if _GUESSED.search(str(error)) else SourceError
             raise kind(f"{place(self.source)}: {_duckdb_words(error)}") from error
 
@@ -210,6 +232,19 @@ class DuckDB(_Timed):
                 [[text for text, _ in key], [cell for _, cell in key]])
             self._lookups[key] = name
         return self._lookups[key]
+
+    def place(self, folder: str) -> Place:
+        if not is_remote(folder):
+            return Folders()
+        if self._objects is None:
+            self._objects = Objects(self._storage, self)
+            self._connection.register_filesystem(self._objects)
+        return self._objects.store(folder)
+
+    def expect(self, objects: Sequence[Object], *, footers: bool = False) -> None:
+        remote = [item for item in objects if is_remote(item.path)]
+        if remote and self._objects is not None:
+            self._objects.expect(remote, footers=footers)
 
     def close(self) -> None:
         self._connection.close()
@@ -285,6 +320,13 @@ class Postgres(_Timed):
         return (f"(SELECT * FROM unnest(ARRAY[{keys}]::text[], ARRAY[{cells}]::int[]) "  # noqa: S608
                 "AS given(key, cell))")
 
+    def place(self, folder: str) -> Place:
+        raise SourceError(f"{folder}: files cannot be joined with a log in PostgreSQL; right would "
+                          "be a table of the same database")
+
+    def expect(self, objects: Sequence[Object], *, footers: bool = False) -> None:
+        raise SourceError("files cannot be read by PostgreSQL")
+
     def close(self) -> None:
         if self._session is not None:
             self._session.close()
@@ -298,16 +340,16 @@ _POSTGRES: dict[str, dt.DataType] = {
     "json": dt.JSON(binary=True), "jsonb": dt.JSON(binary=True)}
 
 
-def connect(source: str, limits: Limits) -> Engine:
+def connect(source: str, limits: Limits, storage: Storage) -> Engine:
     """The engine that reads ``source``; nothing is opened before the first statement."""
     scheme = urlsplit(source).scheme if "://" in source else ""
     if scheme.startswith("postgres"):
         return Postgres(source, limits)
-    if scheme in ("", "duckdb"):
-        return DuckDB(source, limits)
+    if scheme in ("", "duckdb") or is_remote(source):
+        return DuckDB(source, limits, storage)
     raise SourceError(f"{place(source)}: {scheme}:// is not a source that can be read; right would "
-                      "be a glob of Parquet, CSV or JSON-lines files, duckdb://FILE or "
-                      "postgresql://…")
+                      "be a glob of Parquet, CSV or JSON-lines files (also at s3://, gs://, az:// "
+                      "or abfs://), duckdb://FILE or postgresql://…")
 
 
 def _work_mem(limits: Limits) -> int:

@@ -1,14 +1,13 @@
 """Files: an index of what each file of a glob holds, so that few are opened.
 
-Facts of a file are kept by path, size and modification time: its columns, the number of its rows
-and its range of event time and arrival, from Parquet footers or one cheap query.
+Facts of a file are kept by path, size and modification time (by its ETag in an object store): its
+columns, the number of its rows and its range of event time and arrival, from Parquet footers or
+one cheap query.
 """
 
 from __future__ import annotations
 
-import glob
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -21,6 +20,7 @@ import ibis.expr.datatypes as dt
 from monitor.cells import Value, micros, offsets
 from monitor.engine import Columns, Engine, literal
 from monitor.errors import SourceError
+from monitor.partitions import Layout, Near, Object, Place
 from monitor.relation import Clock, Need, Part, filters, from_micros, to_micros
 
 _READERS = {".parquet": "read_parquet", ".pq": "read_parquet", ".csv": "read_csv",
@@ -35,9 +35,7 @@ class Facts:
     ``blank`` rows have no event time.
     """
 
-    path: str
-    size: int
-    mtime: int
+    version: Object
     columns: tuple[tuple[str, dt.DataType], ...]
     rows: int = 0
     low: int | None = None
@@ -47,8 +45,8 @@ class Facts:
     blank: int = 0
 
     @property
-    def version(self) -> tuple[str, int, int]:
-        return self.path, self.size, self.mtime
+    def path(self) -> str:
+        return self.version.path
 
     def matters(self, need: Need, clock: Clock) -> bool:
         """Whether a row of it can be among those needed."""
@@ -63,10 +61,23 @@ class Facts:
         return self.high >= need.event_from or self.arrival_high >= need.arrival_from
 
 
-_KNOWN: dict[tuple[tuple[str, int, int], Clock], Facts] = {}
+_KNOWN: dict[tuple[Object, Clock], Facts] = {}
+_LAYOUTS: dict[str, Layout] = {}
 _UNIONS: dict[tuple[object, ...], Columns] = {}
-_LOOSE: set[tuple[str, int, int]] = set()
+_LOOSE: set[Object] = set()
 """Text files whose first lines suggested a type that a later line does not fit."""
+_AT_ONCE = 1000
+"""Files that are examined in one query."""
+
+
+def layout_of(engine: Engine, pattern: str, *, by_date: bool) -> Layout:
+    """The layout of a glob, whose folders are looked at once per process where it has ``**``."""
+    layout = Layout.of(pattern, by_date=by_date)
+    if by_date and "**" in layout.segments:
+        if pattern not in _LAYOUTS:
+            _LAYOUTS[pattern] = layout.discovered(engine.place(layout.folder))
+        layout = _LAYOUTS[pattern]
+    return layout
 
 
 def reader(paths: Sequence[str]) -> str:
@@ -80,7 +91,7 @@ def reader(paths: Sequence[str]) -> str:
 
 
 def _loose_paths() -> set[str]:
-    return {path for path, _, _ in _LOOSE}
+    return {item.path for item in _LOOSE}
 
 
 def _suffix(path: str) -> str:
@@ -93,26 +104,54 @@ class Files:
     """A glob of Parquet, CSV or JSON-lines files, read as one table by column names."""
 
     engine: Engine
-    pattern: str
+    layout: Layout
     clock: Clock
     hidden: frozenset[str] = frozenset()
-    _listed: dict[str, Any] = field(default_factory=dict, compare=False)
+    _listed: dict[Any, Any] = field(default_factory=dict, compare=False)
 
-    def index(self) -> list[Facts]:
-        """Facts of every file, by path; only files that are new or changed are opened."""
-        versions = self.versions()
-        fresh = [version for version in versions if (version, self.clock) not in _KNOWN]
+    @property
+    def pattern(self) -> str:
+        return "/".join(self.layout.globs(0))
+
+    @property
+    def place(self) -> Place:
+        return self.engine.place(self.layout.folder)
+
+    def index(self, near: Near | None = None) -> list[Facts]:
+        """Facts of every file near a time, by path; only those new or changed are opened."""
+        return self._facts(self.versions(near))
+
+    def edges(self) -> list[Facts]:
+        """Facts of the files in the oldest and in the newest folders: all where there are no dates.
+
+        Rows with the first and the last event time are among them.
+        """
+        if not self.layout.dated:
+            return self.index()
+        return self._facts(self._checked(list(dict.fromkeys(self._end(False) + self._end(True)))))
+
+    def _end(self, newest: bool) -> list[Object]:
+        """Files of the oldest or newest folders that have any."""
+        walk = self.layout.walk(self.place, None, newest=newest)
+        return next((found for found in walk if found), [])
+
+    def _facts(self, versions: list[Object]) -> list[Facts]:
         if len(_KNOWN) > 200_000:
             _KNOWN.clear()
-            fresh = versions
-        for facts in _examine(self.engine, fresh, self.clock) if fresh else ():
-            _KNOWN[facts.version, self.clock] = facts
+        fresh = [version for version in versions if (version, self.clock) not in _KNOWN]
+        for start in range(0, len(fresh), _AT_ONCE):
+            some = fresh[start:start + _AT_ONCE]
+            self.engine.expect(some, footers=True)
+            for facts in _examine(self.engine, some, self.clock):
+                _KNOWN[facts.version, self.clock] = facts
         return [_KNOWN[version, self.clock] for version in versions]
 
     def loosen(self) -> bool:
         """From now on look at every line before types are chosen; False when that is so already."""
-        versions = self.versions()
-        if _READERS[_suffix(versions[0][0])] == "read_parquet" or _LOOSE.issuperset(versions):
+        versions = {item for listed in self._listed.values() for item in listed}
+        if not versions or _LOOSE.issuperset(versions):
+            return False
+        if any(_READERS[_suffix(item.path)] == "read_parquet" for item in versions):
             return False
         _LOOSE.update(versions)
         for version in versions:
@@ -120,32 +159,28 @@ class Files:
         _UNIONS.clear()
         return True
 
-    def versions(self) -> list[tuple[str, int, int]]:
-        """(path, size, modification time) of each file, listed once per call of the source.
+    def versions(self, near: Near | None = None) -> list[Object]:
+        """Every file near a time, listed once per call of the source.
 
-        ``SourceError`` when there is none, or files that cannot be read as one table.
+        ``SourceError`` when there is none at any time, or files that cannot be read as one table.
         """
-        if "://" in self.pattern:
-            raise SourceError(f"{self.pattern.split('://')[0]}://…: cannot be read as files; "
-                              "right would be a glob on a mounted file system")
-        if self._listed.get("call") != self.engine.serial:
-            self._listed.update(call=self.engine.serial, versions=self._list())
-        versions: list[tuple[str, int, int]] = self._listed["versions"]
+        near = near if self.layout.dated else None
+        key = (self.engine.serial, near)
+        if key not in self._listed:
+            if all(serial != self.engine.serial for serial, _ in self._listed):
+                self._listed.clear()
+            found = [item for part in self.layout.walk(self.place, near) for item in part]
+            if not found and near is not None:
+                self._checked(self._end(True))  # says so when there is none anywhere
+            self._listed[key] = self._checked(found) if found or near is None else []
+        versions: list[Object] = self._listed[key]
         return versions
 
-    def _list(self) -> list[tuple[str, int, int]]:
-        versions = []
-        for path in sorted(glob.iglob(self.pattern, recursive=True)):
-            try:
-                state = os.stat(path)
-            except OSError:  # removed since it was listed
-                continue
-            if stat.S_ISREG(state.st_mode):
-                versions.append((path, state.st_size, state.st_mtime_ns))
+    def _checked(self, versions: list[Object]) -> list[Object]:
         if not versions:
             raise SourceError(f"{self.pattern}: no file matches; right would be the path or glob "
                               "of at least one Parquet, CSV or JSON-lines file")
-        suffixes = {_suffix(path): path for path, _, _ in versions}
+        suffixes = {_suffix(item.path): item.path for item in versions}
         for suffix, path in suffixes.items():
             if suffix not in _READERS:
                 raise SourceError(f"{path}: {suffix or 'no'} extension; right would be "
@@ -153,15 +188,19 @@ class Files:
         if len({_READERS[suffix] for suffix in suffixes}) > 1:
             raise SourceError(f"{self.pattern}: matches files of several formats; right would be "
                               "a glob that matches one, such as *.parquet")
-        return versions
+        return sorted(versions, key=lambda item: item.path)
 
     def columns(self) -> Columns:
-        return self._union(list(self.index()))
+        """Columns of all files; of the newest ones where folders have dates."""
+        if not self.layout.dated:
+            return self._union(self.index())
+        return self._union(self._facts(self._checked(self._end(True))))
 
     def part(self, need: Need) -> Part | None:
-        chosen = [facts for facts in self.index() if facts.matters(need, self.clock)]
+        chosen = [facts for facts in self.index(need.near) if facts.matters(need, self.clock)]
         if not chosen:
             return None
+        self.engine.expect([facts.version for facts in chosen])
         columns = self._union(chosen)
         extent = _extent(chosen, need, self.clock)
         relation = reader([facts.path for facts in chosen])
@@ -198,13 +237,13 @@ def _extent(chosen: Sequence[Facts], need: Need, clock: Clock) -> tuple[int, int
     return (low, high) if max(need.start, need.event_from) <= low and high < need.end else None
 
 
-def _examine(engine: Engine, versions: list[tuple[str, int, int]], clock: Clock) -> list[Facts]:
+def _examine(engine: Engine, versions: list[Object], clock: Clock) -> list[Facts]:
     """Facts of files that are not known yet, in as few queries as possible."""
-    paths = [path for path, _, _ in versions]
+    paths = [item.path for item in versions]
     parquet = _READERS[_suffix(paths[0])] == "read_parquet"
     kinds = _parquet_kinds(engine, paths) if parquet else {
         path: columns_of(engine, path) for path in paths}
-    facts = {path: Facts(path, size, mtime, kinds[path]) for path, size, mtime in versions}
+    facts = {item.path: Facts(item, kinds[item.path]) for item in versions}
     left = list(facts.values())
     if parquet:
         left = []

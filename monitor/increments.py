@@ -61,6 +61,7 @@ class Increments:
         self.tables, self.bins, self.span = tables, bins, panes
         self.lateness = to_micros(EPOCH + calendar.lateness)
         self.pane = to_micros(EPOCH + calendar.pane)
+        self.reach = to_micros(EPOCH + calendar.reach)
         self.delay = to_micros(EPOCH + tables.model.maturity.delay)
         self.until = to_micros(calendar.last_checkpoint(until))
         self.since = -FAR if since is None else to_micros(calendar.last_checkpoint(since))
@@ -147,7 +148,8 @@ class Increments:
         if self.tables.labels is not None and self._timed():
             if not fresh and not self._new_labels():
                 return None
-            read = self.tables.read(Need(self.start, last, self.until), self.span,
+            oldest = self.start if self.since == -FAR else max(self.start, self.since - self.reach)
+            read = self.tables.read(Need(oldest, last, self.until), self.span,
                                     labels=Need(end=self.until))
             return read if read and LABELS in read.relations else None
         event = min(self.since - self.lateness, self.since - self.delay)
@@ -169,7 +171,8 @@ class Increments:
         if self.since == -FAR:
             return True
         assert self.tables.labels is not None
-        part = self.tables.labels.part(Need(start=self.since, end=self.until))
+        part = self.tables.labels.part(Need(start=self.since, end=self.until,
+                                            near=(self.since - self.reach, self.until)))
         return part is not None and bool(self.tables.engine.fetch(
             f"SELECT 1 FROM {part.relation} AS fresh LIMIT 1"))  # noqa: S608
 

@@ -10,6 +10,24 @@ from pydantic import Field, model_validator
 from monitor.fields import Section, require
 
 
+class Storage(Section):
+    """How an object store is reached. Credentials come from the environment, never from here."""
+
+    endpoint_url: str | None = None
+    """Address of an S3-compatible store such as MinIO, or of a Google storage emulator; for Azure
+    the host of the account."""
+    region: str | None = None
+    """Region of the bucket (S3)."""
+    path_style: bool = False
+    """Bucket in the path, not in the host name (S3-compatible stores without wildcard DNS)."""
+    anonymous: bool = False
+    """Read public objects without credentials."""
+    project: str | None = None
+    """Project that requests are billed to (Google)."""
+    account: str | None = None
+    """Storage account, where the URL does not name it (Azure)."""
+
+
 class Labels(Section):
     """Labels that live in a table of their own and are joined by id."""
 
@@ -87,7 +105,14 @@ class Log(Section):
     """The prediction log and the role of each of its columns."""
 
     source: str
-    """A glob of Parquet, CSV or JSON-lines files, ``duckdb://FILE`` or ``postgresql://…``."""
+    """A glob of Parquet, CSV or JSON-lines files, also at ``s3://``, ``gs://``, ``az://`` or
+    ``abfs://``; ``duckdb://FILE`` or ``postgresql://…``. Names of folders may hold dates:
+    ``{date}``, ``{year}/{month}/{day}``, ``dt=*`` or ``year=*/month=*/day=*``."""
+    storage: Storage = Storage()
+    """How the object store is reached that the log, its labels and its features lie in."""
+    by_date: bool = True
+    """Look only into folders whose date is near the time that is needed: no later than
+    ``window.revise_for`` after it. Off: list all folders always."""
     table: str | None = None
     """Table of a database source."""
     query: str | None = None

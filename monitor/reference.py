@@ -28,7 +28,7 @@ def mapping_key(model: Model) -> str:
     elsewhere = {"source"}  # where a log lies, and with which password, is no part of the mapping
     log = model.log.model_dump(mode="json", exclude={
         "source": True, "query": True, "labels": elsewhere, "features_from": elsewhere,
-        "expect": True})
+        "expect": True, "storage": True, "by_date": True})
     cells = {name: [told.min, told.max, told.values] for name, told in model.log.expect.items()
              if (told.min, told.max, told.values) != (None, None, None)}
     plain = json.dumps([log | ({"expect": cells} if cells else {}),

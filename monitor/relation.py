@@ -11,6 +11,7 @@ import ibis.expr.datatypes as dt
 
 from monitor.engine import Columns, DuckDB, Engine, quoted
 from monitor.errors import SourceError
+from monitor.partitions import Near
 from monitor.window import EPOCH
 
 MICRO = timedelta(microseconds=1)
@@ -32,7 +33,8 @@ class Need:
     """Which rows a call can need, in microseconds: a superset that only saves reading.
 
     Rows with ``start <= event < end`` and ``arrival < before``, and, of these, those with
-    ``event >= event_from`` or ``arrival >= arrival_from``.
+    ``event >= event_from`` or ``arrival >= arrival_from``. ``near``: folders with dates outside of
+    it hold none of them.
     """
 
     start: int = -FAR
@@ -40,6 +42,7 @@ class Need:
     before: int = FAR
     event_from: int = -FAR
     arrival_from: int = -FAR
+    near: Near | None = None
 
 
 EVERYTHING = Need()

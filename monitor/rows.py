@@ -237,11 +237,12 @@ class Shape:
     def paned(self, rows: Frame, *, arrival: Value | None = None) -> Frame:
         """The rows with ``pane`` and ``known`` in microseconds; segments multiply rows.
 
-        ``arrival`` is the arrival of what is counted, the row's own by default.
+        ``arrival`` is the arrival of what is counted, the row's own by default. What comes too
+        late to revise anything is left out.
         """
         calendar = self.model.calendar
-        length, lateness = (to_micros(EPOCH + span)
-                            for span in (calendar.pane, calendar.lateness))
+        length, lateness, reach = (to_micros(EPOCH + span) for span in (
+            calendar.pane, calendar.lateness, calendar.reach))
         at = ibis.coalesce(rows.holdfast_at, rows.holdfast_ts) if arrival is None else arrival
         pane = _floor(rows.holdfast_ts, length)
         known = ibis.greatest(pane, _floor(at - lateness, length)) + (length + lateness)
@@ -251,6 +252,8 @@ class Shape:
                                           for name in self.roles.segments]
             columns["segment"] = ibis.array(names).unnest()
         rows = rows.mutate(**columns)
+        if arrival is not None or self._has(self.roles.arrival):
+            rows = rows.filter(rows.known <= rows.pane + reach)
         return rows.filter(rows.segment.notnull()) if self.roles.segments else rows
 
     def due(self, rows: Frame) -> Frame:

@@ -11,10 +11,12 @@ from monitor.cells import kind_of
 from monitor.config import Limits, Model
 from monitor.engine import Columns, Engine, connect, place
 from monitor.errors import SourceError
-from monitor.files import Files
-from monitor.relation import Clock, Need, Part, Relation, table_of
+from monitor.files import Files, layout_of
+from monitor.objects import is_remote
+from monitor.partitions import Near
+from monitor.relation import Clock, Need, Part, Relation, table_of, to_micros
 from monitor.rows import FEATURES, LABELS, LOG, Roles, Shape, flattened
-from monitor.window import Window
+from monitor.window import EPOCH, Window
 
 TableKey = Literal["log", "labels", "features_from"]
 
@@ -37,7 +39,7 @@ class Tables:
         if source is None:
             raise SourceError(f"{model.name}: reference.source is absent; right would be a file")
         self.model, self.source, self.reference = model, source, reference
-        self.engine: Engine = connect(source, limits)
+        self.engine: Engine = connect(source, limits, model.log.storage)
 
     @cached_property
     def roles(self) -> Roles:
@@ -76,11 +78,14 @@ class Tables:
 
     def _open(self, source: str, clock: Clock, table: str | None, query: str | None) -> Relation:
         hidden = frozenset(self.model.privacy.drop)
-        if "://" not in source:
+        if "://" not in source or is_remote(source):
             if self.engine.dialect != "duckdb":
-                raise SourceError(f"{source}: files cannot be joined with a log in PostgreSQL; "
-                                  "right would be a table of the same database")
-            return Files(self.engine, source, clock, hidden)
+                raise SourceError(f"{place(source)}: files cannot be joined with a log in "
+                                  "PostgreSQL; right would be a table of the same database")
+            by_date = self.model.log.by_date and not self.reference
+            layout = layout_of(self.engine, source, by_date=by_date)
+            return Files(self.engine, layout, clock,
+                         hidden | layout.keys - set(Roles.of(self.model).columns))
         if self.engine.dialect == "postgres" and source != self.source:
             raise SourceError(f"{place(source)}: is another database than {place(self.source)}; "
                               "right would be a table of the same database")
@@ -165,25 +170,37 @@ class Tables:
 
         ``labels`` says which labels are needed; None reads none of them.
         """
-        log = self.log.part(need)
+        low, high = self.near(need)
+        log = self.log.part(replace(need, near=(low, high)))
         if log is None:
             return None
         relations = {LOG: log.relation}
         years = (span.start.year // 5 * 5 - 1, span.end.year // 5 * 5 + 5)
         shape = Shape(self.model, self.roles, self.engine.dialect, log.columns, years=years)
         if labels is not None and self.labels is not None:
-            part = self.labels.part(labels)
+            latest = max(high, min(labels.end, need.end + self._reach))
+            part = self.labels.part(replace(labels, near=(low, latest)))
             if part is not None:
                 relations[LABELS] = part.relation
                 shape = replace(shape, labels=part.columns)
         if self.features is not None:
-            part = self._feature_part(need)
+            part = self._feature_part(need, (low, high))
             if part is not None:
                 relations[FEATURES] = part.relation
                 shape = replace(shape, features=part.columns)
         return Read(relations, shape, log.rows, log.extent)
 
-    def _feature_part(self, need: Need) -> Part | None:
+    def _feature_part(self, need: Need, near: Near) -> Part | None:
         assert self.features is not None
         margin = max(86_400_000_000, int(self.model.calendar.pane.total_seconds() * 1e6))
-        return self.features.part(Need(need.start - margin, need.end + margin))
+        return self.features.part(Need(need.start - margin, need.end + margin,
+                                       near=(near[0] - margin, near[1] + margin)))
+
+    @property
+    def _reach(self) -> int:
+        return to_micros(EPOCH + self.model.calendar.reach)
+
+    def near(self, need: Need) -> Near:
+        """The dates of folders that can hold what is needed, whether they say event or arrival."""
+        low = max(need.start, min(need.event_from, need.arrival_from - self._reach))
+        return low, max(need.end, min(need.before, need.end + self._reach))

@@ -55,7 +55,8 @@ def count(epochs: Sequence[Epoch], model: Model, source: Source, store: Store, *
     span = Window(calendar.pane_of(start), calendar.closing(until).end)
     increments = source.count(bins, span, since=since, until=until)
     if model.log.ingested_at is None or (model.log.label is not None):
-        change = source.changed(fingerprint)
+        change = source.changed(fingerprint, Window(
+            max(span.start, (since or span.start) - calendar.reach), until))
         fingerprint = change.fingerprint
         if since is not None and change.span is not None:
             touched = Window(max(change.span.start, since - calendar.horizon, span.start),

@@ -92,6 +92,12 @@ class Calendar:
     lateness: timedelta
     horizon: timedelta
 
+    @property
+    def reach(self) -> timedelta:
+        """How long after the start of its pane a row or label still counts: no revision is later.
+        """
+        return self.length + self.lateness + self.horizon
+
     def pane_of(self, instant: datetime) -> datetime:
         """The start of the pane that holds ``instant``; panes are aligned to the Unix epoch."""
         return EPOCH + ((instant - EPOCH) // self.pane) * self.pane

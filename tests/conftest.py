@@ -8,7 +8,8 @@ os.environ["DO_NOT_TRACK"] = "1"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-_PLUGINS = ["tests.servers.postgres", "tests.servers.mlflow", "tests.servers.prometheus"]
+_PLUGINS = ["tests.servers.postgres", "tests.servers.mlflow", "tests.servers.prometheus",
+            "tests.servers.store"]
 
 
 def _present(module: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import duckdb
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-BACKENDS = ("parquet", "csv", "jsonl", "duckdb", "postgres")
-EXACT = ("parquet", "duckdb", "postgres")
+from tests.servers.store import Bucket
+
+BACKENDS = ("parquet", "csv", "jsonl", "duckdb", "postgres", "s3")
+EXACT = ("parquet", "duckdb", "postgres", "s3")
 """Backends that tell NaN, infinity and null apart."""
 
 _TYPES = {"int64": "bigint", "double": "double precision", "string": "text", "large_string": "text",
@@ -20,11 +24,12 @@ _TYPES = {"int64": "bigint", "double": "double precision", "string": "text", "la
 
 @dataclass
 class Logs:
-    """Where tables are written: a folder, and a PostgreSQL database for that backend."""
+    """Where tables are written: a folder, and a PostgreSQL database or a bucket for those."""
 
     backend: str
     folder: Path
     url: str | None = None
+    bucket: Bucket | None = None
     written: dict[str, int] = field(default_factory=dict)
 
     def add(self, rows: dict[str, Any] | pa.Table, name: str = "log") -> dict[str, str]:
@@ -40,6 +45,11 @@ class Logs:
                 verb = f"CREATE TABLE {name} AS" if count == 1 else f"INSERT INTO {name}"
                 connection.execute(f"{verb} SELECT * FROM given")
             return {"source": f"duckdb://{file}", "table": name}
+        if self.bucket is not None:
+            file = io.BytesIO()
+            pq.write_table(table, file)
+            self.bucket.put(f"{name}-{count:03d}.parquet", file.getvalue())
+            return {"source": f"{self.bucket.url}/{name}-*.parquet"}
         with duckdb.connect() as connection:
             connection.register("given", table)
             connection.execute(

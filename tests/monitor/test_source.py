@@ -38,7 +38,8 @@ def exact(request: pytest.FixtureRequest, tmp_path: Path) -> Logs:
 
 def _logs(request: pytest.FixtureRequest, folder: Path) -> Logs:
     url = request.getfixturevalue("postgres") if request.param == "postgres" else None
-    return Logs(request.param, folder, url)
+    bucket = request.getfixturevalue("bucket") if request.param == "s3" else None
+    return Logs(request.param, folder, url, bucket)
 
 
 def times(*days: float) -> pa.Array:

@@ -118,7 +118,7 @@ def test_a_late_bad_value_in_a_csv_is_invalid_and_no_error(tmp_path: Path) -> No
     ("/nowhere/*.parquet", "no file matches; right would be"),
     ("duckdb:///nowhere.duckdb", "no such file; right would be a DuckDB file"),
     ("postgresql://me:hunter22@127.0.0.1:1/x", "does not answer.*right would be postgresql://"),
-    ("s3://bucket/log.parquet", "s3:// is not a source")])
+    ("ftp://bucket/log.parquet", "ftp:// is not a source")])
 def test_an_unreachable_log_is_an_error_in_words_without_secrets(source: str, words: str) -> None:
     with (pytest.raises(SourceError, match=words) as raised,
           Source(model({"source": source, "table": "t"}), Limits()) as opened):

@@ -9,7 +9,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from monitor.bins import Bins, CategoryBins, ColumnSummary, FeatureBins, NumericBins, Role
+from monitor.bins import (
+    AnswerBins,
+    Bins,
+    CategoryBins,
+    ColumnSummary,
+    FeatureBins,
+    NumericBins,
+    Role,
+)
 from monitor.config import Expect, Model
 from monitor.expectations import allowed, canonical
 
@@ -21,6 +29,8 @@ EXACT, EXACT_SHARE = 32, 0.01
 """Most values with cells of their own, and the share of the reference that each must exceed."""
 NAMED, KNOWN = 50, 10_000
 """Categories with cells of their own, and values that are told apart from unseen ones."""
+CLASSES = 20
+"""Classes that answers and scores are counted by together; rarer ones are taken as one."""
 UNIQUE, COVERED = 0.95, 0.05
 """Distinct values per row that make an identifier; share of rows in named categories below
 which a text is free text."""
@@ -60,7 +70,7 @@ def make_bins(summaries: Mapping[str, ColumnSummary], model: Model) -> tuple[Bin
             features.append(_category(summary, role, model.privacy.min_count))
         else:
             features.append(_number(summary, role, expect))
-    return Bins(tuple(features)), aside
+    return Bins(tuple(features), _answers(features, model)), aside
 
 
 def role_of(key: str) -> Role:
@@ -68,6 +78,23 @@ def role_of(key: str) -> Role:
     prefix = key.partition(":")[0]
     roles: dict[str, Role] = {"prediction": "prediction", "score": "score", "label": "label"}
     return roles.get(prefix, "feature") if ":" in key else "feature"
+
+
+def _answers(features: list[FeatureBins], model: Model) -> AnswerBins | None:
+    """The joint cells of answers and scores; None without classes, scores or labels."""
+    log = model.log
+    outputs = [item for item in features if isinstance(item, CategoryBins)
+               and item.role in {"prediction", "label"}]
+    if model.task == "regression" or not log.score or len(outputs) < 2:
+        return None
+    ranked = [item.categories[place:place + 1] for place in range(CLASSES) for item in outputs]
+    classes = tuple(sorted(list(dict.fromkeys(name for part in ranked for name in part))[:CLASSES]))
+    positive = log.positive_label or (classes[-1] if len(classes) == 2 else None)
+    columns = tuple(log.score.values()) if isinstance(log.score, dict) else (log.score,)
+    own = len(columns) > 1 and not (model.task == "binary" and log.positive_label in log.score)
+    if not own and positive not in classes:
+        return None
+    return AnswerBins(str(log.prediction), columns, classes, None if own else positive, own)
 
 
 def _unusable(summary: ColumnSummary) -> str | None:

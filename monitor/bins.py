@@ -17,6 +17,10 @@ Role = Literal["feature", "prediction", "score", "label"]
 
 NUMERIC_CELLS = ("null", "nan", "infinite", "invalid", "below")
 CATEGORY_CELLS = ("null", "invalid", "unseen", "other")
+SCORE_CELLS = 100
+"""Equal-width cells of a score in [0, 1]; ``-1`` stands for no score."""
+OTHER = "*"
+"""Stands for every class beyond those that answers are counted by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +100,47 @@ class CategoryBins:
         return len(CATEGORY_CELLS)
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerBins:
+    """Joint cells of a predicted class and the score beside it, whether a label came or not.
+
+    Layout: for each of ``names`` the score cells 0 … 99 of ``Outcomes``, then ``no score``. The
+    score is that of the ``positive`` class, or of the predicted class itself where ``own``.
+    Performance is estimated from these counts; they are never tested for drift.
+    """
+
+    prediction: str
+    scores: tuple[str, ...]
+    classes: tuple[str, ...]
+    positive: str | None
+    own: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """No answer, any class that is not named, then the classes."""
+        return ("", OTHER, *self.classes)
+
+    @property
+    def size(self) -> int:
+        return len(self.names) * (SCORE_CELLS + 1)
+
+    def place(self, name: str) -> int:
+        """Where a class stands among ``names``."""
+        return self.names.index(name) if name in self.names else 1
+
+
 FeatureBins = NumericBins | CategoryBins
 
 
 @dataclass(frozen=True)
 class Bins:
-    """All cells of one model version, in a fixed order; a profile is one vector over them."""
+    """All cells of one model version, in a fixed order; a profile is one vector over them.
+
+    The cells of ``answers`` come last. They are no column: no statistic is taken of them.
+    """
 
     features: tuple[FeatureBins, ...]
+    answers: AnswerBins | None = None
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -116,6 +153,11 @@ class Bins:
 
     @cached_property
     def size(self) -> int:
+        return self.columns + (self.answers.size if self.answers else 0)
+
+    @cached_property
+    def columns(self) -> int:
+        """How many cells columns have, those of ``answers`` aside."""
         return sum(feature.size for feature in self.features)
 
     @cached_property
@@ -127,19 +169,28 @@ class Bins:
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Plain values for JSON; ``from_dict`` reads them back unchanged."""
-        return [{slot: getattr(feature, slot) for slot in feature.__slots__
+        told = [{slot: getattr(feature, slot) for slot in feature.__slots__
                  if slot not in ("least", "most") or getattr(feature, slot) is not None}
                 for feature in self.features]
+        if self.answers is not None:
+            told.append({"kind": "answers"} | {
+                slot: getattr(self.answers, slot) for slot in self.answers.__slots__})
+        return told
 
     @classmethod
     def from_dict(cls, rows: list[dict[str, Any]]) -> Bins:
         features: list[FeatureBins] = []
+        answers = None
         for row in rows:
             values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
                       for key, value in row.items()}
+            if row["kind"] == "answers":
+                answers = AnswerBins(**{key: value for key, value in values.items()
+                                        if key != "kind"})
+                continue
             features.append(NumericBins(**values) if row["kind"] in {"numeric", "datetime"}
                             else CategoryBins(**values))
-        return cls(tuple(features))
+        return cls(tuple(features), answers)
 
 
 def key_of(feature: FeatureBins) -> str:

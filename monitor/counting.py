@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import ibis
 import numpy as np
 
+from monitor.answers import joint
 from monitor.bins import Bins, CategoryBins, NumericBins, key_of
 from monitor.cells import (
     Value,
@@ -104,6 +105,13 @@ class Counting:
         spread = rows.select(*self.shape.keys, key=ibis.array(found).unnest())
         return self._looked_up(spread.group_by([*self.shape.keys, "key"]).agg(n=spread.count()),
                                self.shape.keys)
+
+    def answers(self) -> Frame:
+        """Joint counts of what was answered and how surely."""
+        item = self.bins.answers
+        assert item is not None
+        columns = (item.prediction, *(column for _, column in self.shape.roles.scores))
+        return joint(self.rows(columns), item, self.shape)
 
     def tall(self, index: int, due: bool, keys: tuple[str, ...]) -> Frame:
         """Counts of one column, of all rows unless ``due``."""
@@ -196,6 +204,9 @@ class Count:
             census = self._fetch(self.plan.sql("census", self.plan.census))
             tallies = {tuple(row[:len(keys)]): Tally(int(row[-2]), int(row[-1] or 0),
                                                      self._zeros()) for row in census}
+        if tallies and self.plan.bins.answers is not None:
+            for *group, cell, n in self._fetch(self.plan.sql("answers", self.plan.answers)):
+                tallies[tuple(group)].counts[self.plan.bins.columns + cell] += n
         if not tallies or not self.plan.counted:
             return tallies
         total = sum(tally.n for tally in tallies.values())

@@ -41,7 +41,7 @@ class Increment:
 def plans(shape: Shape, bins: Bins) -> tuple[Counting, Labelled]:
     """The compiled SQL for this shape and these bins; kept for the next call."""
     key = (shape.model.model_dump_json(), shape.roles, shape.dialect, shape.log, shape.labels,
-           shape.features, shape.zone, bins.features)
+           shape.features, shape.zone, bins)
     if key not in _PLANS:
         if len(_PLANS) >= 64:
             _PLANS.pop(next(iter(_PLANS)))

@@ -14,10 +14,11 @@ from operator import add
 
 import ibis
 
+from monitor.answers import score_cell, spoken
 from monitor.bins import Bins, CategoryBins, NumericBins, key_of
 from monitor.cells import Value, amount, broken, category_cell, number, place_of, position, text
 from monitor.engine import Row
-from monitor.outcomes import SCORE_CELLS, SUMS, Cell, Outcomes
+from monitor.outcomes import SUMS, Cell, Outcomes
 from monitor.relation import to_micros
 from monitor.rows import LABELS, Frame, Shape, compiled, slot
 from monitor.window import EPOCH
@@ -228,28 +229,18 @@ def _losses(scores: list[tuple[str, Value]], prediction: Value, label: Value,
             shape: Shape) -> dict[str, Value]:
     """Log loss, Brier loss, score cell and whether the score is one at all."""
     positive = shape.model.log.positive_label
-    if shape.model.task == "binary" and positive in dict(scores):
-        scores = [(positive, dict(scores)[positive])]
-    fine = [(value >= 0) & (value <= 1) for _, value in scores]
-    valid = fine[0]
-    for condition in fine[1:]:
-        valid = valid & condition
-    valid = valid.fill_null(False)
+    scores, score, valid = spoken(scores, prediction, shape.model)
     if len(scores) == 1:
         truth = label.isin([positive] if positive else ["1", "true"])
-        score = scores[0][1]
         hit = ibis.cases((truth, score), else_=1.0 - score)
         brier = (1.0 - hit) * (1.0 - hit)
     else:
         hit = ibis.cases(*[(label == name, value) for name, value in scores], else_=0.0)
-        score = ibis.cases(*[(prediction == name, value) for name, value in scores],
-                           else_=ibis.greatest(*[value for _, value in scores]))
         unhit = sum((value * value for _, value in scores), ibis.literal(0.0))
         brier = unhit - hit * hit + (1.0 - hit) * (1.0 - hit)
     loss = -ibis.least(ibis.greatest(hit, _EDGE), 1.0 - _EDGE).ln()
-    cell = ibis.least((score * float(SCORE_CELLS)).floor(), SCORE_CELLS - 1).cast("int16")
     none = ibis.literal(0.0)
     return {"log_loss": ibis.cases((valid, loss), else_=none),
             "brier": ibis.cases((valid, brier), else_=none),
-            "cell": ibis.cases((valid, cell), else_=ibis.literal(-1, "int16")),
+            "cell": score_cell(score, valid),
             "scored": valid.ifelse(1, 0)}

@@ -7,8 +7,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-SCORE_CELLS = 100
-"""Equal-width cells of a score in [0, 1]; ``-1`` stands for no score."""
+from monitor.bins import SCORE_CELLS as SCORE_CELLS
 
 SUMS = ("n", "log_loss", "brier", "error", "absolute", "squared", "label", "label_squared",
         "relative", "scored")

@@ -181,11 +181,19 @@ def roc_auc_bound(table: Table) -> float:
 
 
 def _average_precision(table: Table) -> Floats:
-    """Precision at each cell's lower edge, weighted by the recall that the cell adds."""
+    """Mean precision at the positives, their order within a cell left to chance.
+
+    With ``a`` of the ``m`` rows of a cell positive, a positive that is the j-th row of its cell
+    has on average ``(j - 1)(a - 1) / (m - 1)`` of them before it.
+    """
     positive = table.scores[:, 1, ::-1]
-    found, named = np.cumsum(positive, axis=1), np.cumsum(table.scores[:, :, ::-1].sum(1), axis=1)
-    precision = np.nan_to_num(_ratio(found, named))
-    return _ratio((precision * positive).sum(axis=1), positive.sum(axis=1))
+    rows = table.scores[:, :, ::-1].sum(axis=1)
+    found, named = np.cumsum(positive, axis=1) - positive, np.cumsum(rows, axis=1) - rows
+    share = np.nan_to_num(_ratio(positive - 1, rows - 1))
+    ranks = special.digamma(named + rows + 1) - special.digamma(named + 1)
+    precision = rows * share + (found + 1 - share * (named + 1)) * ranks
+    gain = np.nan_to_num(_ratio(positive, rows)) * precision
+    return _ratio(gain.sum(axis=1), positive.sum(axis=1))
 
 
 def _ece(table: Table) -> Floats:

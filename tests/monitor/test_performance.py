@@ -86,8 +86,12 @@ def test_binary_metrics_equal_scikit_learn() -> None:
 def test_rankings_equal_scikit_learn_on_the_cells_and_nearly_on_the_rows() -> None:
     cells = np.minimum((SCORE * SCORE_CELLS).astype(int), SCORE_CELLS - 1)
     assert value(BINARY, "roc_auc") == pytest.approx(sk.roc_auc_score(LABEL, cells))
+    shuffled = [sk.average_precision_score(LABEL, cells + 0.9 * RNG.random(800))
+                for _ in range(200)]
+    error = np.std(shuffled) / np.sqrt(200)
+    assert abs(value(BINARY, "average_precision") - np.mean(shuffled)) < 4 * error < 1e-3
     assert value(BINARY, "average_precision") == pytest.approx(
-        sk.average_precision_score(LABEL, cells))
+        sk.average_precision_score(LABEL, SCORE), abs=0.005)
     bound = roc_auc_bound(tabulate(BINARY, "1", 3600))
     assert abs(value(BINARY, "roc_auc") - sk.roc_auc_score(LABEL, SCORE)) <= bound < 0.02
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from monitor.bins import Bins, CategoryBins, NumericBins
+from monitor.bins import SCORE_CELLS, AnswerBins, Bins, CategoryBins, NumericBins
 from monitor.config import Limits, Model
 from monitor.errors import SourceError
 from monitor.outcomes import SUMS, total
@@ -208,6 +208,54 @@ def test_outcomes_hold_joint_counts_and_losses(logs: Logs) -> None:
     assert losses[1] == pytest.approx(expected, rel=1e-9)
     assert losses[2] == pytest.approx(((score - truth) ** 2).sum(), rel=1e-9)
     assert losses[-1] == 400
+
+
+JOINT = AnswerBins("p", ("s",), ("DOWN", "UP"), "UP", False)
+
+
+def answers(profile: Profile, bins: Bins) -> np.ndarray:
+    """Answers by score cell; the last cell is for no score."""
+    assert bins.answers is not None
+    return profile.counts[bins.columns:].reshape(len(bins.answers.names), SCORE_CELLS + 1)
+
+
+def test_answers_and_scores_are_counted_together_whether_labelled_or_not(logs: Logs) -> None:
+    data = rows(300)
+    data["p"] = [None if place < 5 else "MAYBE" if place < 12 else name
+                 for place, name in enumerate(data["p"])]
+    data["s"] = pa.array([None if place % 50 == 0 else 1.5 if place % 50 == 1 else 1.0
+                          if place % 50 == 2 else value for place, value in enumerate(data["s"])])
+    data["y"] = [name if place % 3 else None for place, name in enumerate(data["y"])]
+    bins = Bins(BINS.features, JOINT)
+    with Source(full(logs.add(data), segments=["c"]), Limits()) as source:
+        increments = counted(source, bins)
+        plain = counted(source, BINS)
+    expected = np.zeros((4, SCORE_CELLS + 1), dtype=int)
+    for name, value in zip(data["p"], data["s"].to_pylist(), strict=True):
+        fine = value is not None and value <= 1
+        expected[JOINT.place(name or ""), min(int(value * 100), 99) if fine else 100] += 1
+    assert answers(whole(increments, bins), bins).tolist() == expected.tolist()
+    assert sum(item.profile.counts[bins.columns:].sum() for item in increments
+               if item.segment == "c=a") == (np.array(data["c"]) == "a").sum()
+    assert whole(plain, BINS) == Profile(300, whole(increments, bins).counts[:bins.columns])
+    labelled = total(item.outcomes for item in increments if not item.segment)
+    for (_, guess, _, cell), count in labelled.cells.items():
+        assert expected[JOINT.place(guess), cell] >= count
+
+
+def test_answers_of_several_classes_stand_beside_the_score_of_the_class(exact: Logs) -> None:
+    data = rows(300)
+    data["p"] = np.array(list("abc"))[np.arange(300) % 3]
+    for place, name in enumerate("abc"):
+        data[f"s_{name}"] = np.full(300, .105 + .2 * place)
+    item = AnswerBins("p", ("s_a", "s_b"), ("a", "b"), None, True)
+    bins = Bins((), item)
+    mapped = model(exact.add(data), prediction="p", label="y", task="multiclass",
+                   score={"a": "s_a", "b": "s_b"})
+    with Source(mapped, Limits()) as source:
+        found = answers(whole(counted(source, bins), bins), bins)
+    assert {(int(row), int(cell)): int(found[row, cell]) for row, cell in np.argwhere(found)} == {
+        (2, 10): 100, (3, 30): 100, (1, 30): 100}  # of a class without a score: the largest one
 
 
 def test_corrected_labels_take_the_old_value_back(logs: Logs) -> None:

@@ -5,38 +5,44 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import special
 
-from monitor.bins import Bins, CategoryBins, Role
-from monitor.calibration import History, Limit, between, limit, row_grid
+from monitor.bins import Bins, Role
+from monitor.calibration import History, calibrated, grid_of
 from monitor.config import Model
-from monitor.drift import MEASURES, DriftResult, Ruler, error_bound, null_rate, ruler, unseen_rate
+from monitor.contrast import Earlier, Part, Past, compare
+from monitor.drift import Comparison, DriftResult
+from monitor.limits import Limits
+from monitor.modes import SEASON, TRAILING, WEEK, YEAR, Mode, members, seconds, spans_of
 from monitor.norms import Norms, fault_level, learn
 from monitor.outcomes import Outcomes, coarsened
+from monitor.power import levels, promise
+from monitor.presets import Preset, evidently, nannyml
 from monitor.profile import Profile
+from monitor.ruler import ruler, rulers
 from monitor.segments import Segments
-from monitor.window import Window, format_duration, isoformat, parse_time
+from monitor.window import EPOCH, Window, isoformat, parse_time
 
-REPORTED = ("psi", "js", "ks", "wasserstein", "chi2")
-"""Measures that every verdict carries (KS and Wasserstein for numbers)."""
-FEWEST_ROWS = 2
-"""Windows with fewer values than this are measured, not tested."""
+ALL: tuple[Role, ...] = ("feature", "prediction", "score", "label")
 
 
 @dataclass(frozen=True)
 class Baseline:
     """What a version's windows are held against; JSON in, JSON out, unchanged.
 
-    ``limits`` hold the null of every tested statistic per key on ``grid`` rows; ``norms`` what
-    faults are found against; ``performance`` the version's reference outcomes; ``promise`` what
-    ``holdfast baseline`` prints; ``segments`` the references of declared groups.
+    ``limits`` hold the nulls of every test and the limit of the whole model, None where the
+    reference holds no window; ``norms`` what faults are found against; ``performance`` the
+    version's reference outcomes; ``promise`` what ``holdfast baseline`` prints. ``mode`` says
+    which windows of ``length`` seconds are the reference of a window, ``past`` holds those of
+    the reference where it chooses; ``preset`` are another tool's rules in place of the limits;
+    ``segments`` the references of declared groups.
     """
 
     version: str
@@ -44,13 +50,17 @@ class Baseline:
     bins: Bins
     reference: Profile
     set_aside: dict[str, str]
-    grid: tuple[float, ...]
-    limits: dict[str, dict[str, Limit]]
+    limits: Limits | None
     norms: Norms
     performance: Outcomes
     promise: dict[str, Any]
     window: Window | None
     segments: Segments = field(default_factory=Segments)
+    mode: Mode = "fixed"
+    length: float = 86_400.0
+    control: str = "joint"
+    past: Past | None = None
+    preset: Preset | None = None
 
     @property
     def window_end(self) -> datetime | None:
@@ -62,60 +72,78 @@ class Baseline:
         """The level of performance intervals at which degradation keeps its half of the budget."""
         return float(self.promise["interval_level"])
 
-    @cached_property
-    def rulers(self) -> dict[str, Ruler]:
-        """Every key's reference, laid out for measuring."""
-        return {key: ruler(self.reference.counts[part], self.bins.by_key[key])
-                for key, part in self.bins.slices.items()}
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Numbers of newest windows that are judged together."""
+        return (1,) if self.limits is None else self.limits.spans
 
     @property
-    def groups(self) -> dict[str, tuple[int, ...]]:
-        """First cell (in the order of values) of each group that PSI and its like are taken on."""
-        return {key: tuple(int(start) for start in rule.starts)
-                for key, rule in self.rulers.items()}
+    def reach(self) -> timedelta:
+        """How far back before a window those lie that it is judged with."""
+        spans = max(self.spans)
+        windows = spans + (TRAILING + 1 if self.mode == "trailing" else 0)
+        if self.mode == "same_season_last_year":
+            return timedelta(seconds=YEAR + 2 * SEASON + windows * self.length)
+        return timedelta(seconds=windows * self.length)
+
+    def wanted(self, at: datetime, start: datetime) -> bool:
+        """Whether the window at ``start`` is needed to judge the one at ``at``."""
+        ages = seconds([at])[0], seconds([start])
+        near = (at - start).total_seconds() < max(self.spans) * self.length
+        return near or (self.mode != "fixed" and bool(members(
+            self.mode, ages[1], ages[0], length=self.length, gap=max(self.spans))[0]))
+
+    @cached_property
+    def _parts(self) -> dict[tuple[Role, ...], Part | None]:
+        return {}
+
+    def part(self, roles: Collection[Role]) -> Part | None:
+        """The columns of these roles, laid out for measuring; None where there are none."""
+        chosen = tuple(role for role in ALL if role in roles)
+        if chosen not in self._parts:
+            self._parts[chosen] = self._part(chosen)
+        return self._parts[chosen]
+
+    def _part(self, roles: Collection[Role]) -> Part | None:
+        keys = [key for key, feature in self.bins.by_key.items() if feature.role in roles]
+        if not keys:
+            return None
+        features = tuple(self.bins.by_key[key] for key in keys)
+        slices = tuple(self.bins.slices[key] for key in keys)
+        reference = tuple(self.reference.counts[part] for part in slices)
+        limits = None if self.limits is None else self.limits.columns(keys)
+        return Part(tuple(keys), features, slices,
+                    np.concatenate([np.arange(part.start, part.stop) for part in slices]),
+                    reference, rulers(reference, features), limits)
 
     def threshold(self, key: str, statistic: str, n: float) -> float:
-        """What the statistic stays below at ``n`` rows with a value while nothing changes.
+        """What the statistic of one window stays below at ``n`` rows while nothing changes.
 
         Infinite where the statistic is not tested.
         """
-        table = self.limits.get(key, {}).get(statistic)
-        return float("inf") if table is None else table.threshold(self.grid, n)
+        limits = self.limits
+        if limits is None or key not in limits.keys or statistic not in limits.statistics:
+            return float("inf")
+        place, column = limits.statistics.index(statistic), limits.keys.index(key)
+        rows = np.full(len(limits.keys), float(n))
+        return float(limits.thresholds(place, 0, rows, limits.rows)[column])
 
-    def compare(self, profile: Profile, *, segment: str = "",
-                roles: Collection[Role] = ("feature", "prediction", "score", "label"),
-                ) -> tuple[DriftResult, ...]:
+    def compared(self, profile: Profile, *, segment: str = "", roles: Collection[Role] = ALL,
+                 window: tuple[datetime, Earlier] | None = None) -> Comparison:
+        """The window's columns of these roles against the reference.
+
+        ``window`` tells when it starts and which windows came before it: without it, it is
+        judged by itself.
+        """
+        part = self.part(roles)
+        if part is None:
+            return Comparison((), None, True)
+        return compare(part, self, profile, segment=segment, window=window)
+
+    def compare(self, profile: Profile, *, segment: str = "", roles: Collection[Role] = ALL,
+                window: tuple[datetime, Earlier] | None = None) -> tuple[DriftResult, ...]:
         """Every statistic of every column of these roles that holds values in the window."""
-        return tuple(result for key, part in self.bins.slices.items()
-                     if self.bins.by_key[key].role in roles
-                     for result in self._column(key, profile.counts[part], segment))
-
-    def _column(self, key: str, counts: Any, segment: str) -> Iterator[DriftResult]:
-        feature, rule = self.bins.by_key[key], self.rulers[key]
-        reference = self.reference.counts[self.bins.slices[key]]
-        rows = int(counts.sum())
-        if rows and reference.any():
-            yield DriftResult(key, segment, "null_rate", null_rate(reference, counts, feature),
-                              None, 0.0, rows)
-        sample = rule.sample(counts)
-        n = int(sample.rows[0])
-        if not n or not rule.rows:
-            return
-        category = isinstance(feature, CategoryBins)
-        if category:
-            yield DriftResult(key, segment, "unseen_rate",
-                              unseen_rate(reference, counts, feature), None, 0.0, n)
-        tested = self.limits.get(key, {})
-        for name in dict.fromkeys([*tested, *REPORTED]):
-            if category and name in {"ks", "wasserstein"} and name not in tested:
-                continue
-            value, bound = float(MEASURES[name](rule, sample)), error_bound(name, rule, sample)
-            if bound == float("inf"):
-                continue
-            highest = (self.threshold(key, name, n) if name in tested and n >= FEWEST_ROWS
-                       else None)
-            yield DriftResult(key, segment, name, value, highest, bound, n,
-                              highest is not None and value > highest)
+        return self.compared(profile, segment=segment, roles=roles, window=window).results
 
     def to_json(self) -> str:
         """The baseline as one JSON text without whitespace."""
@@ -123,12 +151,14 @@ class Baseline:
         return json.dumps({
             "version": self.version, "key": self.key, "bins": self.bins.to_dict(),
             "reference": [*self.reference.tallies, *self.reference.counts.tolist()],
-            "set_aside": self.set_aside, "grid": self.grid,
-            "limits": {key: {name: table.to_dict() for name, table in tables.items()}
-                       for key, tables in self.limits.items()},
+            "set_aside": self.set_aside,
+            "limits": None if self.limits is None else self.limits.to_dict(),
             "norms": self.norms.to_dict(),
             "performance": base64.b64encode(self.performance.pack()).decode(),
             "promise": self.promise, "window": window, "segments": self.segments.to_dict(),
+            "mode": self.mode, "length": self.length,
+            "control": self.control, "past": None if self.past is None else _packed(self.past),
+            "preset": None if self.preset is None else self.preset.to_dict(),
         }, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -137,127 +167,90 @@ class Baseline:
         row = json.loads(text)
         n, duplicates, future, *counts = row["reference"]
         window = row["window"] and Window(*(parse_time(edge) for edge in row["window"]))
-        return cls(row["version"], row["key"], Bins.from_dict(row["bins"]),
+        bins = Bins.from_dict(row["bins"])
+        return cls(row["version"], row["key"], bins,
                    Profile(n, np.array(counts, dtype=np.int64), duplicates, future),
-                   row["set_aside"], tuple(row["grid"]),
-                   {key: {name: Limit.from_dict(table) for name, table in tables.items()}
-                    for key, tables in row["limits"].items()},
+                   row["set_aside"], row["limits"] and Limits.from_dict(row["limits"]),
                    Norms.from_dict(row["norms"]),
                    Outcomes.unpack(base64.b64decode(row["performance"])), row["promise"], window,
-                   Segments.from_dict(row.get("segments", {})))
+                   Segments.from_dict(row.get("segments", {})),
+                   row["mode"], row["length"], row["control"],
+                   row["past"] and _unpacked(row["past"], bins.size),
+                   row["preset"] and Preset.from_dict(row["preset"]))
+
+
+def _packed(past: Past) -> list[Any]:
+    return [past.starts.tolist(),
+            base64.b64encode(zlib.compress(past.counts.astype("<i8").tobytes(), 6)).decode()]
+
+
+def _unpacked(row: list[Any], size: int) -> Past:
+    counts = np.frombuffer(zlib.decompress(base64.b64decode(row[1])), dtype="<i8")
+    return Past(np.array(row[0], dtype=np.float64),
+                counts.reshape(-1, size).astype(np.int64))
 
 
 def calibrate(version: str, bins: Bins, panes: Sequence[Profile], outcomes: Outcomes, *,
               model: Model, window: Window | None = None,
               set_aside: Mapping[str, str] | None = None, seed: int = 0) -> Baseline:
-    """The baseline of a version from its reference windows (``panes``, oldest first).
+    """The baseline of a version from its reference windows, oldest first without a gap.
 
-    The alarm budget becomes a level per checkpoint, is shared among all columns and tested
-    statistics (Šidák), and every threshold follows from it for any number of rows.
+    ``panes`` are their profiles (empty ones where no row fell), the last one ends where
+    ``window`` does.
     """
     reference = sum(panes, Profile.empty(bins))
-    grid = row_grid([pane.n for pane in panes])
-    levels = _levels(model, len(bins.features))
-    stack = (np.stack([pane.counts for pane in panes]) if panes
-             else np.zeros((0, bins.size), dtype=np.int64))
-    histories = {key: History(ruler(reference.counts[part], bins.by_key[key]), stack[:, part])
-                 for key, part in bins.slices.items()}
-    limits: dict[str, dict[str, Limit]] = {
-        key: {name: limit(history, name, grid, level=levels["test"], seed=seed,
-                          effect=model.policy.minimum_effect.get(name, 0.0))
-              for name in model.policy.statistics}
-        for key, history in histories.items() if history.rule.rows}
-    norms = learn(bins, panes, grid=grid, level=fault_level(model, bins))
-    promise = _promise(histories, limits, grid, model=model, levels=levels)
+    history = _history(bins, panes, model, window)
+    level = levels(model)["drift"]
+    limits, largest = None, np.zeros(0)
+    if history.held():
+        spans = spans_of(model.calendar.length, len(panes)) if model.policy.slow_drift else (1,)
+        limits, largest = calibrated(
+            history, model.policy.statistics, spans, level=level, seed=seed,
+            effects=[model.policy.minimum_effect.get(name, 0.0)
+                     for name in model.policy.statistics])
+    norms = learn(bins, panes, grid=grid_of(history, 1).tolist(),
+                  level=fault_level(model, bins))
+    told = promise(history, limits, largest, model=model)
     digest = hashlib.sha256(json.dumps(bins.to_dict()).encode()).hexdigest()[:12]
-    return Baseline(version, digest, bins, reference, dict(set_aside or {}), grid, limits, norms,
-                    coarsened(outcomes), promise, window)
+    return Baseline(version, digest, bins, reference, dict(set_aside or {}), limits, norms,
+                    coarsened(outcomes), told, window, mode=history.mode, length=history.length,
+                    control=model.policy.control, past=_past(history),
+                    preset=_preset(history, model))
 
 
-def _levels(model: Model, columns: int) -> dict[str, float]:
-    """The chance of a false alarm: per checkpoint, of drift per checkpoint, and per test.
-
-    A model with labels may alarm for drift and for degradation: half the budget is drift's.
-    Degradation is judged on pools of at least a week, so its half is shared among days.
-    """
-    budget = model.policy.alarm_budget
-    checkpoints = budget.per / model.calendar.pane
-    level = min(budget.alarms / checkpoints, 0.5)
-    drift = level / 2 if model.log.labelled else level
-    tests = max(columns * len(model.policy.statistics), 1)
-    days = budget.per / max(model.calendar.pane, timedelta(days=1))
-    interval = 1 - min(budget.alarms / days, 0.05)
-    return {"interval": interval, "checkpoint": level, "drift": drift, "tests": tests,
-            "test": float(-np.expm1(np.log1p(-drift) / tests))}
-
-
-def _promise(histories: Mapping[str, History], limits: Mapping[str, Mapping[str, Limit]],
-             grid: Sequence[float], *, model: Model, levels: Mapping[str, float]
-             ) -> dict[str, Any]:
-    """What the thresholds promise, and what this reference cannot know; plain values."""
+def _history(bins: Bins, panes: Sequence[Profile], model: Model, window: Window | None
+             ) -> History:
     length = model.calendar.length
-    count = max((len(history.windows) for history in histories.values()), default=0)
-    rows = {key: float(np.median(history.rows)) for key, history in histories.items() if count}
-    alarms = _own_alarms(histories, limits, grid)
-    periods = count * length / model.policy.alarm_budget.per
-    span = count * length
-    return {
-        "alarm_budget": f"{model.policy.alarm_budget.alarms:g} per "
-                        f"{format_duration(model.policy.alarm_budget.per)}",
-        "level_per_window": _round(levels["drift"]),
-        "level_per_test": _round(levels["test"]),
-        "tests": levels["tests"],
-        "interval_level": levels["interval"],
-        "reference_windows": count,
-        "reference_alarms": alarms,
-        "alarms_per_budget_period": [_round(value / periods) for value in _poisson(alarms)]
-        if periods else None,
-        "smallest_budget_without_tail": f"1 per {format_duration(span)}" if count else None,
-        "parametric_tail": bool(levels["test"] * count < 1),
-        "typical_rows": _round(float(np.median(list(rows.values())))) if rows else 0,
-        "detectable_shift": {key: {name: _round(_detectable(table, grid, rows[key]))
-                                   for name, table in limits[key].items()}
-                             for key in rows if key in limits},
-        "dispersion": {key: {name: table.dispersion for name, table in tables.items()}
-                       for key, tables in limits.items()},
-        "unknown_cycles": _cycles(span),
-    }
+    start = EPOCH if window is None else window.end - len(panes) * length
+    counts = (np.stack([pane.counts for pane in panes]) if panes
+              else np.zeros((0, bins.size), dtype=np.int64))
+    starts = seconds([start + place * length for place in range(len(panes))])
+    return History(bins, counts, starts, length.total_seconds(), model.reference.mode)
 
 
-def _own_alarms(histories: Mapping[str, History], limits: Mapping[str, Mapping[str, Limit]],
-                grid: Sequence[float]) -> int:
-    """Alarms that the reference's own windows would have raised; neighbours count once."""
-    over: Any = False
-    for key, tables in limits.items():
-        rows = histories[key].rows
-        for name, table in tables.items():
-            highest = np.array([table.threshold(grid, max(int(n), 1)) for n in rows])
-            over = over | (histories[key].observed(name) > highest)
-    if np.ndim(over) == 0 or not np.size(over):
-        return 0
-    return int((over & ~np.concatenate([[False], over[:-1]])).sum())
+def _past(history: History) -> Past | None:
+    """The reference's windows where the mode chooses among them: one per hour of the week, day
+    or window, so that a baseline stays small."""
+    if history.mode == "fixed" or not history.windows:
+        return None
+    starts = history.starts
+    if history.mode == "same_hour_of_week":
+        starts = starts[-1] + (starts - starts[-1]) % WEEK - WEEK
+    elif history.mode == "same_season_last_year":
+        starts = starts - starts % max(86_400.0, history.length)
+    kept, place = np.unique(starts, return_inverse=True)
+    counts = np.zeros((kept.size, history.counts.shape[1]), dtype=np.int64)
+    np.add.at(counts, place, history.counts)
+    return Past(kept, counts)
 
 
-def _poisson(count: int) -> tuple[float, float, float]:
-    """The count and its exact 95 % interval (Garwood 1936)."""
-    low = float(special.gammaincinv(count, 0.025)) if count else 0.0
-    return float(count), low, float(special.gammainccinv(count + 1, 0.025))
-
-
-def _detectable(table: Limit, grid: Sequence[float], rows: float) -> float:
-    """The shift, over the null's mean, that is found in four of five windows of typical size."""
-    mean, spread = between(grid, table.mean, rows), between(grid, table.spread, rows)
-    return table.threshold(grid, rows) - mean + 0.84 * spread
-
-
-def _cycles(span: timedelta) -> list[str]:
-    unknown = []
-    if span < timedelta(days=14):
-        unknown.append("week: the reference is shorter than two weeks")
-    if span < timedelta(days=730):
-        unknown.append("year: the reference is shorter than two years")
-    return unknown
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.4g}")
+def _preset(history: History, model: Model) -> Preset | None:
+    name = model.policy.thresholds
+    if name == "calibrated" or not history.windows:
+        return None
+    total = history.counts.sum(axis=0)
+    parts = {key: history.bins.slices[key] for key in history.held()}
+    rules = {key: ruler(total[part], history.bins.by_key[key]) for key, part in parts.items()}
+    if name == "evidently":
+        return evidently(rules)
+    return nannyml(rules, {key: history.counts[:, part] for key, part in parts.items()})

@@ -1,256 +1,305 @@
-"""Calibration: what a statistic is while nothing changes, for any number of rows.
+"""Calibration: the limits of a reference, from its own windows.
 
-The null is Dirichlet-multinomial. Its over-dispersion is fitted to the reference's own
-windows, each measured against the reference without its neighbourhood, so that season and
-autocorrelation inside the reference count; the tail beyond the simulation is a gamma
-distribution by moments. See ``docs/statistics.md``.
+Every test gets a null for any number of rows (Dirichlet-multinomial, with the over-dispersion of
+the reference's windows, each measured against the reference without its neighbourhood), then all
+tests together get one limit: the tail of each window's largest surprise, features and spans
+jointly, so that columns that move together count once. See ``docs/statistics.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
-from monitor.drift import COARSE, MEASURES, Ruler, ruler
+from monitor.bins import Bins
+from monitor.drift import MEASURES
+from monitor.limits import Limits, dispersed, interpolated, short, widened
+from monitor.modes import FOLDS, Mode, Seconds, fold_edges, held_out
+from monitor.null import POWER, Null, surprise
+from monitor.ruler import Counts, Ruler, ruler, rulers
+from monitor.tail import BROKEN, scale_of, tail_of
 
 Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
 
-DRAWS = {True: 1000, False: 300}
-"""Simulated windows per number of rows, for statistics of groups (True) and of cells."""
-POWER = {"psi": 1, "chi2": 1, "js": 2, "hellinger": 2, "tv": 2, "ks": 2, "wasserstein": 2}
-"""The power of a statistic that is near a scaled chi-squared, and so near a gamma variable."""
-FOLDS = 5
-"""Stretches of the reference that a window is held out with."""
-PRIOR = 1.0
-"""Row spread over all cells before the reference is seen (a Perks prior)."""
+POINTS = 14
+"""Numbers of rows that a null is drawn at."""
 WORST = 0.9
-"""Largest over-dispersion that is looked for."""
-STRETCHED = 40
-"""Fewest reference windows whose own tail is looked at."""
+"""Largest over-dispersion."""
+MOST_UNEVEN = 4.0
+"""Largest relative variance of over-dispersion: 2 is that of one moving direction."""
+CERTAIN = 1e6
+"""Windows that a null rests on which the reference cannot tell to be over-dispersed."""
 FEWEST = 5
 """Fewest reference windows that over-dispersion is fitted to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """The null of one statistic of one feature on a grid of row counts.
-
-    ``mean`` and ``spread`` are the null's moments, ``quantile`` the value that it exceeds at
-    the level asked for, ``dispersion`` the fitted over-dispersion (0: independent rows).
-    """
-
-    dispersion: float
-    effect: float
-    mean: tuple[float, ...]
-    spread: tuple[float, ...]
-    quantile: tuple[float, ...]
-
-    def threshold(self, grid: Sequence[float], n: float) -> float:
-        """The larger of the null's quantile and its mean plus the minimum effect at ``n`` rows."""
-        return max(between(grid, self.quantile, n), between(grid, self.mean, n) + self.effect)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    @classmethod
-    def from_dict(cls, row: dict[str, Any]) -> Limit:
-        return cls(row["dispersion"], row["effect"], tuple(row["mean"]), tuple(row["spread"]),
-                   tuple(row["quantile"]))
-
-
-def between(grid: Sequence[float], values: Sequence[float], n: float) -> float:
-    """Interpolation of ``values`` that is linear in the logarithms; flat beyond the grid."""
-    n = min(max(n, grid[0]), grid[-1])
-    place = max(int(np.searchsorted(grid, n)), 1)
-    low, high = grid[place - 1], grid[place]
-    weight = np.log(n / low) / np.log(high / low)
-    before, after = max(values[place - 1], 1e-12), max(values[place], 1e-12)
-    return float(before ** (1 - weight) * after**weight)
-
-
-def row_grid(rows: Sequence[int]) -> tuple[float, ...]:
-    """Numbers of rows to calibrate at: from 2 to well beyond the largest reference window."""
-    return tuple(float(value) for value in
-                 np.unique(np.geomspace(2, 8 * max([125, *rows]), 12).round()))
+FEW = 20
+"""With fewer reference windows the limit is at least that of independent tests (Šidák)."""
+BLOCK = 64
+"""Columns measured at once."""
+LOUD = 12.0
+"""Surprise of a reference window, as of one in 160,000, that is left out of sums of windows."""
+USUAL = 1.0
+"""Surprise above which a test's own tail is looked at: the mean of a valid null's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """The reference's own windows of one feature: counts ``(w, size)``, oldest first."""
+    """The reference's own windows: counts ``(w, size)``, their starts and length in seconds."""
 
-    rule: Ruler
-    windows: Counts
+    bins: Bins
+    counts: Counts
+    starts: Seconds
+    length: float
+    mode: Mode
 
     @property
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Rows with a value per window, shape ``(w,)``."""
-        return np.asarray(self.windows[:, self.rule.layout.order].sum(axis=1))
+    def windows(self) -> int:
+        return len(self.counts)
 
-    def observed(self, statistic: str) -> Floats:
-        """The statistic of each window against the reference without the window's fold.
-
-        NaN where a window holds no values.
-        """
-        values = np.full(len(self.windows), np.nan)
-        total = self.windows.sum(axis=0)
-        for fold in np.array_split(np.arange(len(self.windows)), FOLDS):
-            rest = ruler(total - self.windows[fold].sum(axis=0), self.rule.feature,
-                         starts=self.rule.starts)
-            held = fold[self.rows[fold] > 0]
-            if rest.rows and held.size:
-                values[held] = MEASURES[statistic](rest, rest.sample(self.windows[held]))
-        return values
+    def held(self) -> list[str]:
+        """Columns that hold values."""
+        total = self.counts.sum(axis=0)
+        return [key for key, part in self.bins.slices.items()
+                if total[part][_first(self.bins, key):].any()]
 
 
-def limit(history: History, statistic: str, grid: Sequence[float], *, level: float,
-          effect: float, seed: int) -> Limit:
-    """The null of ``statistic`` at every number of rows in ``grid``."""
-    dispersion = dispersed(history, statistic, seed=seed)
-    draws = DRAWS[statistic in COARSE]
-    null = Null(history.rule, statistic, dispersion, float(np.mean(history.rows)))
-    means, spreads, quantiles = [], [], []
-    for rows in grid:
-        values = null.draw(np.full(draws, int(rows)), np.random.default_rng(seed))
-        means.append(float(values.mean()))
-        spreads.append(float(values.std()))
-        quantiles.append(tail(values, level, POWER[statistic]))
-    table = Limit(dispersion, effect, tuple(means), tuple(spreads), tuple(quantiles))
-    further = stretch(history, statistic, table, grid, level=level)
-    return Limit(_short(dispersion), effect, _shorts(means), _shorts(spreads),
-                 _shorts([further * value for value in quantiles]))
-
-
-def _shorts(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(_short(value) for value in values)
-
-
-def _short(value: float) -> float:
-    """Five significant digits, so that a baseline stays small."""
-    return float(f"{value:.5g}")
-
-
-def tail(values: Floats, level: float, power: int) -> float:
-    """What the null exceeds with probability ``level``, beyond what the draws reach.
-
-    The largest of a gamma quantile by moments, an exponential tail above the draws' 90 %
-    quantile, and the draws' own quantile.
-    """
-    powered = values**power
-    mean, variance = float(powered.mean()), float(powered.var())
-    if variance <= 1e-24 * max(mean, 1e-12) ** 2:
-        return float(values.max())
-    fitted = float(special.gammainccinv(mean**2 / variance, level)) * variance / mean
-    reached = float(np.quantile(powered, 1 - max(level, 3 / values.size)))
-    start = float(np.quantile(powered, 0.9))
-    above = powered[powered > start]
-    excess = float((above - start).mean()) if above.size else 0.0
-    beyond = start + excess * float(np.log(max(0.1 / level, 1.0)))
-    return float(max(fitted, beyond, reached) ** (1 / power))
-
-
-def stretch(history: History, statistic: str, table: Limit, grid: Sequence[float], *,
-            level: float) -> float:
-    """By how much the reference's own windows lie further out than the null's tail; at least 1.
-
-    An exponential tail through the 90 and 97.5 % quantiles of their values over the null's
-    quantile: what lies beyond, such as a broken day, has no say. 1 with few windows.
-    """
-    observed, rows, power = history.observed(statistic), history.rows, POWER[statistic]
-    held = np.isfinite(observed) & (rows >= grid[0])
-    if held.sum() < STRETCHED:
-        return 1.0
-    highest = np.array([between(grid, table.quantile, float(n)) for n in rows[held]])
-    ratio = (observed[held] / np.maximum(highest, 1e-12)) ** power
-    start, upper = (float(value) for value in np.quantile(ratio, [0.9, 0.975]))
-    beyond = start + (upper - start) / np.log(4) * np.log(max(0.1 / level, 1.0))
-    return float(max(beyond, 1.0) ** (1 / power))
+def _first(bins: Bins, key: str) -> int:
+    """The first cell of a column that holds a value (numbers: below; categories: unseen)."""
+    feature = bins.by_key[key]
+    return 2 if feature.kind in {"categorical", "boolean"} else feature.first - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Null:
-    """A source of windows without drift, for one statistic and one over-dispersion."""
+class Observed:
+    """The reference's windows over one span, measured against the rest of it.
 
-    rule: Ruler
-    statistic: str
-    dispersion: float
-    typical: float
-
-    def draw(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Floats:
-        """The statistic of one simulated window per entry of ``rows``."""
-        known = self.rule.groups if self.statistic in COARSE else self.rule.cells
-        inflation = 1 + (self.typical - 1) * self.dispersion
-        prior = known / max(inflation, 1.0) + PRIOR / known.size
-        share = _dirichlet(np.broadcast_to(prior, (rows.size, known.size)), rng)
-        if self.dispersion > 0:
-            share = _dirichlet(share * (1 - self.dispersion) / self.dispersion, rng)
-        counts = rng.multinomial(rows, share).astype(np.float64)
-        sample = (self.rule.grouped(counts) if self.statistic in COARSE
-                  else self.rule.arranged(counts))
-        return MEASURES[self.statistic](self.rule, sample)
-
-
-def _dirichlet(shape: Floats, rng: np.random.Generator) -> Floats:
-    """One Dirichlet draw per row of ``shape``; a row that underflows falls on one cell."""
-    drawn = rng.standard_gamma(shape)
-    total = drawn.sum(axis=1, keepdims=True)
-    lost = total[:, 0] <= 0
-    if lost.any():
-        drawn[lost, np.argmax(shape[lost], axis=1)] = 1.0
-        total = drawn.sum(axis=1, keepdims=True)
-    share = drawn / total
-    # multinomial refuses probabilities whose sum exceeds 1 by rounding
-    return np.asarray(share / np.maximum(share.sum(axis=1, keepdims=True), 1.0) * (1 - 1e-12))
-
-
-def dispersed(history: History, statistic: str, *, seed: int) -> float:
-    """The smallest over-dispersion whose windows lie as far out as the reference's own do.
-
-    Compares the mean (plus its standard error) and, where there are windows enough, the 90 and
-    95 % quantiles; what lies beyond the largest fiftieth is clipped, so that a single broken
-    day does not set the limit. 0 with fewer than ``FEWEST`` windows.
+    ``values`` ``(s, w, f)`` statistics, ``rows`` ``(w, f)`` rows of the windows, ``against``
+    rows of what they were held against, ``usual`` ``(f,)`` those of the whole reference.
     """
-    observed, rows = history.observed(statistic), history.rows
-    held = np.isfinite(observed) & (rows > 0)
-    if held.sum() < FEWEST:
-        return 0.0
-    rows = rows[held]
-    power = POWER[statistic]
-    weight = np.ones(rows.size) if statistic == "chi2" else rows.astype(np.float64)
-    target = _marks(weight * observed[held] ** power, error=1.0)
-    many = np.tile(rows, -(-DRAWS[statistic in COARSE] // rows.size))
-    weights = np.ones(many.size) if statistic == "chi2" else many.astype(np.float64)
-    count = target.size
 
-    def reaches(dispersion: float) -> bool:
-        null = Null(history.rule, statistic, dispersion, float(rows.mean()))
-        values = weights * null.draw(many, np.random.default_rng(seed)) ** power
-        return bool((_marks(values, error=0.0, count=count) >= target).all())
-
-    return _smallest(reaches)
+    values: Floats
+    rows: Floats
+    against: Floats
+    usual: Floats
 
 
-def _smallest(reaches: Any) -> float:
-    """The smallest argument in [0, WORST] for which ``reaches`` holds, to 12 %."""
-    if reaches(0.0):
-        return 0.0
-    low, high = np.log(1e-5), np.log(WORST)
-    for _ in range(7):
-        middle = (low + high) / 2
-        low, high = (low, middle) if reaches(float(np.exp(middle))) else (middle, high)
-    return float(np.exp(high))
+def calibrated(history: History, statistics: Sequence[str], spans: Sequence[int], *,
+               level: float, effects: Sequence[float], seed: int) -> tuple[Limits, Floats]:
+    """The limits at ``level`` alarms per window, and the largest surprise of each window."""
+    keys = history.held()
+    grid = grid_of(history, max(spans))
+    blocks = [_block(history, keys[start : start + BLOCK], statistics, spans, grid=grid, seed=seed)
+              for start in range(0, len(keys), BLOCK)]
+    fits = [np.concatenate([getattr(block, name) for block in blocks], axis=axis)
+            for name, axis in (("mean", 1), ("spread", 1), ("dispersion", 2), ("unevenness", 2),
+                               ("known", 2), ("stretch", 2), ("surprises", 2))]
+    largest = _largest(fits.pop())
+    found = tail_of(largest)
+    tests = len(keys) * len(statistics) * len(spans)
+    alarm = found.level(level)
+    if history.windows < FEW:
+        alarm = max(alarm, float(np.log(max(tests, 1) / level)))
+    calm = min(max(found.level(min(10 * level, 0.5)), 0.0), alarm)
+    rows = np.concatenate([block.rows for block in blocks])
+    mean, spread, dispersion, unevenness, known, stretch = (short(fit) for fit in fits)
+    return Limits(tuple(keys), tuple(statistics), tuple(spans), tuple(effects), short(grid), mean,
+                  spread, dispersion, unevenness, known, stretch, rows, float(f"{alarm:.6g}"),
+                  float(f"{calm:.6g}"), level), largest
 
 
-def _marks(values: Floats, *, error: float, count: int | None = None) -> Floats:
-    """Mean plus ``error`` standard errors, then quantiles that so many values can tell."""
-    if count is None:
-        count = 1 + (values.size >= 20) + (values.size >= 60)
-    if values.size >= 50:
-        values = np.minimum(values, np.quantile(values, 0.98))
-    mean = values.mean() + error * values.std(ddof=1) / np.sqrt(values.size)
-    return np.array([mean, *np.quantile(values, [0.9, 0.95])])[:count]
+def _largest(surprises: Floats) -> Floats:
+    """The largest of all tests per window, ``(s, l, f, w) -> (w,)``; NaN where none is known."""
+    flat = surprises.reshape(-1, surprises.shape[-1])
+    known = np.isfinite(flat).any(axis=0)
+    return np.where(known, np.max(np.nan_to_num(flat, nan=-1.0), axis=0, initial=-1.0), np.nan)
+
+
+def grid_of(history: History, span: int) -> Floats:
+    """Numbers of rows: from 2 to eight times the largest run of windows."""
+    rows = history.counts.sum(axis=1) / max(len(history.bins.features), 1)
+    return np.geomspace(2.0, 8 * span * max(125.0, float(rows.max(initial=0.0))), POINTS).round()
+
+
+def observe(history: History, rule: Ruler, counts: Floats, *, statistics: Sequence[str],
+            span: int) -> Observed:
+    """Every run of ``span`` windows of these columns against the reference without it."""
+    rest = rule.against(_rests(history, counts, span))
+    sample = rule.sample(_summed(counts, span))
+    values = np.array([MEASURES[name](rest, sample) for name in statistics])
+    return Observed(values, sample.rows, rest.rows, rule.rows)
+
+
+def _rests(history: History, counts: Floats, span: int) -> Floats:
+    """What each window is held against, one vector per window."""
+    windows = history.windows
+    if history.mode != "fixed":
+        found = np.zeros_like(counts)
+        for place in range(windows):
+            weights = held_out(history.mode, history.starts, place, length=history.length,
+                               span=span)
+            chosen = np.flatnonzero(weights)
+            found[place] = weights[chosen] @ counts[chosen]
+        return found
+    summed = np.concatenate([np.zeros((1, counts.shape[1])), np.cumsum(counts, axis=0)])
+    first, last = fold_edges(windows)
+    first = np.minimum(first, np.maximum(np.arange(windows) - span + 1, 0))
+    return np.asarray(summed[-1] - (summed[last] - summed[first]))
+
+
+def _summed(counts: Floats, span: int) -> Floats:
+    """Sums of ``span`` windows up to each; zero where so many are not there yet."""
+    total = np.concatenate([np.zeros((1, counts.shape[1])), np.cumsum(counts, axis=0)])
+    summed = np.zeros_like(counts)
+    if len(counts) >= span:
+        summed[span - 1 :] = total[span:] - total[:-span]
+    return summed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """The nulls of some columns, as in ``Limits``, and the surprise of each test in each window,
+    ``(s, l, f, w)``."""
+
+    mean: Floats
+    spread: Floats
+    dispersion: Floats
+    unevenness: Floats
+    known: Floats
+    stretch: Floats
+    surprises: Floats
+    rows: Floats
+
+
+def _block(history: History, keys: Sequence[str], statistics: Sequence[str],
+           spans: Sequence[int], *, grid: Floats, seed: int) -> Block:
+    counts = history.counts[:, np.concatenate(
+        [np.arange(history.bins.size)[history.bins.slices[key]] for key in keys])].astype(float)
+    total = history.counts.sum(axis=0)
+    rule = rulers([total[history.bins.slices[key]] for key in keys],
+                  [history.bins.by_key[key] for key in keys])
+    plain = _plain(history, keys, statistics, grid=grid, seed=seed)
+    shape = (len(statistics), len(spans), len(keys))
+    fits, surprises = np.zeros((4, *shape)), np.full((*shape, history.windows), np.nan)
+    for place, span in enumerate(spans):
+        seen = observe(history, rule, counts, statistics=statistics, span=span)
+        for s, name in enumerate(statistics):
+            ratios = Ratios.of(seen, s, plain=(grid, plain[0, s], plain[1, s]), name=name,
+                               span=span)
+            found = _crossed(ratios)
+            fits[:, s, place] = [*ratios.fit(np.ones(history.windows, dtype=bool)),
+                                 _stretches(found, span)]
+            surprises[s, place] = _stretched(found, span).T
+        if span == 1:  # a window that stands out alone is told once, not in every sum
+            loud = (np.nan_to_num(surprises[:, place]) > LOUD).any(axis=0)
+            of = np.repeat(np.arange(len(keys)), [history.bins.by_key[key].size for key in keys])
+            counts = np.where(loud.T[:, of], 0.0, counts)
+    return Block(plain[0], plain[1], fits[0], fits[1], fits[2], fits[3], surprises, rule.rows)
+
+
+def _plain(history: History, keys: Sequence[str], statistics: Sequence[str], *, grid: Floats,
+           seed: int) -> Floats:
+    """Mean and spread of each statistic's power while rows are independent, ``(2, s, f, p)``."""
+    total = history.counts.sum(axis=0)
+    found = np.zeros((2, len(statistics), len(keys), grid.size))
+    for column, key in enumerate(keys):
+        null = Null(ruler(total[history.bins.slices[key]], history.bins.by_key[key]), 0.0, 1.0)
+        for s, name in enumerate(statistics):
+            found[:, s, column] = np.array([null.moments(name, rows, seed) for rows in grid]).T
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ratios:
+    """One statistic over one span: its power over the plain null's mean, ``(w, f)``.
+
+    ``relative`` is the plain null's variance over its squared mean; NaN where a window was not
+    measured.
+    """
+
+    value: Floats
+    relative: Floats
+    rows: Floats
+    span: int
+
+    @classmethod
+    def of(cls, seen: Observed, statistic: int, *, plain: tuple[Floats, Floats, Floats],
+           name: str, span: int) -> Ratios:
+        grid, mean, spread = plain
+        rows, against = seen.rows, seen.against
+        usual, deviation = interpolated(grid, mean, rows), interpolated(grid, spread, rows)
+        factor = 1.0 if name == "chi2" else widened(rows, against, seen.usual)
+        value = seen.values[statistic] ** POWER[name] / (usual * factor)
+        held = np.isfinite(value) & (rows >= 2)
+        return cls(np.where(held, value, np.nan), (deviation / usual) ** 2, rows, span)
+
+    def fit(self, kept: npt.NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+        """Over-dispersion, its unevenness and the independent windows that tell them, per column.
+
+        The first by the mean, the second by the shape of a gamma distribution (its likelihood's
+        equation, solved by Minka 2002). The largest fiftieth is clipped: a broken day has no say.
+        """
+        value, rows = self.value[kept], self.rows[kept]
+        held = np.isfinite(value)
+        count = held.sum(axis=0)
+        if value.shape[0] >= 50:
+            with np.errstate(all="ignore"):
+                value = np.minimum(value, np.nanquantile(
+                    np.where(count > 0, value, 0.0), 1 - BROKEN, axis=0))
+        few = count < FEWEST
+        size = np.maximum(count, 1)
+        mean = np.where(held, value, 0.0).sum(axis=0) / size
+        typical = np.where(held, rows, 0.0).sum(axis=0) / size
+        centre = np.where(few, 0.0, np.maximum(mean - 1, 0.0))
+        dispersion = np.minimum(centre / np.maximum(typical - 1, 1.0), WORST)
+        logs = np.where(held, np.log(np.maximum(value, 1e-6)), 0.0).sum(axis=0) / size
+        gap = np.maximum(np.log(np.maximum(mean, 1e-6)) - logs, 1e-4)
+        shape = (3 - gap + np.sqrt((gap - 3) ** 2 + 24 * gap)) / (12 * gap)
+        plain = np.nanmean(self.relative, axis=0)
+        share = ((1 + centre) ** 2 / shape - plain * (1 + 2 * centre)) / np.maximum(
+            centre, 0.05) ** 2
+        unevenness = np.clip(np.where(few, plain, share), plain, MOST_UNEVEN)
+        return dispersion, unevenness, np.where(few, CERTAIN, np.maximum(count / self.span, 1.0))
+
+    def surprises(self, dispersion: Floats, unevenness: Floats, known: Floats) -> Floats:
+        """The surprise of each window, ``(w, f)``."""
+        ones = np.ones(self.value.shape)
+        mean, spread = dispersed(ones, np.sqrt(self.relative), self.rows, dispersion, unevenness)
+        return np.where(np.isfinite(self.value),
+                        surprise(np.nan_to_num(self.value), mean, spread,
+                                 known), np.nan)
+
+
+def _crossed(ratios: Ratios) -> Floats:
+    """The surprise of each window under what the other stretches of the reference say."""
+    windows = len(ratios.value)
+    found = np.full(ratios.value.shape, np.nan)
+    for fold in np.array_split(np.arange(windows), FOLDS):
+        kept = np.ones(windows, dtype=bool)
+        if windows >= 2 * FEWEST:
+            kept[fold] = False
+        found[fold] = ratios.surprises(*ratios.fit(kept))[fold]
+    return found
+
+
+def _stretched(surprises: Floats, span: int) -> Floats:
+    """The surprises over the stretch that the other parts of the reference say."""
+    found = surprises.copy()
+    for fold in np.array_split(np.arange(len(surprises)), FOLDS):
+        found[fold] /= _stretches(np.delete(surprises, fold, axis=0), span)
+    return found
+
+
+def _stretches(surprises: Floats, span: int) -> Floats:
+    """The stretch of each column, ``(w, f) -> (f,)``."""
+    return np.array([_stretch(column, span) for column in surprises.T])
+
+
+def _stretch(surprises: Floats, span: int) -> float:
+    """By how much the reference's windows lie further out than the null says; at least 1."""
+    known = np.isfinite(surprises)
+    held = np.sort(surprises[known & (surprises > USUAL)]) - USUAL
+    if held.size < FEWEST:
+        return 1.0
+    return max(scale_of(held, int(BROKEN * known.sum()), each=1 / span)[0], 1.0)

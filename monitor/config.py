@@ -88,6 +88,10 @@ class Reference(Section):
     """Periods within it that are left out, as [from, to] pairs."""
     source: str | None = None
     """A file with the reference rows, in place of a period of the log."""
+    mode: Literal["fixed", "trailing", "same_hour_of_week", "same_season_last_year"] = "fixed"
+    """Which windows a window is held against: all of the reference (`fixed`), the 28 windows
+    before the newest four weeks (`trailing`: slow drift is forgotten), those of the same hour of
+    the week, or those within three weeks of the same day in earlier years."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Reference:

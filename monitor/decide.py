@@ -41,7 +41,8 @@ Action = Literal[
 ]
 
 CALM = 3
-"""New windows in a row without drift or degradation that close an episode."""
+"""New windows in a row without drift or degradation that close an episode; in each of them every
+statistic lies below the easier limit, so that an episode does not flap around its threshold."""
 
 _IN_FLIGHT = {"retraining", "awaiting_promotion", "probation"}
 
@@ -57,6 +58,12 @@ class ModelState:
     quality: Literal["unknown", "stable", "degraded"] = "unknown"
     episode: str | None = None
     calm: int = 0
+    peak: float | None = None
+    """The largest severity of the newest episode's drift ..."""
+    peak_at: datetime | None = None
+    """... the start of the window that it was seen in ..."""
+    peak_of: str | None = None
+    """... and the episode's name."""
     champion: str | None = None
     predecessor: str | None = None
     adopted_at: datetime | None = None
@@ -213,17 +220,18 @@ def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision 
     drifted = "inputs" in verdict.news and verdict.inputs == "drifted"
     degraded = "labels" in verdict.news and verdict.quality == "degraded"
     if drifted or degraded:
+        name = state.episode or f"{verdict.model}/{isoformat(verdict.window.start)}"
+        known = _peak(replace(state, episode=name, calm=0), verdict, drifted)
         if state.episode is not None:
-            return replace(state, calm=0), None
-        name = f"{verdict.model}/{isoformat(verdict.window.start)}"
-        return replace(state, episode=name, calm=0), Decision(
-            "alarm", verdict.reason, _evidence(verdict)
-        )
+            return known, None
+        return known, Decision("alarm", verdict.reason, _evidence(verdict))
     new_window = verdict.revision == 0 and "inputs" in verdict.news
     if state.episode is None or not new_window or verdict.kind in {"unknown", "faulty"}:
         return state, None
     if state.inputs == "drifted" or state.quality == "degraded":
         return state, None
+    if not verdict.settled:
+        return replace(state, calm=0), None
     if state.calm + 1 < CALM:
         return replace(state, calm=state.calm + 1), None
     closed = Decision("clear", f"{CALM} windows in a row without drift or degradation")
@@ -238,6 +246,16 @@ def _segment(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelSt
     known, decision = _episode(state, replace(verdict, news=("labels",)))
     told = decision and replace(decision, reason=f"{verdict.segment}: {decision.reason}")
     return _phase(known, verdict.known_at), told or NOTHING
+
+
+def _peak(state: ModelState, verdict: Verdict, drifted: bool) -> ModelState:
+    """The state with the episode's largest severity so far."""
+    if not drifted or verdict.severity is None:
+        return state
+    if state.peak_of == state.episode and (state.peak or 0.0) >= verdict.severity:
+        return state
+    return replace(state, peak=verdict.severity, peak_at=verdict.window.start,
+                   peak_of=state.episode)
 
 
 def _phase(state: ModelState, at: datetime) -> ModelState:

@@ -198,7 +198,9 @@ def _verdict(page: _Page, line: dict[str, Any]) -> None:
     page.put("holdfast_features_judged", len({item["name"] for item in features}), *labels)
     drifted = {item["name"] for item in features if item["drifted"]}
     page.put("holdfast_features_drifted", len(drifted), *labels)
-    for item in sorted(features, key=severity, reverse=True)[:TOP]:
+    page.put("holdfast_drift_severity", line["severity"], *labels)
+    single = [item for item in features if item["windows"] == 1]
+    for item in sorted(single, key=severity, reverse=True)[:TOP]:
         series = *labels, item["name"], item["statistic"]
         page.put("holdfast_drift_statistic", item["value"], *series)
         page.put("holdfast_drift_threshold", item["threshold"], *series)

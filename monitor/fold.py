@@ -17,11 +17,13 @@ from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.decide import NOTHING
 from monitor.errors import ConflictError
+from monitor.faults import find
 from monitor.groups import GroupGap, tell
-from monitor.judge import Evidence, Verdict, judge
+from monitor.judge import INPUTS, Evidence, Verdict, judge
 from monitor.ledger import Ledger
 from monitor.outcomes import Outcomes, total
 from monitor.performance import Performance
+from monitor.profile import Profile
 from monitor.scales import Asked, Scales
 from monitor.source import Source
 from monitor.store import Store
@@ -85,9 +87,10 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
     """Judge and fold what fell due at each checkpoint; one transaction per checkpoint."""
     calendar = model.calendar
     first, last = calendar.closing(checkpoints[0]), calendar.closing(checkpoints[-1])
-    span = Window(calendar.pane_of(first.start - calendar.horizon - POOL), last.end)
     live = [epoch for epoch in epochs
             if epoch.until is None or epoch.until + calendar.horizon >= checkpoints[0]]
+    reach = max([POOL, *(epoch.baseline.reach for epoch in live)])
+    span = Window(calendar.pane_of(first.start - calendar.horizon - reach), last.end)
     bench = Bench(model, store, {
         epoch.key: Ledger(calendar, epoch.baseline.bins,
                           store.increments(model.name, epoch.key, span, until=checkpoints[-1]))
@@ -130,6 +133,8 @@ class Bench:
     first: Baseline
     source: Source
     asked: Asked = field(default_factory=dict)
+    sound: dict[tuple[str, datetime, bytes], bool] = field(default_factory=dict)
+    """Whether a window as counted is free of faults, by baseline, start and counts."""
 
     def due(self, checkpoint: datetime, epochs: Sequence[Epoch]) -> Iterator[Due]:
         """Windows with news at the checkpoint, in order of their end."""
@@ -229,6 +234,29 @@ class Bench:
         return tell(pooled, self.model, block=max(pane, timedelta(days=1)),
                     span=format_duration(POOL))
 
+    def earlier(self, window: Window, epoch: Epoch, at: datetime, segment: str
+                ) -> Iterator[tuple[datetime, Profile, Profile]]:
+        """Windows before this one that its baseline asks for, without empty and faulty ones."""
+        if segment:
+            return
+        ledger, length, baseline = self.ledgers[epoch.key], window.length, epoch.baseline
+        first = baseline.window_end or EPOCH
+        for steps in range(baseline.reach // length, 0, -1):
+            start = window.start - steps * length
+            if start < first or not baseline.wanted(window.start, start):
+                continue
+            before = Window(start, start + length)
+            inputs = ledger.inputs(before, at)
+            if inputs.n > 0 and self._sound(inputs, epoch, start):
+                yield start, inputs, ledger.outputs(before, at, epoch.logged(self.model))
+
+    def _sound(self, inputs: Profile, epoch: Epoch, start: datetime) -> bool:
+        place = (epoch.key, start, inputs.counts.tobytes())
+        if place not in self.sound:
+            self.sound[place] = not any(fault.severity == "fault" for fault in find(
+                inputs, epoch.baseline, roles=INPUTS))
+        return self.sound[place]
+
     def verdicts(self, due: Due, checkpoint: datetime, broken: Sequence[tuple[Window, str, str]],
                  revisions: Revisions) -> Iterator[Verdict]:
         """The verdict on all rows of the window, then one per declared segment."""
@@ -272,4 +300,4 @@ class Bench:
             pooled=pooled, pooled_span=span, broken=(),
             labelled=self.store.labelled(self.model.name, epoch.key, until=at,
                                          since=epoch.baseline.window_end or EPOCH),
-            first=self.first)
+            first=self.first, earlier=tuple(self.earlier(window, epoch, at, segment)))

@@ -75,12 +75,18 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A stretch of drift or degradation; ``closed`` is None while it lasts."""
+    """A stretch of drift or degradation; ``closed`` is None while it lasts.
+
+    ``peak`` is the largest severity of its drift, in the window that starts at ``peak_at``; None
+    where only the quality fell.
+    """
 
     name: str
     opened: datetime
     closed: datetime | None
     reason: str
+    peak: float | None = None
+    peak_at: datetime | None = None
 
 
 def line(verdict: Verdict, *, phase: str, episode: str | None,
@@ -88,15 +94,15 @@ def line(verdict: Verdict, *, phase: str, episode: str | None,
     """The verdict as the JSON object that ``replay`` prints and the store keeps."""
     features = [{"name": item.feature, "statistic": item.statistic, "value": item.value,
                  "threshold": item.threshold, "error_bound": item.error_bound,
-                 "drifted": item.drifted} for item in verdict.features]
+                 "drifted": item.drifted, "windows": item.windows} for item in verdict.features]
     found: dict[str, Any] = plain({
         "model": verdict.model, "version": verdict.version, "segment": verdict.segment,
         "start": verdict.window.start, "end": verdict.window.end, "revision": verdict.revision,
         "known_at": verdict.known_at, "watermark": verdict.watermark, "arrival": verdict.arrival,
         "label_maturity": verdict.label_maturity, "n": verdict.n, "verdict": verdict.kind,
         "inputs": verdict.inputs, "quality": verdict.quality, "reason": verdict.reason,
-        "news": verdict.news, "labelled": verdict.labelled, "episode": episode, "phase": phase,
-        "features": features,
+        "news": verdict.news, "labelled": verdict.labelled, "severity": verdict.severity,
+        "episode": episode, "phase": phase, "features": features,
         "performance": [asdict(item) for item in verdict.performance],
         "faults": [asdict(item) for item in verdict.faults],
         "groups": [asdict(item) for item in verdict.groups],
@@ -134,6 +140,10 @@ class History(Database):
                      if not item.segment or made.action == "alarm"]
             _trace(write, model, number + 1, before.state,
                    [*steps, (at, state.phase, state.episode, cause, cause)])
+            if state.peak_at is not None:
+                write.run(update(episodes).where(
+                    episodes.c.model == model, episodes.c.name == state.peak_of)
+                    .values(peak=state.peak, peak_at=state.peak_at))
             made = [(item.known_at, one) for item, _, _, one in verdicts]
             _wait(write, model, [*made, *([(at, decision)] if decision else [])])
         return number + 1

@@ -9,7 +9,7 @@ from typing import Literal
 from monitor.baseline import Baseline
 from monitor.bins import Role
 from monitor.config import Model
-from monitor.drift import DriftResult
+from monitor.drift import Comparison, DriftResult
 from monitor.faults import Fault, find, ordered
 from monitor.groups import GroupGap
 from monitor.outcomes import Outcomes
@@ -37,7 +37,8 @@ class Evidence:
     ``first`` is the baseline of the lineage's first version: what was promised in the beginning
     is not forgotten when a weaker version is promoted in worse times. ``rates`` and ``groups``
     are a segment's own rates and the gaps between all of them, ``findings`` the verdicts on
-    segments that a verdict on all rows tells of.
+    segments that a verdict on all rows tells of. ``earlier`` are the (start, inputs, outputs) of
+    windows before this one that were not faulty, oldest first.
     """
 
     window: Window
@@ -59,6 +60,7 @@ class Evidence:
     groups: tuple[GroupGap, ...] = ()
     findings: tuple[Verdict, ...] = ()
     units: tuple[Fault, ...] = ()
+    earlier: tuple[tuple[datetime, Profile, Profile], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class Verdict:
     ``inputs`` and ``quality`` are the two halves of ``kind``: what the values of the
     window say, and what its matured labels say. ``news`` names the halves that this
     revision newly speaks about. ``labelled`` counts matured labelled rows since the
-    end of the reference.
+    end of the reference. ``severity`` is the largest statistic over its threshold, ``settled``
+    whether all lie so low that an episode of drift may close.
     """
 
     model: str
@@ -90,6 +93,8 @@ class Verdict:
     faults: tuple[Fault, ...] = ()
     news: tuple[News, ...] = ()
     labelled: int = 0
+    severity: float | None = None
+    settled: bool = True
     groups: tuple[GroupGap, ...] = ()
     segments: tuple[Finding, ...] = ()
 
@@ -112,7 +117,8 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     faults = () if evidence.segment else ordered([
         *find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS,
               expect=model.log.expect), *evidence.units])
-    features = _features(evidence, baseline, model)
+    compared = _compared(evidence, baseline, model)
+    features = compared.results
     performance, (worse, words) = _performance(evidence, baseline, model)
     inputs = _inputs(evidence, faults, features, model)
     quality: Literal["unknown", "stable", "degraded"] = "unknown"
@@ -128,21 +134,29 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         quality=quality, features=features, performance=(*performance, *evidence.rates),
         faults=faults, news=evidence.news, labelled=evidence.labelled, groups=evidence.groups,
         reason=(_unknown(evidence, baseline, model) if kind == "unknown" else
-                _reason(kind, faults, features, words)) + _others(evidence),
+                _reason(kind, faults, features, words, length=evidence.window.length))
+        + _others(evidence),
+        severity=_rounded(compared.severity), settled=compared.calm,
         segments=tuple(Finding(item.segment, item.kind, item.reason)
                        for item in evidence.findings if item.kind in WORTH_TELLING))
 
 
-def _features(evidence: Evidence, baseline: Baseline, model: Model) -> tuple[DriftResult, ...]:
+def _compared(evidence: Evidence, baseline: Baseline, model: Model) -> Comparison:
     """Every statistic of inputs and answers; a segment's against its own reference."""
     answers: tuple[Role, ...] = ("prediction", "score", *(("label",) if evidence.mature else ()))
     if evidence.segment:
-        return tuple(result for profile, roles in ((evidence.inputs, INPUTS),
-                                                   (evidence.outputs, answers))
-                     for result in baseline.segments.drift(
-                         evidence.segment, profile, baseline.bins, roles=roles, model=model))
-    return (baseline.compare(evidence.inputs, roles=INPUTS)
-            + baseline.compare(evidence.outputs, roles=answers))
+        return Comparison(tuple(
+            result for profile, roles in ((evidence.inputs, INPUTS), (evidence.outputs, answers))
+            for result in baseline.segments.drift(evidence.segment, profile, baseline.bins,
+                                                  roles=roles, model=model)), None, True)
+    start = evidence.window.start
+    inputs = baseline.compared(evidence.inputs, roles=INPUTS, window=(
+        start, [(before, profile) for before, profile, _ in evidence.earlier]))
+    outputs = baseline.compared(evidence.outputs, roles=answers, window=(
+        start, [(before, profile) for before, _, profile in evidence.earlier]))
+    severities = [item.severity for item in (inputs, outputs) if item.severity is not None]
+    return Comparison(inputs.results + outputs.results, max(severities, default=None),
+                      inputs.calm and outputs.calm)
 
 
 def _performance(evidence: Evidence, baseline: Baseline, model: Model
@@ -240,14 +254,15 @@ def _others(evidence: Evidence) -> str:
 
 
 def _reason(kind: Kind, faults: tuple[Fault, ...], features: tuple[DriftResult, ...],
-            words: str) -> str:
+            words: str, *, length: timedelta) -> str:
     """Why, with the numbers, in a sentence or two."""
     if kind == "faulty":
         return "; ".join(fault.message for fault in faults if fault.severity == "fault")
     moved = sorted((result for result in features if result.drifted),
                    key=lambda result: -result.value / max(result.threshold or 0, 1e-12))
     drift = ", ".join(f"{result.feature} ({result.statistic} {result.value:.3g}, "
-                      f"threshold {result.threshold:.3g})" for result in moved[:NAMED])
+                      f"threshold {result.threshold:.3g}{_over(result, length)})"
+                      for result in moved[:NAMED])
     if moved[NAMED:]:
         drift += f" and {len(moved) - NAMED} more"
     if kind == "degraded":
@@ -255,6 +270,11 @@ def _reason(kind: Kind, faults: tuple[Fault, ...], features: tuple[DriftResult, 
     if kind == "drifted":
         return f"moved: {drift}"
     return words or "nothing moved beyond what the alarm budget allows"
+
+
+def _over(result: DriftResult, length: timedelta) -> str:
+    """What slow drift was found in, where no single window tells it."""
+    return f" over {format_duration(result.windows * length)}" if result.windows > 1 else ""
 
 
 def _rounded(value: float | None) -> float | None:

@@ -65,6 +65,8 @@ CATALOGUE: dict[str, Metric] = {
         _FEATURE, "The statistic above which the feature counts as drifted."),
     "holdfast_features_judged": _gauge(
         _V, "Features, predictions and scores that the newest window was judged on."),
+    "holdfast_drift_severity": _gauge(
+        _V, "The largest statistic of the newest window over its threshold: above 1 is drift."),
     "holdfast_features_drifted": _gauge(
         _V, "How many of them drifted, those without a series of their own included."),
     "holdfast_segments_drifted": _gauge(

@@ -99,6 +99,14 @@ class Policy(Section):
     """False findings of broken data that can be borne, beside those of drift and degradation."""
     statistics: list[Literal["psi", "js", "ks", "wasserstein", "chi2"]] = ["psi"]
     """Statistics that may raise an alarm; the budget is shared among them."""
+    thresholds: Literal["calibrated", "evidently", "nannyml"] = "calibrated"
+    """`calibrated` keeps the alarm budget. `evidently` and `nannyml` are those tools' default
+    rules, which know no budget: for comparisons."""
+    control: Literal["joint", "holm", "benjamini_hochberg"] = "joint"
+    """How many tests become one verdict: one limit on the largest surprise of all (columns that
+    move together count once), or Holm's or Benjamini and Hochberg's procedure on their p-values."""
+    slow_drift: bool = True
+    """Also test the newest windows together (whole days, weeks, four weeks), within the budget."""
     minimum_effect: dict[Literal["psi", "js", "ks", "wasserstein", "chi2"], float] = {"psi": 0.1}
     """A shift smaller than this is never an alarm, however certain it is."""
     performance: PerformancePolicy = PerformancePolicy()

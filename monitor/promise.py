@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -44,27 +45,40 @@ def words(promised: dict[str, Any]) -> str:
     told = promised["promise"]
     lines = [f"{promised['model']}, version {promised['version']}: "
              f"{told['reference_windows']} reference windows of about "
-             f"{told['typical_rows']:.0f} rows",
-             f"  alarm budget       {told['alarm_budget']}: every window is tested at "
-             f"{told['level_per_window']:.2g}, shared among {told['tests']} tests"]
-    rate = told["alarms_per_budget_period"]
-    if rate:
-        lines.append(f"  on the reference   {told['reference_alarms']} alarms, {rate[0]:.2g} per "
-                     f"budget period (95 % interval {rate[1]:.2g} to {rate[2]:.2g})")
-    if told["parametric_tail"]:
-        lines.append("  thresholds         from a parametric tail: the reference has too few "
-                     "windows to show such rare ones (without it: "
-                     f"{told['smallest_budget_without_tail']})")
+             f"{told['typical_rows']:.0f} rows", *_budget(told)]
     lines.append(f"  performance        {_told(promised['performance'])}")
     lines += [f"  cannot know        the {cycle}" for cycle in told["unknown_cycles"]]
     lines += [f"  set aside          {column}: {why}"
               for column, why in promised["set_aside"].items()]
-    lines.append("  smallest shift that is found in four of five windows of typical size:")
+    lines.append("  smallest shift that is found in four of five windows of usual size:")
     wide = max(map(len, told["detectable_shift"]), default=0)
-    lines += [f"    {key:<{wide}}  "
-              + ", ".join(f"{name} {value:.3g}" for name, value in shifts.items())
-              for key, shifts in told["detectable_shift"].items()]
+    lines += [f"    {key:<{wide}}  {_shift(shift)}"
+              for key, shift in told["detectable_shift"].items()]
     return "\n".join(lines)
+
+
+def _budget(told: dict[str, Any]) -> Iterator[str]:
+    """What was asked for, what it may turn out to be, and what it rests on."""
+    spans = ", ".join(f"{span}" for span in told["spans"][1:])
+    yield (f"  alarm budget       {told['alarm_budget']}: windows are tested at "
+           f"{told['level_per_window']:.2g}, {told['tests']} tests together"
+           + (f", over 1, {spans} windows" if spans else ""))
+    rate = told["alarms_per_budget_period"]
+    if rate:
+        yield (f"  promised           {rate[0]:.2g} drift alarms per budget period on average over "
+               f"references; with this one, {rate[1]:.2g} to {rate[2]:.2g} (95 %)")
+    yield f"  on the reference   {told['reference_alarms']} alarms"
+    if told["parametric_tail"]:
+        yield ("  thresholds         from a parametric tail: the reference has too few windows to "
+               f"show such rare ones (without it: {told['smallest_budget_without_tail']})")
+
+
+def _shift(shift: dict[str, Any]) -> str:
+    if shift["found"] is None:
+        return "none: even the largest is lost in how much the reference itself varies"
+    if shift["unit"] == "sd":
+        return f"all values move by {shift['found']:.3g} standard deviations"
+    return f"{shift['found']:.2%} of the rows turn to its rarest value"
 
 
 def _told(found: dict[str, Any]) -> str:

@@ -152,6 +152,8 @@ episodes = Table(
     Column("opened", Instant, nullable=False),
     Column("closed", Instant),
     Column("reason", Text, nullable=False),
+    Column("peak", Float),
+    Column("peak_at", Instant),
     UniqueConstraint("model", "name", "opened"),
     _one_open("ix_holdfast_episode_open", ["model"], "closed IS NULL"),
 )

@@ -18,9 +18,10 @@ from scipy import special
 
 from monitor.bins import Bins, Role
 from monitor.config import Model
-from monitor.drift import MEASURES, DriftResult, ruler
+from monitor.drift import MEASURES, DriftResult
 from monitor.outcomes import Outcomes, coarsened, unscored
 from monitor.profile import Counts, Profile
+from monitor.ruler import ruler
 
 STATISTIC: Literal["psi"] = "psi"
 """The statistic that groups are judged on."""
@@ -117,12 +118,12 @@ class Segments:
             rule = ruler(own.profile.counts[part], bins.by_key[key])
             sample = rule.sample(profile.counts[part])
             n, degrees = int(sample.rows[0]), int(np.count_nonzero(rule.groups)) - 1
-            if not n or not rule.rows:
+            if not n or not rule.rows[0]:
                 continue
-            value = float(MEASURES[STATISTIC](rule, sample))
+            value = float(MEASURES[STATISTIC](rule, sample)[0])
             highest = None
             if key in own.scatter and degrees > 0 and n >= model.policy.segments.min_rows:
-                highest = own.scatter[key].threshold(n, rule.rows, degrees, level=chance,
+                highest = own.scatter[key].threshold(n, float(rule.rows[0]), degrees, level=chance,
                                                      effect=effect)
             yield DriftResult(key, segment, STATISTIC, value, highest, 0.0, n,
                               highest is not None and value > highest)
@@ -182,16 +183,15 @@ def _scatter(counts: Counts, bins: Bins, key: str, least: int) -> Scatter | None
     independent rows would give on average: ``(groups - 1) (1 / n + 1 / N)``."""
     whole = ruler(counts.sum(axis=0), bins.by_key[key])
     rows, degrees = whole.sample(counts).rows[:, 0], int(np.count_nonzero(whole.groups)) - 1
-    if not whole.rows or degrees < 1:
+    if not whole.rows[0] or degrees < 1:
         return None
     ratios = []
     for fold in np.array_split(np.arange(len(counts)), FOLDS):
-        rest = ruler(counts.sum(axis=0) - counts[fold].sum(axis=0), whole.feature,
-                     starts=whole.starts)
+        rest = whole.against(counts.sum(axis=0) - counts[fold].sum(axis=0))
         held = fold[rows[fold] >= least]
-        if rest.rows and held.size:
-            expected = degrees * (1 / rows[held] + 1 / rest.rows)
-            ratios.append(MEASURES[STATISTIC](rest, rest.sample(counts[held])) / expected)
+        if rest.rows[0] and held.size:
+            expected = degrees * (1 / rows[held] + 1 / rest.rows[0])
+            ratios.append(MEASURES[STATISTIC](rest, rest.sample(counts[held]))[:, 0] / expected)
     ratio = np.concatenate([[], *ratios])
     if ratio.size < FEWEST_WINDOWS:
         return None

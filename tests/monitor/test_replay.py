@@ -22,7 +22,8 @@ from tests.story.deployment import DAY, deploy
 CONTRACT = {"model", "version", "segment", "start", "end", "revision", "known_at", "watermark",
             "label_maturity", "n", "verdict", "episode", "phase", "features", "performance",
             "faults", "decision"}
-EXTRA = {"arrival", "inputs", "quality", "labelled", "news", "reason", "groups", "segments"}
+EXTRA = {"arrival", "inputs", "quality", "labelled", "news", "reason", "groups", "segments",
+         "severity"}
 
 
 def contents(folder: Path) -> dict[str, str]:

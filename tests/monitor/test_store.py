@@ -228,7 +228,8 @@ def test_a_verdict_is_kept_as_the_line_that_replay_prints(store: Store) -> None:
     (row,) = store.verdicts("m")
     assert row.line["start"] == "2026-03-01T00:00:00Z"
     assert row.line["features"] == [{"name": "price", "statistic": "psi", "value": 0.4,
-                                     "threshold": 0.2, "error_bound": 0.0, "drifted": False}]
+                                     "threshold": 0.2, "error_bound": 0.0, "drifted": False,
+                                     "windows": 1}]
     assert row.line["performance"][0]["high"] is None  # NaN is not a number to report
     assert row.line["decision"] == {"action": "none", "reason": "so it is"}
     assert store.verdict(row.id) == row

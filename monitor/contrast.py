@@ -1,0 +1,242 @@
+"""Contrast: one window's counts, and those of the windows before it, against a reference.
+
+The newest window is measured by itself and together with the windows before it, so that a drift
+too slow for any single window is seen too (a window-limited scan, Lai 1995). Windows that
+stand out by themselves are left out of such sums: one bad day is told once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.bins import CategoryBins, FeatureBins
+from monitor.drift import MEASURES, Comparison, DriftResult, error_bound, null_rate, unseen_rate
+from monitor.limits import Limits
+from monitor.modes import Mode, members, seconds
+from monitor.presets import Preset
+from monitor.profile import Profile
+from monitor.ruler import Ruler, Sample
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Earlier = Sequence[tuple[datetime, Profile]]
+"""Windows before the one that is judged, with their starts, oldest first."""
+
+REPORTED = ("psi", "js", "ks", "wasserstein", "chi2")
+"""Measures that every verdict carries (KS and Wasserstein for numbers)."""
+EASED = 0.8
+"""Share of the minimum effect under which a column counts as calm again."""
+ENOUGH = 0.5
+"""Share of a span's windows that must be left for it to be tested."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """Reference windows by themselves, for modes that choose among them."""
+
+    starts: Floats
+    counts: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The columns of some roles: their places in a profile, their ruler and their limits."""
+
+    keys: tuple[str, ...]
+    features: tuple[FeatureBins, ...]
+    slices: tuple[slice, ...]
+    places: npt.NDArray[np.intp]
+    reference: tuple[npt.NDArray[np.int64], ...]
+    rule: Ruler
+    limits: Limits | None
+
+
+class Against(Protocol):
+    """What a comparison needs of a baseline."""
+
+    @property
+    def mode(self) -> Mode: ...
+    @property
+    def length(self) -> float: ...
+    @property
+    def past(self) -> Past | None: ...
+    @property
+    def preset(self) -> Preset | None: ...
+    @property
+    def control(self) -> str: ...
+
+
+def compare(part: Part, baseline: Against, profile: Profile, *, segment: str = "",
+            window: tuple[datetime, Earlier] | None = None) -> Comparison:
+    """The columns of ``part`` in this profile; ``window`` tells its start and what came before."""
+    at, earlier = window if window is not None else (None, ())
+    newest = profile.counts[part.places]
+    rule = _rule(part, baseline, at, earlier)
+    sample = rule.sample(newest)
+    limits = None if baseline.preset else part.limits
+    tests = [] if limits is None else _tests(limits, rule, sample)
+    scanned = [] if limits is None or at is None else list(
+        _scan(limits, rule, _near(part, newest, at, earlier, longest=max(limits.spans)
+                                  * baseline.length), baseline.length))
+    if limits is not None and baseline.control != "joint":
+        tests = _controlled(tests, baseline.control, limits)
+    results = tuple(_single(part, rule, sample, profile, segment, tests, baseline.preset))
+    slow = tuple(item for found in scanned for item in _drifted(part, found, segment))
+    severities = [item.severity for item in (*tests, *scanned)]
+    if baseline.preset is not None:
+        return baseline.preset.told(results)
+    return Comparison(results + slow, max((item for item in severities if item is not None),
+                                          default=None),
+                      all(item.calm for item in (*tests, *scanned)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tested:
+    """One statistic over one span for all columns; NaN where it was not tested."""
+
+    statistic: str
+    windows: int
+    value: Floats
+    threshold: Floats
+    eased: Floats
+    surprise: Floats
+    n: Floats
+    drifted: Flags
+
+    @property
+    def severity(self) -> float | None:
+        known = np.isfinite(self.surprise)
+        if not known.any():
+            return None
+        return float(np.max(self.value[known] / np.maximum(self.threshold[known], 1e-12)))
+
+    @property
+    def calm(self) -> bool:
+        return not bool((self.value > self.eased)[np.isfinite(self.surprise)].any())
+
+
+def _rule(part: Part, baseline: Against, at: datetime | None, earlier: Earlier) -> Ruler:
+    """The ruler over the reference that the mode chooses for a window at ``at``."""
+    if baseline.mode == "fixed" or baseline.past is None or at is None or part.limits is None:
+        return part.rule
+    starts = np.concatenate([baseline.past.starts, seconds([start for start, _ in earlier])])
+    gap = max(part.limits.spans)
+    weights = members(baseline.mode, starts, seconds([at])[0], length=baseline.length, gap=gap)
+    held = baseline.past.starts.size
+    counts = weights[:held] @ baseline.past.counts[:, part.places].astype(np.float64)
+    for weight, (_, profile) in zip(weights[held:], earlier, strict=True):
+        if weight:
+            counts = counts + profile.counts[part.places]
+    return part.rule if not counts.any() else part.rule.against(counts)
+
+
+def _tests(limits: Limits, rule: Ruler, sample: Sample, span: int = 0) -> list[Tested]:
+    """Every tested statistic over one span."""
+    found = []
+    for place, name in enumerate(limits.statistics):
+        value = MEASURES[name](rule, sample)
+        surprise = limits.surprise(place, span, value, sample.rows, rule.rows)
+        threshold = limits.thresholds(place, span, sample.rows, rule.rows)
+        eased = limits.thresholds(place, span, sample.rows, rule.rows, level=limits.calm,
+                                  easing=EASED)
+        drifted = np.isfinite(surprise) & (value > threshold)
+        found.append(Tested(name, limits.spans[span], value, threshold, eased, surprise,
+                            sample.rows, drifted))
+    return found
+
+
+def _near(part: Part, newest: npt.NDArray[np.int64], at: datetime, earlier: Earlier, *,
+          longest: float) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Counts of the windows up to ``longest`` seconds back, the newest last, and their ages."""
+    near = [((at - start).total_seconds(), profile.counts[part.places])
+            for start, profile in earlier if 0 < (at - start).total_seconds() < longest]
+    return (np.array([*(counts for _, counts in near), newest]),
+            np.array([*(age for age, _ in near), 0.0]))
+
+
+def _scan(limits: Limits, rule: Ruler, near: tuple[npt.NDArray[np.int64], Floats],
+          length: float) -> Iterator[Tested]:
+    """Tests over several newest windows; a column's windows that stand out alone are left out."""
+    counts, ages = near
+    if len(counts) == 1 or len(limits.spans) == 1:
+        return
+    every = rule.sample(counts)
+    quiet = every.rows > 0
+    for place, name in enumerate(limits.statistics):
+        highest = limits.thresholds(place, 0, every.rows, rule.rows)
+        quiet &= ~(np.nan_to_num(MEASURES[name](rule, every)) > highest)
+    for place, span in enumerate(limits.spans[1:], 1):
+        kept = quiet & (ages <= (span - 0.5) * length)[:, None]
+        summed = np.where(kept[:, rule.plan.cell_of], every.cells, 0.0).sum(axis=0)
+        enough = kept.sum(axis=0) > ENOUGH * span
+        for found in _tests(limits, rule, rule.arranged(summed), place):
+            yield replace(found, surprise=np.where(enough, found.surprise, np.nan),
+                          drifted=found.drifted & enough)
+
+
+def _controlled(tests: list[Tested], control: str, limits: Limits) -> list[Tested]:
+    """Single-window tests rejected by Holm's or Benjamini and Hochberg's procedure.
+
+    They share the level with the scan: a test counts for every span.
+    """
+    chance = np.exp(-np.concatenate([np.nan_to_num(item.surprise, nan=0.0) for item in tests]))
+    number = chance.size * len(limits.spans)
+    order = np.argsort(chance, kind="stable")
+    rank = np.empty(chance.size)
+    rank[order] = np.arange(chance.size)
+    if control == "holm":
+        fine = chance[order] <= limits.level / (number - np.arange(chance.size))
+        last = int(np.argmin(fine)) if not fine.all() else chance.size
+    else:
+        fine = chance[order] <= limits.level * (np.arange(chance.size) + 1) / number
+        last = int(np.flatnonzero(fine)[-1]) + 1 if fine.any() else 0
+    rejected = (rank < last).reshape(len(tests), -1)
+    return [replace(item, drifted=np.isfinite(item.surprise) & found & (
+        item.value >= limits.least(place, 0, item.n)))
+        for place, (item, found) in enumerate(zip(tests, rejected, strict=True))]
+
+
+def _single(part: Part, rule: Ruler, sample: Sample, profile: Profile, segment: str,
+            tests: Sequence[Tested], preset: Preset | None) -> Iterator[DriftResult]:
+    """Every statistic of the newest window, column by column."""
+    names = list(dict.fromkeys([*(item.statistic for item in tests), *REPORTED]))
+    tested = {} if preset else {item.statistic: item for item in tests}
+    values = np.array([MEASURES[name](rule, sample) for name in names])
+    bounds = np.array([error_bound(name, rule, sample) for name in names])
+    rows = sample.rows.astype(int).tolist()
+    for column, key in enumerate(part.keys):
+        feature, counts = part.features[column], profile.counts[part.slices[column]]
+        total = int(counts.sum())
+        if total:
+            yield DriftResult(key, segment, "null_rate",
+                              null_rate(part.reference[column], counts, feature), None, 0.0, total)
+        if not rows[column] or not rule.rows[column]:
+            continue
+        category = isinstance(feature, CategoryBins)
+        if category:
+            yield DriftResult(key, segment, "unseen_rate", unseen_rate(
+                part.reference[column], counts, feature), None, 0.0, rows[column])
+        for place, name in enumerate(names):
+            found = tested.get(name)
+            if (category and name in {"ks", "wasserstein"} and found is None) or not np.isfinite(
+                    bounds[place, column]):
+                continue
+            known = found is not None and bool(np.isfinite(found.surprise[column]))
+            yield DriftResult(
+                key, segment, name, float(values[place, column]),
+                float(found.threshold[column]) if found is not None and known else None,
+                float(bounds[place, column]), rows[column],
+                found is not None and bool(found.drifted[column]))
+
+
+def _drifted(part: Part, found: Tested, segment: str) -> Iterator[DriftResult]:
+    for column in np.flatnonzero(found.drifted):
+        yield DriftResult(part.keys[column], segment, found.statistic, float(found.value[column]),
+                          float(found.threshold[column]), 0.0, int(found.n[column]), True,
+                          found.windows)

@@ -1,0 +1,207 @@
+"""Power: what limits promise, and what they cannot see; plain values for `holdfast baseline`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from monitor.bins import CategoryBins
+from monitor.calibration import History
+from monitor.config import Model
+from monitor.drift import COARSE, MEASURES
+from monitor.limits import Limits
+from monitor.null import Null
+from monitor.ruler import Ruler, ruler
+from monitor.tail import tail_of
+from monitor.window import format_duration
+
+Floats = npt.NDArray[np.float64]
+
+DRAWS = 600
+"""Simulated windows per size of a shift."""
+POWER = 0.8
+"""A detectable shift is found in this share of windows."""
+RESAMPLES = 400
+"""Resamples of the reference's windows, in blocks, behind the interval of the promised rate."""
+STEPS = 9
+"""Halvings in the search for the smallest shift: to 0.2 % of the range looked at."""
+LARGEST = {"sd": 4.0, "share": 1.0}
+"""Largest shift that is looked at."""
+
+
+def levels(model: Model) -> dict[str, float]:
+    """The chance of a false alarm: per checkpoint, of drift per checkpoint, and of intervals.
+
+    A model with labels may alarm for drift and for degradation: half the budget is drift's.
+    Degradation is judged on pools of at least a week, so its half is shared among days.
+    """
+    budget = model.policy.alarm_budget
+    checkpoints = budget.per / model.calendar.pane
+    level = min(budget.alarms / checkpoints, 0.5)
+    days = budget.per / max(model.calendar.pane, timedelta(days=1))
+    return {"interval": 1 - min(budget.alarms / days, 0.05), "checkpoint": level,
+            "drift": level / 2 if model.log.labelled else level}
+
+
+def promise(history: History, limits: Limits | None, largest: Floats, *, model: Model
+            ) -> dict[str, Any]:
+    """What the limits promise, and what this reference cannot know.
+
+    ``largest`` is the largest surprise of each reference window.
+    """
+    length, budget, level = model.calendar.length, model.policy.alarm_budget, levels(model)
+    count = history.windows
+    span, windows = count * length, budget.per / model.calendar.pane
+    rows = {key: float(np.median(history.counts[:, part].sum(axis=1)))
+            for key, part in history.bins.slices.items() if count}
+    return {
+        "alarm_budget": f"{budget.alarms:g} per {format_duration(budget.per)}",
+        "level_per_window": _round(level["drift"]),
+        "tests": limits.tests if limits else 0,
+        "spans": list(limits.spans) if limits else [1],
+        "interval_level": level["interval"],
+        "reference_windows": count,
+        "reference_alarms": _runs(largest > limits.alarm) if limits else 0,
+        "alarms_per_budget_period": _interval(largest, limits, windows) if limits else None,
+        "smallest_budget_without_tail": f"1 per {format_duration(span)}" if count else None,
+        "parametric_tail": bool(level["drift"] * (count + 1) < 1),
+        "typical_rows": _round(float(np.median(list(rows.values())))) if rows else 0,
+        "detectable_shift": {key: detectable(history, limits, key)
+                             for key in limits.keys} if limits else {},
+        "dispersion": {key: {name: _round(float(limits.dispersion[place, 0, column]))
+                             for place, name in enumerate(limits.statistics)}
+                       for column, key in enumerate(limits.keys)} if limits else {},
+        "unknown_cycles": _cycles(span, model),
+    }
+
+
+def _runs(over: npt.NDArray[np.bool_]) -> int:
+    """Alarms that the reference's own windows would have raised; neighbours count once."""
+    return int((over & ~np.concatenate([[False], over[:-1]])).sum()) if over.size else 0
+
+
+def _interval(largest: Floats, limits: Limits, windows: float) -> list[float]:
+    """Drift alarms per budget period: as set, and a 95 % interval of what they may turn out to be.
+
+    Moving-block bootstrap of the reference's windows, all columns together (Künsch 1989): the
+    rate above the limit under each resample's tail.
+    """
+    rng, size = np.random.default_rng(0), largest.size
+    block = max(round(size ** (1 / 3)), 1)
+    starts = rng.integers(0, max(size - block + 1, 1), (RESAMPLES, -(-size // block)))
+    places = (starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :size]
+    rates = [tail_of(largest[np.minimum(row, size - 1)]).beyond(limits.alarm) for row in places]
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return [_round(value * windows) for value in (limits.level, low, high)]
+
+
+def detectable(history: History, limits: Limits, key: str) -> dict[str, Any]:
+    """The smallest shift that four of five windows of usual size show, by simulation.
+
+    For numbers a move of all values, in standard deviations; for names (and constants) the share
+    of rows that turn to the rarest group. ``found`` is None where even the largest is not seen.
+    """
+    part, column = history.bins.slices[key], limits.keys.index(key)
+    rule = ruler(history.counts[:, part].sum(axis=0), history.bins.by_key[key])
+    rows = float(np.median(history.counts[:, part][:, rule.plan.order].sum(axis=1)))
+    unit = "share" if _named(rule) else "sd"
+    low, high = 0.0, LARGEST[unit]
+    chance = _Chance(rule, limits, column, max(round(rows), 1))
+    if chance.of(shifted(rule, high, unit)) < POWER:
+        return {"found": None, "unit": unit}
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = ((low, middle) if chance.of(shifted(rule, middle, unit)) >= POWER
+                     else (middle, high))
+    return {"found": _round(high), "unit": unit}
+
+
+def _named(rule: Ruler) -> bool:
+    feature = rule.plan.features[0]
+    return isinstance(feature, CategoryBins) or feature.cells == 0
+
+
+def shifted(rule: Ruler, size: float, unit: str) -> Floats:
+    """The reference's shares of cells after a shift of this size."""
+    share = np.asarray(rule.cells / rule.rows[0])
+    if unit == "share":
+        rare = rule.groups.copy()
+        rare[rare == 0] = np.inf  # a value never seen would be no shift but a fault
+        target = rule.plan.starts[int(np.argmin(rare))]
+        moved = (1 - size) * share
+        moved[target] += size
+        return moved
+    return _moved(rule, share, size * float(rule.spread[0]))
+
+
+def _moved(rule: Ruler, share: Floats, by: float) -> Floats:
+    """Shares when every value grows by ``by``: even within interval cells, exact values whole."""
+    plan = rule.plan
+    inner = plan.spans & (plan.halves > 0)
+    low, high = (plan.values - plan.halves)[inner], (plan.values + plan.halves)[inner]
+    edges = np.append(low, high[-1])
+    moved = np.where(plan.spans, 0.0, 0.0)
+    below, above = np.flatnonzero(plan.spans)[[0, -1]]
+    places = np.flatnonzero(inner)
+    mass = share[inner]
+    # the moved distribution function at the old edges, linear within cells
+    summed = np.append(0.0, np.cumsum(mass))
+    shares = np.diff(np.interp(edges - by, edges, summed))
+    moved[places] = shares
+    moved[below] = share[below] + float(np.interp(edges[0] - by, edges, summed))
+    moved[above] = share[above] + mass.sum() - float(np.interp(edges[-1] - by, edges, summed))
+    for place in np.flatnonzero(~plan.spans):
+        at = int(np.searchsorted(edges, plan.values[place] + by, side="right"))
+        target = below if at == 0 else above if at > places.size else places[at - 1]
+        moved[target] += share[place]
+    return moved
+
+
+class _Chance:
+    """How likely a window of these shares is to exceed any tested threshold of the column."""
+
+    def __init__(self, rule: Ruler, limits: Limits, column: int, rows: int) -> None:
+        self.rule, self.limits, self.rows = rule, limits.columns([limits.keys[column]]), rows
+        self.many = np.full(DRAWS, rows)
+
+    def of(self, shares: Floats) -> float:
+        over = np.zeros(DRAWS, dtype=bool)
+        for place, name in enumerate(self.limits.statistics):
+            coarse = name in COARSE
+            null = Null(self.rule, float(self.limits.dispersion[place, 0, 0]), float(self.rows))
+            known = np.add.reduceat(shares, self.rule.plan.starts) if coarse else shares
+            sample = null.sample(self.many, np.random.default_rng(1), coarse=coarse, shares=known)
+            value = MEASURES[name](self.rule, sample)
+            over |= (value > self.limits.thresholds(place, 0, sample.rows, self.rule.rows))[:, 0]
+        return float(over.mean())
+
+
+def poisson(count: int) -> tuple[float, float, float]:
+    """The count and its exact 95 % interval (Garwood 1936)."""
+    low = float(special.gammaincinv(count, 0.025)) if count else 0.0
+    return float(count), low, float(special.gammainccinv(count + 1, 0.025))
+
+
+def _cycles(span: timedelta, model: Model) -> list[str]:
+    """Cycles that the reference does not hold twice, and that its mode does not take out."""
+    unknown = []
+    if span < timedelta(days=14):
+        unknown.append("week: the reference is shorter than two weeks")
+    if span < timedelta(days=730):
+        words = "year: the reference is shorter than two years"
+        if model.reference.mode == "same_season_last_year":
+            words = ("year: seasons are compared, but how one year differs from the next is not "
+                     "known from less than two")
+        unknown.append(words)
+    return unknown
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+__all__ = ["detectable", "levels", "poisson", "promise", "shifted"]

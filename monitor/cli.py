@@ -34,7 +34,8 @@ CONFIG = click.argument("config", type=click.Path(dir_okay=False, path_type=Path
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 LINES = click.option("--json", "as_json", is_flag=True,
                      help="Print JSON for programs, one object per line.")
-MODEL = click.option("--model", "name", help="Only this model (default: every model).")
+MODEL = click.option("--model", "name", metavar="NAME",
+                     help="Only this model (default: every model).")
 
 
 class Instant(click.ParamType[datetime]):
@@ -103,7 +104,15 @@ def each(models: Iterable[Model], work: Callable[[Model], None]) -> None:
         sys.exit(1)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class InOrder(click.Group):
+    """Commands in the order in which they are met, as they stand below."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"],
+                                            "max_content_width": 100})
 @click.version_option(package_name="holdfast")
 @click.option("--verbose", is_flag=True, help="Say more on standard error.")
 def main(verbose: bool) -> None:
@@ -118,7 +127,7 @@ def main(verbose: bool) -> None:
     _quiet(verbose)
 
 
-@main.command()
+@main.command(short_help="Say everything that is wrong with a configuration.")
 @CONFIG
 @JSON
 @reported
@@ -158,7 +167,7 @@ def _print_findings(findings: Any) -> None:
         click.echo("the configuration is fine")
 
 
-@main.command()
+@main.command(short_help="Say what the champion's reference promises.")
 @CONFIG
 @MODEL
 @LINES
@@ -176,7 +185,7 @@ def baseline(config: Path, name: str | None, as_json: bool) -> None:
         each(chosen(deps.config, name), tell)
 
 
-@main.command()
+@main.command(short_help="Look at every model once, for real.")
 @CONFIG
 @click.option("--now", type=Instant(), help="Take this as the present instant.")
 @JSON
@@ -193,7 +202,7 @@ def once(config: Path, now: datetime | None, as_json: bool) -> None:
     sys.exit(0 if all(fine) else 1)
 
 
-@main.command()
+@main.command(short_help="Run the daemon, with metrics and status page.")
 @CONFIG
 @reported
 def run(config: Path) -> None:
@@ -218,9 +227,10 @@ def run(config: Path) -> None:
         os._exit(0)  # a thread would keep this process; a tick that is cut off loses nothing
 
 
-@main.command()
+@main.command(short_help="Judge history, or compare policies on it; changes nothing.")
 @CONFIG
-@click.option("--from", "start", type=Instant(), required=True, help="First instant to judge.")
+@click.option("--from", "start", type=Instant(), required=True,
+              help="First instant to judge, such as 2026-01-31 or 2026-01-31T06:00Z.")
 @click.option("--to", "end", type=Instant(), required=True, help="Last instant to judge.")
 @MODEL
 @click.option("--act", is_flag=True, help="Also train and promote, in a scratch MLflow.")
@@ -266,7 +276,7 @@ def replay(config: Path, start: datetime, end: datetime, name: str | None, act: 
 
 def _replay(loaded: Loaded, span: tuple[datetime, datetime], name: str | None, act: bool,
             as_json: bool) -> None:
-    from monitor.replay import replay
+    from monitor.replay import replay, words
 
     def tell(model: Model) -> None:
         told = 0
@@ -274,7 +284,7 @@ def _replay(loaded: Loaded, span: tuple[datetime, datetime], name: str | None, a
             if not told and line["arrival"] == "assumed":
                 click.echo(f"{model.name}: arrival: assumed, as log.ingested_at is absent",
                            err=True)
-            click.echo(json.dumps(line) if as_json else _verdict_words(line))
+            click.echo(json.dumps(line) if as_json else words(line))
             told += 1
         if not told:
             click.echo(f"{model.name}: no window fell due between --from and --to while it had a "
@@ -283,19 +293,9 @@ def _replay(loaded: Loaded, span: tuple[datetime, datetime], name: str | None, a
     each(chosen(loaded.config, name), tell)
 
 
-def _verdict_words(line: dict[str, Any]) -> str:
-    segment = f" [{line['segment']}]" if line["segment"] else ""
-    text = (f"{line['start'][:16]} {line['model']}{segment} r{line['revision']}: "
-            f"{line['verdict']}, n={line['n']}, {line['phase']}")
-    if line["verdict"] != "stable":
-        text += f": {line['reason']}"
-    action = line["decision"]["action"]
-    return text + ("" if action == "none" else f" -> {action}")
-
-
 @main.command()
 @CONFIG
-@click.option("--model", "name", required=True, help="The model to retrain.")
+@click.option("--model", "name", required=True, metavar="NAME", help="The model to retrain.")
 @click.option("--reason", default="by hand", help="Why, for the record.")
 @click.option("--bootstrap", is_flag=True,
               help="Train and register a first champion from the reference period.")
@@ -316,7 +316,7 @@ def retrain(config: Path, name: str, reason: str, bootstrap: bool, now: datetime
     sys.exit(0 if outcome["status"] in {"registered", "running", "refused"} else 1)
 
 
-@main.command()
+@main.command(short_help="Say how every model is and what waits for a person.")
 @CONFIG
 @JSON
 @reported
@@ -330,7 +330,7 @@ def status(config: Path, as_json: bool) -> None:
     click.echo(json.dumps(report) if as_json else words(report))
 
 
-@main.command()
+@main.command(short_help="Show the whole loop on one machine.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path),
               default=Path("demo-run"), show_default=True, help="Where everything is written.")
 @click.option("--log", "log_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -102,13 +102,14 @@ def compare(model: Model, loaded: Loaded, policies: Sequence[Variant], question:
         folder, trials = Path(name), []
         begun, why = _opened(model, loaded, policies, question, folder, progress)
         if begun is not None:
-            for item in policies:
-                trials.append(trial(item, begun, folder / item.name, partial(progress, item.name)))
+            for place, item in enumerate(policies):
+                trials.append(trial(item, begun, folder / f"policy-{place}",
+                                    partial(progress, item.name)))
             baseline, minutes = begun.baseline, begun.minutes
         else:
-            held = past(model, loaded, folder / "watched", question.span)
-            for item in policies:
-                trials.append(watched(item, held, folder / "watched",
+            held = past(model, loaded, folder, question.span)
+            for place, item in enumerate(policies):
+                trials.append(watched(item, held, folder / f"policy-{place}",
                                       partial(progress, item.name)))
             baseline, minutes = held.first, 0.0
         rule = rule_of(model, baseline)
@@ -121,11 +122,13 @@ def _opened(model: Model, loaded: Loaded, policies: Sequence[Variant], question:
     """What policies start from where they are to act; else why they do not."""
     if not question.act:
         return None, "the logged answers; --act trains, promotes and rescores every row"
-    trained = next((item.model for item in policies if item.model.training.kind != "none"), None)
-    if trained is None:
+    trained = [item.model.training for item in policies if item.model.training.kind != "none"]
+    if not trained:
         return None, "the logged answers, as training.kind is none: nothing can be trained"
+    if model.training.kind == "none":
+        model = model.model_copy(update={"training": trained[0]})
     try:
-        return opening(trained, loaded, folder / "opening", question.span,
+        return opening(model, loaded, folder / "opening", question.span,
                        partial(progress, "all")), ""
     except HoldfastError as error:
         return None, f"the logged answers, as no first champion could be trained: {error}"
@@ -133,6 +136,8 @@ def _opened(model: Model, loaded: Loaded, policies: Sequence[Variant], question:
 
 def _after_reference(model: Model, question: Question) -> Question:
     """The span without the reference period, which everything is held against."""
+    if question.within <= timedelta(0):
+        raise ConfigError(["--within: 0s; right would be a length of time, such as 30d"])
     span, reference = question.span, model.reference.window
     if span.start >= span.end:
         raise ConfigError([f"--from: {isoformat(span.start)} is not before --to, "

@@ -94,3 +94,14 @@ def _configured(model: Model, deps: Deps) -> list[Adoption]:
             if item.version and stored:
                 deps.store.save_baseline(model.name, item.version, *stored)
     return adoptions
+
+
+def words(line: dict[str, Any]) -> str:
+    """A verdict line as a person reads it."""
+    segment = f" [{line['segment']}]" if line["segment"] else ""
+    text = (f"{line['start'][:16]} {line['model']}{segment} r{line['revision']}: "
+            f"{line['verdict']}, n={line['n']}, {line['phase']}")
+    if line["verdict"] != "stable":
+        text += f": {line['reason']}"
+    action = line["decision"]["action"]
+    return text + ("" if action == "none" else f" -> {action}")

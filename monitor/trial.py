@@ -37,7 +37,7 @@ from monitor.rehearsal import HANDOVER, rows_of, settings
 from monitor.request import Request
 from monitor.source import Source
 from monitor.store import Store
-from monitor.window import Window
+from monitor.window import Window, isoformat
 
 LABEL, FIRST = "_label", "1"
 Days = dict[datetime, Outcomes]
@@ -80,10 +80,14 @@ class Trial:
 def opening(model: Model, loaded: Loaded, folder: Path, span: Window, progress: Progress
             ) -> Opening:
     """Rows read and a first champion trained; ``HoldfastError`` where either cannot be."""
+    if model.reference.source is not None:
+        raise HoldfastError(f"{model.name}: reference.source is a file beside the log; right would "
+                            "be a period of it, in reference.from and reference.to")
     with Source(model, loaded.config.limits) as source:
         reference = reference_span(model, source)
-        if reference is None:
-            raise HoldfastError(f"{model.name}: the log does not hold a whole reference yet")
+        if reference is None or reference.end >= span.end:
+            raise HoldfastError(f"{model.name}: the log does not hold a whole reference before "
+                                f"{isoformat(span.end)}")
         live = Window(max(span.start, reference.end), span.end)
         frame = rows_of(model, source, Window(reference.start, span.end))
     progress(f"{len(frame)} rows read; a first champion is trained on the reference")

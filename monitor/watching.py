@@ -86,7 +86,9 @@ class Past:
 def past(model: Model, loaded: Loaded, folder: Path, span: Window) -> Past:
     """What all policies have in common; ``HoldfastError`` where nothing judges the span."""
     registry, memory = Registry(loaded.config.mlflow), dict[Any, Any]()
-    folder.mkdir(parents=True)
+    if registry.champion(model.registered) is None and model.training.kind != "none":
+        raise HoldfastError(f"{model.name}: {model.registered!r} has no alias `champion`, so there "
+                            "is nothing to judge against; --act would train a first one")
     with Store.open(f"sqlite:///{folder}/past.db") as scratch, \
             Remembering(model, loaded.config.limits, memory) as source:
         deps = Deps(loaded.config, str(loaded.path), scratch, registry, None, None)
@@ -104,7 +106,8 @@ def watched(variant: Variant, held: Past, folder: Path, progress: Progress) -> T
     model = variant.model.model_copy(update={  # decides as one that could train
         "training": variant.model.training.model_copy(update={"kind": "torch"})})
     span = held.span
-    with Store.open(f"sqlite:///{folder}/{variant.name}.db") as store, \
+    folder.mkdir()
+    with Store.open(f"sqlite:///{folder}/watched.db") as store, \
             Remembering(model, held.loaded.config.limits, held.memory) as source:
         deps = Deps(held.loaded.config, str(held.loaded.path), store, held.registry, None, None)
         keys = {key: _kept(variant, model, baseline, source, deps, held.memory)

@@ -165,6 +165,7 @@ def test_a_name_that_is_markup_is_text(tmp_path: Path, reports: list[dict[str, A
     ({"--policy": "curent"}, "did you mean 'current'?"),
     ({"--out": "log.parquet/lab"}, "log.parquet is a file"),
     ({"--within": "soon"}, "'soon' is not a duration"),
+    ({"--within": "0d"}, "--within: 0s; right would be a length of time, such as 30d"),
 ])
 def test_what_is_refused(log: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str],
                          said: str) -> None:
@@ -188,3 +189,14 @@ def test_where_nothing_can_be_trained_acting_watches_and_says_why(log: Path) -> 
     assert not report["acted"]
     assert "training.kind is none" in report["seen"]
     assert report["sums"]["alarms"] >= 1
+
+
+def test_where_no_champion_is_registered_acting_is_proposed(log: Path, tmp_path: Path) -> None:
+    path = configured(tmp_path, {
+        "name": "sizes", "log": {"source": str(log.parent / "log.parquet"), "timestamp": "at",
+                                 "label": "truth"},
+        "reference": {"from": "2026-01-01", "to": "2026-02-05"}, "training": {"kind": "torch"}})
+    told = holdfast("replay", path, *SPAN, "--policy", "never")
+    assert told.code == 1
+    assert "has no alias `champion`" in told.err
+    assert "--act would train a first one" in told.err

@@ -72,9 +72,34 @@ class Against(Protocol):
     def control(self) -> str: ...
 
 
+Before = tuple[datetime, Earlier]
+"""When a window starts, and the windows before it."""
+
+
 def compare(part: Part, baseline: Against, profile: Profile, *, segment: str = "",
-            window: tuple[datetime, Earlier] | None = None) -> Comparison:
+            window: Before | None = None) -> Comparison:
     """The columns of ``part`` in this profile; ``window`` tells its start and what came before."""
+    rule, sample, tests, scanned = _all(part, baseline, profile, window)
+    results = tuple(_single(part, rule, sample, profile, segment, tests, baseline.preset))
+    slow = tuple(item for found in scanned for item in _drifted(part, found, segment))
+    if baseline.preset is not None:
+        return baseline.preset.told(results)
+    return Comparison(results + slow, _severest([*tests, *scanned]),
+                      all(item.calm for item in (*tests, *scanned)))
+
+
+def severity(part: Part, baseline: Against, profile: Profile, *, window: Before | None = None
+             ) -> float | None:
+    """The severity alone of what ``compare`` tells."""
+    if baseline.preset is not None:
+        return compare(part, baseline, profile, window=window).severity
+    _, _, tests, scanned = _all(part, baseline, profile, window)
+    return _severest([*tests, *scanned])
+
+
+def _all(part: Part, baseline: Against, profile: Profile, window: Before | None
+         ) -> tuple[Ruler, Sample, list[Tested], list[Tested]]:
+    """What the window is measured with, and its tests: alone, and with those before it."""
     at, earlier = window if window is not None else (None, ())
     newest = profile.counts[part.places]
     rule = _rule(part, baseline, at, earlier)
@@ -86,14 +111,12 @@ def compare(part: Part, baseline: Against, profile: Profile, *, segment: str = "
                                   * baseline.length), baseline.length))
     if limits is not None and baseline.control != "joint":
         tests = _controlled(tests, baseline.control, limits)
-    results = tuple(_single(part, rule, sample, profile, segment, tests, baseline.preset))
-    slow = tuple(item for found in scanned for item in _drifted(part, found, segment))
-    severities = [item.severity for item in (*tests, *scanned)]
-    if baseline.preset is not None:
-        return baseline.preset.told(results)
-    return Comparison(results + slow, max((item for item in severities if item is not None),
-                                          default=None),
-                      all(item.calm for item in (*tests, *scanned)))
+    return rule, sample, tests, scanned
+
+
+def _severest(tests: Sequence[Tested]) -> float | None:
+    found = [item.severity for item in tests]
+    return max((item for item in found if item is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

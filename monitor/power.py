@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import special
+from scipy.interpolate import PchipInterpolator
 
-from monitor.bins import CategoryBins
+from monitor.bins import CategoryBins, NumericBins
 from monitor.calibration import History
 from monitor.config import Model
 from monitor.drift import COARSE, MEASURES
@@ -102,8 +103,9 @@ def _interval(largest: Floats, limits: Limits, windows: float) -> list[float]:
 def detectable(history: History, limits: Limits, key: str) -> dict[str, Any]:
     """The smallest shift that four of five windows of usual size show, by simulation.
 
-    For numbers a move of all values, in standard deviations; for names (and constants) the share
-    of rows that turn to the rarest group. ``found`` is None where even the largest is not seen.
+    For numbers a move of all values, in standard deviations (whole numbers are rounded at random)
+    and in units (``by``); for names and constants the share of rows that turn to the rarest
+    value. ``found`` is None where even the largest is not seen.
     """
     part, column = history.bins.slices[key], limits.keys.index(key)
     rule = ruler(history.counts[:, part].sum(axis=0), history.bins.by_key[key])
@@ -117,7 +119,8 @@ def detectable(history: History, limits: Limits, key: str) -> dict[str, Any]:
         middle = (low + high) / 2
         low, high = ((low, middle) if chance.of(shifted(rule, middle, unit)) >= POWER
                      else (middle, high))
-    return {"found": _round(high), "unit": unit}
+    told: dict[str, Any] = {"found": _round(high), "unit": unit}
+    return told if unit == "share" else told | {"by": _round(high * float(rule.spread[0]))}
 
 
 def _named(rule: Ruler) -> bool:
@@ -139,26 +142,44 @@ def shifted(rule: Ruler, size: float, unit: str) -> Floats:
 
 
 def _moved(rule: Ruler, share: Floats, by: float) -> Floats:
-    """Shares when every value grows by ``by``: even within interval cells, exact values whole."""
+    """Shares when every value grows by ``by``; values with cells of their own stay, but for whole
+    numbers, of which a fraction moves on."""
+    feature = rule.plan.features[0]
+    assert isinstance(feature, NumericBins)
+    if feature.transform == "linear" and feature.high - feature.low == feature.cells:
+        return _stepped(rule, share, by, feature)
     plan = rule.plan
-    inner = plan.spans & (plan.halves > 0)
-    low, high = (plan.values - plan.halves)[inner], (plan.values + plan.halves)[inner]
-    edges = np.append(low, high[-1])
-    moved = np.where(plan.spans, 0.0, 0.0)
+    inner = np.flatnonzero(plan.spans & (plan.halves > 0))
     below, above = np.flatnonzero(plan.spans)[[0, -1]]
-    places = np.flatnonzero(inner)
-    mass = share[inner]
-    # the moved distribution function at the old edges, linear within cells
-    summed = np.append(0.0, np.cumsum(mass))
-    shares = np.diff(np.interp(edges - by, edges, summed))
-    moved[places] = shares
-    moved[below] = share[below] + float(np.interp(edges[0] - by, edges, summed))
-    moved[above] = share[above] + mass.sum() - float(np.interp(edges[-1] - by, edges, summed))
-    for place in np.flatnonzero(~plan.spans):
-        at = int(np.searchsorted(edges, plan.values[place] + by, side="right"))
-        target = below if at == 0 else above if at > places.size else places[at - 1]
-        moved[target] += share[place]
+    edges = np.append((plan.values - plan.halves)[inner], (plan.values + plan.halves)[inner[-1]])
+    # smooth within cells (monotone cubic, Fritsch and Carlson 1980), what is below at the edge
+    smooth = PchipInterpolator(edges, np.append(0.0, np.cumsum(share[inner])))
+    reached = smooth(np.clip(edges - by, edges[0], edges[-1]))
+    reached = reached + np.where(edges - by >= edges[0], share[below], 0.0)
+    moved = np.where(plan.spans, 0.0, share)
+    moved[inner] = np.diff(reached)
+    moved[below] = reached[0]
+    moved[above] = share[above] + share[inner].sum() + share[below] - reached[-1]
     return moved
+
+
+def _stepped(rule: Ruler, share: Floats, by: float, feature: NumericBins) -> Floats:
+    """Shares of whole numbers that grow by ``by``, rounded at random."""
+    plan = rule.plan
+    numbers = np.round(np.clip(plan.values, feature.low - 0.5, feature.high + 0.5)).astype(int)
+    first = numbers.min()
+    mass = np.bincount(numbers - first, weights=share)
+    whole, part = int(by), by - int(by)
+    longer = np.append(mass, np.zeros(whole + 1))
+    moved = np.asarray((1 - part) * np.roll(longer, whole) + part * np.roll(longer, whole + 1),
+                       dtype=np.float64)
+    moved[mass.size - 1] = moved[mass.size - 1:].sum()
+    found = np.zeros(share.size)
+    home: dict[int, int] = {number: place for place, number in enumerate(numbers.tolist())}
+    home |= {int(numbers[place]): int(place) for place in np.flatnonzero(~plan.spans)}
+    for number, place in home.items():
+        found[place] = moved[number - first]
+    return found
 
 
 class _Chance:

@@ -77,7 +77,7 @@ def _shift(shift: dict[str, Any]) -> str:
     if shift["found"] is None:
         return "none: even the largest is lost in how much the reference itself varies"
     if shift["unit"] == "sd":
-        return f"all values move by {shift['found']:.3g} standard deviations"
+        return f"all values move by {shift['found']:.3g} standard deviations ({shift['by']:.3g})"
     return f"{shift['found']:.2%} of the rows turn to its rarest value"
 
 

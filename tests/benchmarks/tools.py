@@ -14,6 +14,7 @@ from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
 from monitor.bins import Bins, CategoryBins, FeatureBins
 from monitor.config import Model
+from monitor.contrast import Earlier, severity
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
 from monitor.window import Window
@@ -64,10 +65,19 @@ class HoldfastTool:
 
     def scores(self, windows: Windows) -> npt.NDArray[np.float64]:
         assert self.baseline is not None
-        return np.array([max((result.value / max(result.threshold, 1e-12)
-                              for result in self.baseline.compare(profile)
-                              if result.threshold is not None), default=0.0)
-                         for profile in profiles(windows, self.baseline.bins)])
+        first = self.baseline.window_end or START
+        starts = windows.starts or [first + place * self.model.calendar.length
+                                    for place in range(len(windows))]
+        counted = list(zip(starts, profiles(windows, self.baseline.bins), strict=True))
+        reach = max(self.baseline.reach // self.model.calendar.length, 1)
+        return np.array([self._score(start, profile, counted[max(place - reach, 0):place])
+                         for place, (start, profile) in enumerate(counted)])
+
+    def _score(self, start: datetime, profile: Profile, earlier: Earlier) -> float:
+        assert self.baseline is not None
+        part = self.baseline.part(["feature"])
+        assert part is not None
+        return severity(part, self.baseline, profile, window=(start, earlier)) or 0.0
 
 
 def profiles(windows: Windows, bins: Bins) -> list[Profile]:

@@ -17,14 +17,22 @@ NEVER = 1e9
 """The factor of a tool whose strength is 0 whenever nothing changes."""
 
 
-def episodes(over: Flags) -> list[tuple[int, int]]:
-    """(first, last) alarming window of every episode, as ``decide.step`` opens and closes them."""
+def episodes(over: Flags, unsettled: Flags | None = None) -> list[tuple[int, int]]:
+    """(first, last) alarming window of every episode, as ``decide.step`` opens and closes them.
+
+    A window that is ``unsettled`` keeps an open episode open, but opens none.
+    """
+    kept = over if unsettled is None else over | unsettled
     found: list[tuple[int, int]] = []
-    for place in np.flatnonzero(over):
-        if found and place - found[-1][1] <= CALM:
-            found[-1] = found[-1][0], int(place)
-        else:
+    last = -CALM - 1
+    for place in np.flatnonzero(kept):
+        running = bool(found) and place - last <= CALM
+        if over[place] and not running:
             found.append((int(place), int(place)))
+        elif over[place]:
+            found[-1] = found[-1][0], int(place)
+        if running or over[place]:
+            last = place
     return found
 
 

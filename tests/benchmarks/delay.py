@@ -23,6 +23,8 @@ from tests.benchmarks.windowed import Places, Windows, cut, taken, whole_blocks
 RATE = 0.01
 """Alarms per window that every tool is set to."""
 STREAMS = 50
+DAY = {"elec2": 48, "bike_sharing": 24}
+"""Rows of a day of the streams that are resampled in weeks."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -51,7 +53,7 @@ ONSETS = {
     "elec2": Onset("elec2", 17_424, (0, 17_424), 48, 0, 182, 168, 28, 672),
     "car_loan": Onset("car_loan", 75_000, (0, 75_000), 100, 100, 200, 200, 30, 5000),
     "insects_gradual": Onset("insects_gradual", 14_028, (3600, 10_400), 50, 50, 60, 70, 40, 200),
-    "bike_sharing": Onset("bike_sharing", 8645, (0, 8645), 24, 0, 182, 161, 60, 8734),
+    "bike_sharing": Onset("bike_sharing", 8645, (0, 8645), 168, 0, 26, 23, 20, 8734),
     "pneumonia_mnist 3882": Onset("pneumonia_mnist", 3882, (0, 3882), 30, 1, 65, 60, 20, 524),
     "pneumonia_mnist 4406": Onset("pneumonia_mnist", 4406, (3882, 4406), 30, 1, 60, 60, 20, 624,
                                   again=True),
@@ -79,13 +81,13 @@ def resampled(onset: Onset, seed: int) -> tuple[Windows, Windows]:
 
 def _after(onset: Onset, end: int, rng: np.random.Generator) -> Iterator[Places]:
     """Blocks for the windows after the onset, each from near where it would be in order."""
-    length = onset.block or 7 * onset.rows
+    length = onset.block or 7 * DAY[onset.stream]
     for place in range(-(-onset.after * onset.rows // length)):
         low = max(onset.row, onset.row + place * length - onset.near)
         high = min(end - length, max(onset.row, onset.row + place * length) + onset.near)
         start = int(rng.integers(min(low, high), high + 1))
         if onset.block == 0:
-            start -= (start - onset.row) % onset.rows
+            start -= (start - onset.row) % DAY[onset.stream]
         yield np.arange(start, start + length)
 
 

@@ -3,14 +3,15 @@
 A model is trained on the first year, whose weeks are the reference; inputs and predictions are
 watched, one window per week. A loss is planted on several dates in turn: the model's most
 important movable input is miscounted so that the error over the live years rises by ``RISE``.
-A tool's factor is the one with the fewest empty alarms among those at which its median delay is at
-most ``DELAY`` windows. An alarm counts once per four weeks that its episode lasts, and is empty if
-the mean error of neither its week nor the four after it exceeds the reference's by ``LOSS``.
+A tool's factor is the one with the fewest empty alarms among those at which its median delay, to
+an alarm that opens after the plant, is at most the common one. An alarm counts once per four weeks
+that its episode lasts, and is empty if the mean error of neither its week nor the four after it
+exceeds the reference's by ``LOSS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,9 @@ Floats = npt.NDArray[np.float64]
 
 RISE, LOSS = 1.0, 0.3
 """What a planted loss adds to the mean error, and what counts as a realized one, as shares."""
-DELAY, FOLLOW, PLANTED = 2, 4, 8
-"""Windows: the common median delay; how soon a loss follows an alarm; how long a plant lasts."""
-PLANTS, CONTEXT = 12, 26
+FOLLOW, PLANTED = 4, 8
+"""Windows: how soon a loss follows an alarm; how long a plant lasts."""
+PLANTS, CONTEXT = 12, 64
 """Plants per stream, and the windows before each that a tool sees along with it."""
 
 
@@ -168,32 +169,53 @@ def empty(calm: Floats, factor: float, life: Life) -> int:
                for place in range(start, end + 1, FOLLOW))
 
 
-def counted(calm: Floats, planted: list[Floats], life: Life) -> dict[str, Any]:
-    """Empty alarms at the common delay, at the tool's own threshold, and the delays of both.
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """What a tool's factors come to: (empty alarms, median delay, factor) each."""
 
-    ``alarms`` is None where no factor reaches the delay.
-    """
+    tried: list[tuple[int, float, float]]
+    by_default: tuple[int, float]
+    weeks_alarming: int
+
+    @property
+    def fastest(self) -> float:
+        """The smallest median delay that any factor reaches."""
+        return min(each[1] for each in self.tried)
+
+    def at(self, wanted: float) -> dict[str, Any]:
+        """The fewest empty alarms at a median delay of at most ``wanted``; None where none is."""
+        able = [each for each in self.tried if each[1] <= wanted]
+        alarms, waited, factor = min(able) if able else (None, self.fastest, 0.0)
+        return {"alarms": alarms, "delay": waited, "factor": round(float(factor), 4),
+                "fastest": self.fastest, "by_default": self.by_default[0],
+                "delay_by_default": self.by_default[1], "weeks_alarming": self.weeks_alarming}
+
+
+def trials(life: Life, calm: Floats, planted: list[Floats]) -> Trials:
+    """Every factor that changes what the tool says, from always to never."""
     values = np.unique(np.concatenate([calm, *(run[-PLANTED:] for run in planted)]))
     factors = 1 / np.quantile(values[values > 0], np.linspace(0.002, 0.9995, 250))
-    tried = [(empty(calm, factor, life), delay(planted, factor), factor) for factor in factors]
-    able = [each for each in tried if each[1] <= DELAY]
-    alarms, waited, factor = min(able) if able else (None, min(each[1] for each in tried), None)
-    return {"alarms": alarms, "delay": waited, "factor": factor and round(float(factor), 4),
-            "by_default": empty(calm, 1.0, life), "delay_by_default": delay(planted, 1.0),
-            "weeks_alarming": int((calm >= 1).sum())}
+    return Trials([(empty(calm, factor, life), delay(planted, factor), factor)
+                   for factor in factors],
+                  (empty(calm, 1.0, life), delay(planted, 1.0)), int((calm >= 1).sum()))
 
 
-def measure(quick: bool, makes: Mapping[str, Callable[[], Tool]] | None = None) -> dict[str, Any]:
-    """Per stream and tool: empty alarms at equal delay, and at the tool's own threshold."""
+def measure(quick: bool) -> dict[str, Any]:
+    """Per stream and tool: empty alarms at equal delay, and at the tool's own threshold.
+
+    The common delay is the smallest that every tool reaches which finds the plants at all.
+    """
     told: dict[str, Any] = {}
     for name, watched in STREAMS.items():
-        life = lived(watched, sparse=24 if quick and name == "beijing_air" else 1)
+        life = lived(watched, sparse=25 if quick and name == "beijing_air" else 1)
         size = size_for(life)
-        told[name] = {label: counted(*strengths(life, make(), size, 4 if quick else PLANTS), life)
-                      for label, make in (makes or makers(days=7)).items()}
+        tools = {label: trials(life, *strengths(life, make(), size, 4 if quick else PLANTS))
+                 for label, make in makers(days=7, mode="same_season_last_year").items()}
+        common = max((each.fastest for each in tools.values() if each.fastest <= PLANTED),
+                     default=float(PLANTED))
         errors = life.errors[life.reference:]
-        told[name]["stream"] = {
-            "plant": round(size, 4), "usual_error": round(life.usual, 3),
+        told[name] = {label: each.at(common) for label, each in tools.items()} | {"stream": {
+            "plant": round(size, 4), "usual_error": round(life.usual, 3), "delay": common,
             "error": round(float(errors.mean()), 3), "weeks": errors.size,
-            "weeks_of_loss": int((errors > (1 + LOSS) * life.usual).sum())}
+            "weeks_of_loss": int((errors > (1 + LOSS) * life.usual).sum())}}
     return told

@@ -61,28 +61,36 @@ def _delay(answer: Told) -> list[str]:
 
 def _seasonal(answer: Told) -> list[str]:
     def cell(told: Told) -> str:
-        equal = ("none reaches it" if told["alarms"] is None
-                 else f"{told['alarms']} (delay {told['delay']:g})")
+        equal = "not found" if told["alarms"] is None else str(told["alarms"])
         return f"{equal}; {told['by_default']} (delay {told['delay_by_default']:g})"
 
-    return table(("stream", "weeks", *TOOLS), (
-        (stream, told["stream"]["weeks"], *(cell(told[name]) for name in TOOLS))
+    return table(("stream", "weeks", "common delay", *TOOLS), (
+        (stream, told["stream"]["weeks"], f"{told['stream']['delay']:g}",
+         *(cell(told[name]) for name in TOOLS))
         for stream, told in answer["seasonal_details"].items()))
 
 
 def _estimation(answer: Told) -> list[str]:
-    tools = list(dict.fromkeys(tool for told in answer["estimation"].values() for tool in told))
+    tools = list(dict.fromkeys(tool for told in answer["estimation"].values()
+                               for tool in told if tool != "metrics"))
     rows = table(("stream", *tools), (
         (stream, *(f"{told[tool]:.4f}" if tool in told else "" for tool in tools))
         for stream, told in answer["estimation"].items()))
-    return [*rows, "", f"Coverage of the nominal 95 % prediction interval: "
-                       f"{answer['interval_coverage']}."]
+    pooled = answer["interval_coverage"]
+    shares = ", ".join(f"{metric} {share:.1%}" for metric, share in pooled.items()
+                       if isinstance(share, float))
+    return [*rows, "", f"Coverage of the 95 % prediction intervals over {pooled['windows']:,} "
+                       f"windows: {shares}."]
 
 
 def _power(answer: Told) -> list[str]:
     shapes = list(next(iter(answer["power"].values())))
-    return table(("windows", *shapes), ((name, *(f"{told[shape]:.2f}" for shape in shapes))
+    return table(("windows", *shapes), ((name, *(_share(told[shape]) for shape in shapes))
                                         for name, told in answer["power"].items()))
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _judging(answer: Told) -> list[str]:

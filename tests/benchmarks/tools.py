@@ -14,7 +14,8 @@ from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
 from monitor.bins import Bins, CategoryBins, FeatureBins
 from monitor.config import Model
-from monitor.contrast import Earlier, severity
+from monitor.contrast import severity
+from monitor.decide import CALM
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
 from monitor.window import Window
@@ -44,40 +45,54 @@ class Tool(Protocol):
 class HoldfastTool:
     """holdfast's calibrated baseline; ``policy`` are keys of the model's policy.
 
-    A window is ``days`` long, and the budget is one alarm in ``BUDGET`` windows.
+    A window is ``days`` long, and the budget is one alarm in ``BUDGET`` windows. ``unsettled``
+    tells which of the last scored windows keep an open episode open.
     """
 
     name = "holdfast"
 
-    def __init__(self, days: int = 1, **policy: Any) -> None:
+    def __init__(self, days: int = 1, mode: str = "fixed", **policy: Any) -> None:
         policy = {"alarm_budget": f"1 per {BUDGET * days}d"} | policy
-        self.model: Model = model(policy=policy, window={"length": f"{days}d"})
+        self.model: Model = model(policy=policy, window={"length": f"{days}d"},
+                                  reference={"mode": mode})
         self.baseline: Baseline | None = None
+        self.past: list[tuple[datetime, Profile]] = []
+        self.unsettled = np.zeros(0, dtype=bool)
 
     def fit(self, reference: Windows) -> None:
         texts = reference.frame.select_dtypes("category").columns
         plain = reference.frame.astype(dict.fromkeys(texts, object))
         bins, aside = make_bins(summaries(plain, list(plain)), self.model)
-        start = reference.starts[0] if reference.starts else START
-        span = Window(start, start + len(reference) * self.model.calendar.length)
-        self.baseline = calibrate("1", bins, profiles(reference, bins), Outcomes(),
+        length = self.model.calendar.length
+        starts = reference.starts or tuple(START + place * length
+                                           for place in range(len(reference)))
+        held = dict(zip(starts, profiles(reference, bins), strict=True))
+        span = Window(starts[0], starts[-1] + length)
+        every = [starts[0] + place * length for place in range(span.length // length)]
+        self.past = [(start, held.get(start, Profile.empty(bins))) for start in every]
+        self.baseline = calibrate("1", bins, [profile for _, profile in self.past], Outcomes(),
                                   model=self.model, window=span, set_aside=aside)
 
     def scores(self, windows: Windows) -> npt.NDArray[np.float64]:
         assert self.baseline is not None
-        first = self.baseline.window_end or START
-        starts = windows.starts or [first + place * self.model.calendar.length
-                                    for place in range(len(windows))]
-        counted = list(zip(starts, profiles(windows, self.baseline.bins), strict=True))
-        reach = max(self.baseline.reach // self.model.calendar.length, 1)
-        return np.array([self._score(start, profile, counted[max(place - reach, 0):place])
-                         for place, (start, profile) in enumerate(counted)])
-
-    def _score(self, start: datetime, profile: Profile, earlier: Earlier) -> float:
-        assert self.baseline is not None
-        part = self.baseline.part(["feature"])
+        assert self.baseline.window is not None
+        length, reach = self.model.calendar.length, self.baseline.reach
+        starts = windows.starts or tuple(self.baseline.window.end + place * length
+                                         for place in range(len(windows)))
+        earlier = [each for each in self.past if each[0] < starts[0]]
+        found, self.unsettled = np.zeros(len(windows)), np.zeros(len(windows), dtype=bool)
+        part, last = self.baseline.part(["feature"]), -CALM - 1
         assert part is not None
-        return severity(part, self.baseline, profile, window=(start, earlier)) or 0.0
+        for place, profile in enumerate(profiles(windows, self.baseline.bins)):
+            earlier = [each for each in earlier if each[0] >= starts[place] - reach]
+            near = [each for each in earlier if self.baseline.wanted(starts[place], each[0])]
+            window = starts[place], near
+            found[place] = severity(part, self.baseline, profile, window=window) or 0.0
+            if found[place] < 1 and place - last <= CALM:  # only then it matters
+                self.unsettled[place] = not self.baseline.compared(profile, window=window).calm
+            last = place if found[place] >= 1 or self.unsettled[place] else last
+            earlier.append((starts[place], profile))
+        return found
 
 
 def profiles(windows: Windows, bins: Bins) -> list[Profile]:
@@ -109,6 +124,11 @@ PEERS: Makers = {
 }
 
 
-def makers(days: int = 1, **policy: Any) -> dict[str, Callable[[], Tool]]:
-    """Every tool by name; windows of so many days, and ``policy``, are holdfast's."""
-    return {"holdfast": lambda: HoldfastTool(days, **policy), **PEERS}
+def makers(days: int = 1, mode: str = "fixed", **policy: Any) -> dict[str, Callable[[], Tool]]:
+    """Every tool by name; the windows' length, the reference mode and ``policy`` are holdfast's."""
+    return {"holdfast": lambda: HoldfastTool(days, mode, **policy), **PEERS}
+
+
+def unsettled(tool: Tool, count: int) -> npt.NDArray[np.bool_]:
+    """Which of the windows scored last keep an open episode open although they do not alarm."""
+    return tool.unsettled if isinstance(tool, HoldfastTool) else np.zeros(count, dtype=bool)

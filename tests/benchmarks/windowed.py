@@ -96,9 +96,10 @@ def whole_blocks(first: int, last: int, length: int) -> list[Places]:
             for start in range(first, last - length + 1, length)]
 
 
-def weeks(stamps: pd.Series) -> list[Places]:
-    """The rows of each whole week (from Monday on), oldest first; broken weeks are left out."""
+def weeks(stamps: pd.Series, least: float = 0.8) -> list[Places]:
+    """The rows of each week (from Monday on), oldest first; weeks that hold less than this share
+    of the usual number of rows are left out."""
     week = stamps.dt.to_period("W").astype(str)
     found = [np.asarray(rows) for rows in week.groupby(week).indices.values()]
     usual = float(np.median([rows.size for rows in found]))
-    return [rows for rows in found if rows.size >= 0.8 * usual]
+    return [rows for rows in found if rows.size >= least * usual]

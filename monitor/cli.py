@@ -236,8 +236,8 @@ def run(config: Path) -> None:
 @click.option("--act", is_flag=True, help="Also train and promote, in a scratch MLflow.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME_OR_FILE",
               help="Compare policies (repeatable): current, never, every-30d, evidently, nannyml, "
-                   "or a YAML file whose policy, training, window and maturity keys replace the "
-                   "model's.")
+                   "or a YAML file whose policy, training, window, maturity and reference.mode "
+                   "keys replace the model's.")
 @click.option("--within", type=Span(), default="30d", show_default=True,
               help="With --policy: how soon alarms and degradations belong together.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER",

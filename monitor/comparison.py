@@ -143,8 +143,10 @@ def text(reports: Sequence[Report], width: int) -> str:
     lines = [f"{first['model']}, {first['from'][:10]} to {first['to'][:10]}, "
              f"{first['performance']['n']:,} labelled rows", "", *_table(reports, width), ""]
     for report in reports:
-        lines.append(f"{report['policy']}: {report['words']}"
-                     + (f" ({', '.join(report['changed'])})" if report["changed"] else ""))
+        lines += textwrap.wrap(
+            f"{report['policy']}: {report['words']}"
+            + (f" ({', '.join(report['changed'])})" if report["changed"] else ""), width,
+            subsequent_indent="  ")
         lines += _told(report, width)
         lines.append("")
     for line in definitions(first):

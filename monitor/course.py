@@ -11,6 +11,8 @@ from monitor.performance import HIGHER_IS_BETTER
 from monitor.store import RequestRow, Store
 from monitor.window import parse_time
 
+Line = Mapping[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -78,42 +80,43 @@ def course(store: Store, model: str, metric: str) -> Course:
                   if item.action == "retrain" and item.status not in {"requested", "refused"})
     return Course(
         windows=sum(line["revision"] == 0 for line in lines),
-        alarms=_alarms(store, model, lines, metric=metric),
+        alarms=_alarms(store, model, lines, moves, metric=metric),
         retrains=_retrains([row for row in requests if row.request.kind == "train"], moves),
         moves=moves,
         asked=asked,
         comparison_minutes=sum(_minutes(row) for row in requests if row.request.kind == "score"))
 
 
-def _alarms(store: Store, model: str, lines: Sequence[Mapping[str, Any]], *, metric: str
-            ) -> tuple[Alarm, ...]:
+def _alarms(store: Store, model: str, lines: Sequence[Line], moves: Sequence[Move], *,
+            metric: str) -> tuple[Alarm, ...]:
     found = []
     for item in reversed(store.episodes(model)):
         inside = [line for line in lines if line["episode"] == item.name
                   and item.opened <= parse_time(line["known_at"])
                   and (item.closed is None or parse_time(line["known_at"]) < item.closed)]
-        opening = next(line for line in lines if parse_time(line["known_at"]) == item.opened
-                       and line["episode"] == item.name)
-        peak, height = _peak(inside or [opening], metric)
-        found.append(Alarm(parse_time(item.name.rpartition("/")[2]), item.opened, item.closed,
-                           opening["version"], item.reason, parse_time(peak["start"]), height))
+        about = parse_time(item.name.rpartition("/")[2])
+        peak, height = _peak(inside, metric) or (item.peak_at or about, "")
+        serving = [move.version for move in moves if move.at <= item.opened]
+        found.append(Alarm(about, item.opened, item.closed, serving[-1] if serving else "",
+                           item.reason, peak, height))
     return tuple(found)
 
 
-def _peak(lines: Sequence[Mapping[str, Any]], metric: str) -> tuple[Mapping[str, Any], str]:
+def _peak(lines: Sequence[Line], metric: str) -> tuple[datetime, str] | None:
     """The worst window of an episode: of its degraded ones, else the one that drifted furthest."""
-    measured = [(line, line["performance"][0]["value"]) for line in lines
-                if line["quality"] == "degraded" and line["performance"]
-                and line["performance"][0]["value"] is not None]
+    measured = [(line, item["value"]) for line in lines if line["quality"] == "degraded"
+                for item in line["performance"][:1] if item["value"] is not None]
     if measured:
         sign = 1 if metric in HIGHER_IS_BETTER else -1
         line, value = min(measured, key=lambda item: sign * float(item[1]))
-        return line, f"{metric} {value:.3g}"
-    moved = [(line, item) for line in lines for item in line["features"] if item["drifted"]]
+        return parse_time(line["start"]), f"{metric} {value:.3g}"
+    moved = [(line, item) for line in lines for item in line["features"]
+             if item["drifted"] and item["threshold"] is not None]
     if not moved:
-        return lines[0], ""
-    line, item = max(moved, key=lambda pair: pair[1]["value"] / max(pair[1]["threshold"], 1e-12))
-    return line, f"{item['name']} {item['statistic']} {item['value']:.3g}"
+        return None
+    line, item = max(moved, key=lambda pair: (
+        pair[0]["severity"] or 0.0, pair[1]["value"] / max(pair[1]["threshold"], 1e-12)))
+    return parse_time(line["start"]), f"{item['name']} {item['statistic']} {item['value']:.3g}"
 
 
 def _moves(store: Store, model: str) -> tuple[Move, ...]:

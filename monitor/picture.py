@@ -150,13 +150,14 @@ def _alarms(axes: Axes, report: Report, ink: Ink) -> None:
 def _marks(axes: Axes, report: Report, ink: Ink) -> None:
     """Retrains as triangles above, filled where a version came of them; moves as lines."""
     low, high = axes.get_ylim()
-    top = high - 0.07 * (high - low)
+    top, span = high - 0.07 * (high - low), _at(report["to"]) - _at(report["from"])
     for item in report["moves"][1:]:
         back = item["kind"] == "rollback"
         axes.axvline(_at(item["at"]), color=ink.loss if back else ink.act, lw=1.2,
                      ls="--" if back else "-")
-        axes.text(_at(item["at"]), low + 0.13 * (high - low), f" v{item['version']}", fontsize=8,
-                  color=ink.loss if back else ink.act, ha="left", va="bottom")
+        late = _at(item["at"]) > _at(report["to"]) - 0.04 * span
+        axes.text(_at(item["at"]), low + 0.13 * (high - low), f" v{item['version']} ", fontsize=8,
+                  color=ink.loss if back else ink.act, ha="right" if late else "left", va="bottom")
     for item in [*report["retrains"], *report["asked"]]:
         ended = item.get("ended", "asked")
         made = ended in {"registered", "recalled"}

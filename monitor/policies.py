@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,15 +22,22 @@ Keys = Mapping[str, Any]
 NAMED: dict[str, tuple[str, Keys]] = {
     "current": ("the configuration as it stands", {}),
     "never": ("alarms, and never a retrain", {"policy": {"retrain": {"on": []}}}),
-    "evidently": ("a retrain when Evidently's default rule finds drift",
-                  {"policy": {"retrain": {"on": ["drifted"]}}}),
-    "nannyml": ("a retrain when NannyML's default thresholds are crossed",
-                {"policy": {"retrain": {"on": ["drifted"]}}}),
+    "evidently": ("a retrain when Evidently's default rule finds drift", {"policy": {
+        "thresholds": "evidently", "retrain": {"on": ["drifted"]}}}),
+    "nannyml": ("a retrain when NannyML's default thresholds are crossed", {"policy": {
+        "thresholds": "nannyml", "retrain": {"on": ["drifted"]}}}),
 }
 """What each name means, in words and in keys."""
 
 _EVERY = re.compile(r"every-(.+)")
 KNOWN = (*NAMED, "every-30d")
+
+
+class ReferenceMode(Section):
+    """What of the reference a policy may change."""
+
+    mode: Literal["fixed", "trailing", "same_hour_of_week", "same_season_last_year"] = "fixed"
+    """Which windows a window is held against."""
 
 
 class Overrides(Section):
@@ -44,6 +51,8 @@ class Overrides(Section):
     """The stretches of event time that get a verdict each."""
     maturity: Maturity = Maturity()
     """When a window has enough labels."""
+    reference: ReferenceMode = ReferenceMode()
+    """Which windows a window is held against."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def settings(model: Model, frame: pd.DataFrame, reference: Window) -> dict[str, 
     policy = plain["policy"] | {"promotion": "automatic"}
     return {"mlflow": {"tracking_uri": "sqlite:///mlflow.db"}, "store": "sqlite:///holdfast.db",
             "models": [{"name": model.name, "log": log,
-                        "reference": {"from": isoformat(reference.start),
-                                      "to": isoformat(reference.end)},
+                        "reference": plain["reference"] | {
+                            "from": isoformat(reference.start), "to": isoformat(reference.end),
+                            "source": None},
                         **{key: plain[key] for key in COPIED}, "policy": policy}]}

@@ -33,7 +33,10 @@ def test_current_is_the_model_itself_and_never_retrains_never() -> None:
 
 
 def test_every_name_makes_a_model() -> None:
-    assert [item.name for item in variants(list(NAMED), MODEL)] == list(NAMED)
+    found = {item.name: item.model.policy for item in variants(list(NAMED), MODEL)}
+    assert list(found) == list(NAMED)
+    for peer in ("evidently", "nannyml"):
+        assert (found[peer].thresholds, found[peer].retrain.on) == (peer, ["drifted"])
 
 
 def test_a_schedule_is_a_policy() -> None:
@@ -46,7 +49,7 @@ def test_a_file_replaces_the_keys_that_it_names(tmp_path: Path) -> None:
     path = tmp_path / "eager.yaml"
     path.write_text(yaml.safe_dump({
         "policy": {"alarm_budget": "1 per 30d", "retrain": {"on": ["drifted"]}},
-        "training": {"window": "14d"}}))
+        "training": {"window": "14d"}, "reference": {"mode": "trailing"}}))
     found = variant(str(path), MODEL)
     policy = found.model.policy
     assert (found.name, found.same) == ("eager", False)
@@ -54,7 +57,7 @@ def test_a_file_replaces_the_keys_that_it_names(tmp_path: Path) -> None:
     assert (policy.retrain.on, policy.retrain.minimum_rows) == (["drifted"], 300)
     assert found.model.training.window == timedelta(days=14)
     assert set(found.changed) == {"policy.alarm_budget.per: 30d", "policy.retrain.on: ['drifted']",
-                                  "training.window: 2w"}
+                                  "training.window: 2w", "reference.mode: trailing"}
 
 
 @pytest.mark.parametrize(("content", "said"), [

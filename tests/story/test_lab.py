@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -101,12 +102,7 @@ def test_a_baseline_is_recalibrated_as_it_would_have_been_made(lab: Lab) -> None
     stage = scene.model_copy(update={"log": scene.log.model_copy(
         update={"timestamp": "_timestamp"})})
     made, own = recalibrated(lab.begun, stage, lab.loaded.config.limits), lab.begun.baseline
-    assert made.bins == own.bins
-    assert made.reference.n == own.reference.n
-    assert made.performance == own.performance
-    for key, tables in own.limits.items():
-        for name in tables:
-            assert made.threshold(key, name, 150) == pytest.approx(own.threshold(key, name, 150))
+    assert json.loads(made.to_json()) == json.loads(own.to_json())
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -37,26 +38,71 @@ def held(tables: Tables) -> Window | None:
     return _panes(tables, low, high)
 
 
-def change(tables: Tables, previous: str | None, span: Window | None = None) -> Change:
+def change(tables: Tables, previous: str | None, span: Window | None = None, *,
+           since: datetime | None = None) -> Change:
     """The log's fingerprint now and the panes that may hold other rows or labels than before.
 
-    Folders with dates are looked at near ``span`` alone.
+    Folders with dates are looked at near ``span`` alone. ``since`` is the checkpoint that counts
+    are complete up to: where arrival is logged, what arrived later is counted anyway.
     """
     near = (to_micros(span.start), to_micros(span.end)) if span else None
     relations = {"log": tables.log, "labels": tables.labels, "features": tables.features}
-    now = {name: _mark(tables, relation, near) if relation else {}
+    now = {name: _mark(tables, relation, near) if relation and _matters(tables, name) else {}
            for name, relation in relations.items()}
     fingerprint = base64.b85encode(zlib.compress(json.dumps(now).encode())).decode()
     if fingerprint == previous:
         return Change(fingerprint, None)
     before = _unpack(previous)
-    if before is not None:
-        before = {name: _nearby(relations[name], marks, near) for name, marks in before.items()}
-    if before is None or any(now[name] != before.get(name) for name in ("labels", "features")):
+    if before is None:
         return Change(fingerprint, held(tables))
-    if now["log"] == before.get("log"):
+    spans = [_moved(tables, name, _touched(
+        now[name], _nearby(relations[name], before.get(name, {}), near)), since) for name in now]
+    moved = [item for item in spans if item is not None]
+    if not moved:
         return Change(fingerprint, None)
-    return Change(fingerprint, _moved(tables, before["log"], now["log"]))
+    return Change(fingerprint, Window(min(item.start for item in moved),
+                                      max(item.end for item in moved)))
+
+
+def _timed(tables: Tables, name: str) -> bool:
+    """Whether a table says when its rows arrived, labels in the log itself among them."""
+    roles, labels = tables.roles, tables.model.log.labels
+    if name == "labels":
+        return labels is not None and labels.timestamp is not None
+    return roles.arrival is not None and roles.label is None
+
+
+def _matters(tables: Tables, name: str) -> bool:
+    """Whether earlier rows of a table can change without being told by its times."""
+    relation = {"log": tables.log, "labels": tables.labels, "features": tables.features}[name]
+    return isinstance(relation, Files) or not (_timed(tables, "log") and _timed(tables, name))
+
+
+def _touched(now: dict[str, Mark], before: dict[str, Mark]) -> list[Mark]:
+    """Marks that came, went or changed."""
+    return [marks[path] for marks, others in ((now, before), (before, now))
+            for path in marks if marks[path] != others.get(path)]
+
+
+def _moved(tables: Tables, name: str, touched: list[Mark], since: datetime | None
+           ) -> Window | None:
+    """The panes that these files or tables can have changed."""
+    relation = {"log": tables.log, "labels": tables.labels, "features": tables.features}[name]
+    if not isinstance(relation, Files):
+        return held(tables) if touched else None
+    if since is not None and _timed(tables, name) and name != "features":
+        place = 4 if name == "log" else 2
+        touched = [mark for mark in touched
+                   if mark[place] is None or int(str(mark[place])) < to_micros(since)]
+    if name == "log":  # what has no event time is in no pane
+        touched = [mark for mark in touched if mark[2] is not None]
+    if not touched:
+        return None
+    if name == "labels" or any(mark[2] is None for mark in touched):
+        return held(tables)
+    margin = 0 if name == "log" else 86_400_000_000
+    return _panes(tables, min(int(str(mark[2])) for mark in touched) - margin,
+                  max(int(str(mark[3])) for mark in touched) + margin)
 
 
 def _unpack(fingerprint: str | None) -> dict[str, dict[str, Mark]] | None:
@@ -79,22 +125,14 @@ def _nearby(relation: Relation | None, marks: dict[str, Mark], near: Near | None
 
 
 def _mark(tables: Tables, relation: Relation, near: Near | None) -> dict[str, Mark]:
-    """Per file: size, ETag or modification time, and range; for a table count and newest rows."""
+    """Per file: size, ETag or modification time, range, first arrival; for a table count and range.
+    """
     if isinstance(relation, Files):
-        return {facts.path: [facts.version.size, facts.version.stamp, facts.low, facts.high]
+        return {facts.path: [facts.version.size, facts.version.stamp, facts.low, facts.high,
+                             facts.arrival_low]
                 for facts in relation.index(near)}
     low, high, arrival, count = _range(tables, relation)
     return {"": [count, arrival, low, high]}
-
-
-def _moved(tables: Tables, before: dict[str, Mark], now: dict[str, Mark]) -> Window | None:
-    if isinstance(tables.log, Files):
-        touched = [marks[path] for marks, others in ((now, before), (before, now))
-                   for path in marks if marks[path] != others.get(path)]
-        lows = [int(str(mark[2])) for mark in touched if mark[2] is not None]
-        highs = [int(str(mark[3])) for mark in touched if mark[3] is not None]
-        return _panes(tables, min(lows, default=None), max(highs, default=None))
-    return held(tables)
 
 
 def _range(tables: Tables, relation: Relation

@@ -22,7 +22,7 @@ from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
 from monitor.mistakes import mistakes
 from monitor.policy import AlarmBudget, Policy, Training
 from monitor.secrets import resolve
-from monitor.window import Calendar, Window, format_duration, isoformat
+from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 
 __all__ = ["AlarmBudget", "Config", "Expect", "FeatureTable", "Features", "Http", "Labels",
            "Limits", "Loaded", "Log", "MLflow", "Maturity", "Model", "Policy", "Privacy",
@@ -121,6 +121,9 @@ class WindowConfig(Section):
     """Length of a window."""
     step: Duration | None = None
     """Time between the starts of windows; default: the length, so that they do not overlap."""
+    offset: Duration = timedelta(0)
+    """How long after midnight UTC a window starts (weeks: after a Thursday's): ``5h`` for days of
+    New York in winter, ``4d`` for weeks from Monday on."""
     lateness: Duration = timedelta(hours=1)
     """How long after its end a window waits for late rows."""
     revise_for: Duration = timedelta(days=30)
@@ -136,6 +139,8 @@ class WindowConfig(Section):
             format_duration(step),
             f"a divisor of the length {format_duration(self.length)}",
         )
+        require(self.offset < step, "offset", format_duration(self.offset),
+                f"less than the step {format_duration(step)}")
         return self
 
 
@@ -222,6 +227,7 @@ class Model(Section):
             window.step or window.length,
             window.lateness,
             max(window.revise_for, self.maturity.delay + window.length),
+            EPOCH + window.offset,
         )
 
 

@@ -61,6 +61,7 @@ class Increments:
         self.tables, self.bins, self.span = tables, bins, panes
         self.lateness = to_micros(EPOCH + calendar.lateness)
         self.pane = to_micros(EPOCH + calendar.pane)
+        self.origin = to_micros(calendar.origin)
         self.reach = to_micros(EPOCH + calendar.reach)
         self.delay = to_micros(EPOCH + tables.model.maturity.delay)
         self.until = to_micros(calendar.last_checkpoint(until))
@@ -105,7 +106,7 @@ class Increments:
         """The pane that holds every row that is read, all of them due; None if there is none."""
         if read.extent is None:
             return None
-        first, last = (edge - edge % self.pane for edge in read.extent)
+        first, last = (edge - (edge - self.origin) % self.pane for edge in read.extent)
         closes = first + self.pane + self.lateness
         return first if first == last and self.since < closes <= self.until else None
 

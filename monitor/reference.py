@@ -31,9 +31,10 @@ def mapping_key(model: Model) -> str:
         "expect": True, "storage": True, "by_date": True})
     cells = {name: [told.min, told.max, told.values] for name, told in model.log.expect.items()
              if (told.min, told.max, told.values) != (None, None, None)}
+    offset = [str(model.window.offset)] if model.window.offset else []
     plain = json.dumps([log | ({"expect": cells} if cells else {}),
                         model.privacy.model_dump(mode="json", exclude={"salt"}),
-                        model.task, str(model.calendar.pane)], sort_keys=True)
+                        model.task, str(model.calendar.pane), *offset], sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:12]
 
 

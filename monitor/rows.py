@@ -244,8 +244,9 @@ class Shape:
         length, lateness, reach = (to_micros(EPOCH + span) for span in (
             calendar.pane, calendar.lateness, calendar.reach))
         at = ibis.coalesce(rows.holdfast_at, rows.holdfast_ts) if arrival is None else arrival
-        pane = _floor(rows.holdfast_ts, length)
-        known = ibis.greatest(pane, _floor(at - lateness, length)) + (length + lateness)
+        origin = to_micros(calendar.origin)
+        pane = _floor(rows.holdfast_ts, length, origin)
+        known = ibis.greatest(pane, _floor(at - lateness, length, origin)) + (length + lateness)
         columns = {"pane": pane, "known": known, "version": rows.holdfast_version}
         if self.roles.segments:
             names = [ibis.literal("")] + [ibis.literal(f"{name}=") + text(rows[name])
@@ -262,8 +263,9 @@ class Shape:
                            rows.known > slot("since"), rows.known <= slot("until"))
 
 
-def _floor(value: Value, length: int) -> Value:
-    return value - ((value % length) + length) % length
+def _floor(value: Value, length: int, origin: int) -> Value:
+    moved = value - origin if origin else value
+    return value - ((moved % length) + length) % length
 
 
 def compiled(expression: Frame, dialect: str) -> str:

@@ -84,12 +84,15 @@ class Source:
         """The event time that the log holds, to the pane; None when it holds no row."""
         return self._answer("looking for the first and last row", lambda: held(self._tables))
 
-    def changed(self, previous: str | None, span: Window | None = None) -> Change:
+    def changed(self, previous: str | None, span: Window | None = None, *,
+                since: datetime | None = None) -> Change:
         """A fingerprint of the log and its labels, and the event time that may have changed.
 
-        Folders with dates are looked at near ``span`` alone.
+        Folders with dates are looked at near ``span`` alone. ``since`` is the checkpoint that
+        counts are complete up to.
         """
-        return self._answer("looking for changes", lambda: change(self._tables, previous, span))
+        return self._answer("looking for changes", lambda: change(
+            self._tables, previous, span, since=since))
 
     def describe(self, span: Window | None, exclude: Sequence[Window] = ()
                  ) -> dict[str, ColumnSummary]:

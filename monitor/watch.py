@@ -53,17 +53,16 @@ def count(epochs: Sequence[Epoch], model: Model, source: Source, store: Store, *
         return
     start = calendar.closing(epochs[0].after).start
     span = Window(calendar.pane_of(start), calendar.closing(until).end)
+    oldest = max(span.start, (since or span.start) + calendar.pane - calendar.reach)
+    # before anything is counted: what comes while it is, is a change that the next tick sees
+    change = source.changed(fingerprint, Window(oldest, until), since=since)
     increments = source.count(bins, span, since=since, until=until)
-    if model.log.ingested_at is None or (model.log.label is not None):
-        change = source.changed(fingerprint, Window(
-            max(span.start, (since or span.start) - calendar.reach), until))
-        fingerprint = change.fingerprint
-        if since is not None and change.span is not None:
-            touched = Window(max(change.span.start, since - calendar.horizon, span.start),
-                             min(change.span.end, calendar.closing(since).end))
-            increments = merged([*increments, *corrections(
-                touched, key, epochs[0].baseline, model, source, store, since=since)])
-    store.save_counts(model.name, key, increments, until=until, fingerprint=fingerprint or "")
+    if since is not None and change.span is not None:
+        touched = Window(max(change.span.start, oldest),
+                         min(change.span.end, calendar.closing(since).end))
+        increments = merged([*increments, *corrections(
+            touched, key, epochs[0].baseline, model, source, store, since=since)])
+    store.save_counts(model.name, key, increments, until=until, fingerprint=change.fingerprint)
 
 
 def corrections(touched: Window, key: str, baseline: Baseline, model: Model, source: Source,

@@ -84,13 +84,15 @@ class Calendar:
 
     ``length`` is a window's length, ``pane`` the pane's (windows start at every
     pane), ``lateness`` how long after a pane's end its first checkpoint waits,
-    and ``horizon`` how long after its end a window may still be revised.
+    ``horizon`` how long after its end a window may still be revised, and
+    ``origin`` an instant at which a pane starts.
     """
 
     length: timedelta
     pane: timedelta
     lateness: timedelta
     horizon: timedelta
+    origin: datetime = EPOCH
 
     @property
     def reach(self) -> timedelta:
@@ -99,8 +101,8 @@ class Calendar:
         return self.length + self.lateness + self.horizon
 
     def pane_of(self, instant: datetime) -> datetime:
-        """The start of the pane that holds ``instant``; panes are aligned to the Unix epoch."""
-        return EPOCH + ((instant - EPOCH) // self.pane) * self.pane
+        """The start of the pane that holds ``instant``."""
+        return self.origin + ((instant - self.origin) // self.pane) * self.pane
 
     def panes(self, span: Window) -> Iterator[datetime]:
         """Starts of the panes that touch ``span``, oldest first."""
@@ -115,12 +117,12 @@ class Calendar:
 
     def known_at(self, arrival: datetime, pane: datetime) -> datetime:
         """The first checkpoint that knows a row of ``pane`` which arrived at ``arrival``."""
-        steps = (arrival - self.lateness - EPOCH) // self.pane + 1
-        return max(self.closes(pane), EPOCH + steps * self.pane + self.lateness)
+        after = self.pane_of(arrival - self.lateness) + self.pane + self.lateness
+        return max(self.closes(pane), after)
 
     def last_checkpoint(self, now: datetime) -> datetime:
         """The newest checkpoint that is not after ``now``."""
-        return EPOCH + ((now - self.lateness - EPOCH) // self.pane) * self.pane + self.lateness
+        return self.pane_of(now - self.lateness) + self.lateness
 
     def checkpoints(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """Checkpoints in ``(after, until]``, oldest first."""

@@ -21,6 +21,7 @@ from monitor.window import (
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DAILY = Calendar(DAY, DAY, HOUR, 30 * DAY)
+LOCAL = Calendar(DAY, DAY, HOUR, 30 * DAY, EPOCH + 5 * HOUR)
 SLIDING = Calendar(7 * DAY, DAY, HOUR, 30 * DAY)
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2050, 1, 1), timezones=st.just(UTC))
 
@@ -66,15 +67,23 @@ def test_a_row_that_comes_exactly_at_a_checkpoint_is_known_at_the_next() -> None
     assert DAILY.known_at(at("2026-01-02T01:00"), pane) == at("2026-01-03T01:00")
 
 
+@pytest.mark.parametrize("calendar", [DAILY, LOCAL])
 @given(arrival=TIMES, instant=TIMES)
 def test_nothing_is_known_before_it_came_nor_before_its_pane_closes(
-    arrival: datetime, instant: datetime
+    calendar: Calendar, arrival: datetime, instant: datetime
 ) -> None:
-    pane = DAILY.pane_of(instant)
-    known_at = DAILY.known_at(arrival, pane)
+    pane = calendar.pane_of(instant)
+    known_at = calendar.known_at(arrival, pane)
     assert known_at > arrival
-    assert known_at >= DAILY.closes(pane)
-    assert DAILY.last_checkpoint(known_at) == known_at
+    assert known_at >= calendar.closes(pane)
+    assert calendar.last_checkpoint(known_at) == known_at
+
+
+def test_windows_start_where_the_offset_says() -> None:
+    assert LOCAL.pane_of(at("2026-01-05T04:59")) == at("2026-01-04T05:00")
+    monday = Calendar(7 * DAY, 7 * DAY, HOUR, 30 * DAY, EPOCH + 4 * DAY)
+    assert monday.pane_of(at("2026-01-07")) == at("2026-01-05")
+    assert monday.pane_of(at("2026-01-07")).weekday() == 0
 
 
 @given(instant=TIMES)

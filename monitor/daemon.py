@@ -28,7 +28,13 @@ WORKERS = 2
 """Models that are looked at at the same time."""
 GRACE = timedelta(seconds=5)
 """How long a running tick may take to end once the daemon is told to stop."""
-LAST = timedelta(seconds=24)
+HANDOVER = timedelta(seconds=18)
+"""How long children may take to hand back their work, beside the running tick."""
+AFTER = timedelta(seconds=2)
+"""The same for those that a running tick has started after that."""
+LOOK = timedelta(seconds=0.5)
+"""How often the main thread looks whether it was told to stop."""
+LAST = timedelta(seconds=23)
 """When the process ends whatever hangs: what a tick leaves undone, the next start does."""
 
 
@@ -65,7 +71,7 @@ class Daemon:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._stop = threading.Event()
+        self._stopping = False
         self._busy: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS)},
@@ -76,6 +82,7 @@ class Daemon:
 
         False where a tick did not end in time: it may be cut off, the next one does the rest.
         """
+        threading.Thread(target=self._last, name="holdfast-last", daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told)
         schedule = self._deps.config.schedule
@@ -86,19 +93,23 @@ class Daemon:
                 jitter=int(schedule.jitter.total_seconds()) or None)
         self._scheduler.start()
         log.info("watching", models=[model.name for model in self._deps.config.models])
-        while not self._stop.wait(1.0):
-            pass  # a signal that another thread received is seen when this one wakes
-        self._scheduler.shutdown(wait=False)
+        while not self._stopping:  # a signal that another thread received is seen on waking
+            time.sleep(LOOK.total_seconds())
         deadline = time.monotonic() + GRACE.total_seconds()
+        self._scheduler.shutdown(wait=False)
+        self._hand_back(HANDOVER)
         while self._busy and time.monotonic() < deadline:
             time.sleep(0.05)
-        if self._deps.launcher is not None:
-            self._deps.launcher.stop()
+        self._hand_back(AFTER)  # what the running ticks have started meanwhile
         log.info("stopped", at=isoformat(datetime.now(UTC)), given_up=sorted(self._busy))
         return not self._busy
 
+    def _hand_back(self, grace: timedelta) -> None:
+        if self._deps.launcher is not None:
+            self._deps.launcher.stop(grace)
+
     def _wake(self, model: Model) -> None:
-        if self._stop.is_set():
+        if self._stopping:
             return
         self._busy.add(model.name)
         try:
@@ -107,8 +118,13 @@ class Daemon:
             self._busy.discard(model.name)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
-        """Stop, and see to it that nothing that hangs keeps the process beyond ``LAST``."""
-        self._stop.set()
-        last = threading.Timer(LAST.total_seconds(), os._exit, [0])
-        last.daemon = True
-        last.start()
+        """Only a flag: this interrupts the main thread anywhere, and a lock that it takes may be
+        one that the main thread holds, be it an event's or that of starting a thread."""
+        self._stopping = True
+
+    def _last(self) -> None:
+        """See to it that nothing that hangs keeps the process beyond ``LAST``."""
+        while not self._stopping:
+            time.sleep(LOOK.total_seconds())
+        time.sleep(LAST.total_seconds())
+        os._exit(0)

@@ -97,7 +97,7 @@ class LocalProcess:
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """Tell this launcher's children to hand back; kill those that still run after ``grace``."""
-        alive = [child for child in self._children.values() if child.poll() is None]
+        alive = [child for child in list(self._children.values()) if child.poll() is None]
         for child in alive:
             _signal(child, signal.SIGTERM)
         deadline = time.monotonic() + grace.total_seconds()

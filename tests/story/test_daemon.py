@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import yaml
 
 from monitor.cli import opened
 from monitor.config import load
-from monitor.daemon import tick
+from monitor.daemon import Daemon, tick
+from monitor.deps import Deps
 from monitor.request import Request
 from monitor.simulate import START, Plan, deliveries
 from monitor.window import isoformat
@@ -152,6 +153,14 @@ def test_sigterm_in_the_middle_of_the_first_tick_ends_it_in_time(tmp_path: Path)
         code, seconds = daemon.stop()
     assert code == 0
     assert seconds < GRACE
+
+
+def test_a_signal_sets_a_flag_and_calls_nothing_that_could_take_a_lock() -> None:
+    """SIGTERM interrupts the main thread anywhere, also where it holds the lock of an event."""
+    daemon = Daemon(cast(Deps, None))
+    daemon._told(signal.SIGTERM, None)
+    assert daemon._stopping
+    assert Daemon._told.__code__.co_names == ("_stopping",)
 
 
 def test_a_running_retrain_is_handed_back_and_goes_on_at_the_next_start(tmp_path: Path) -> None:

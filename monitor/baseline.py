@@ -19,6 +19,7 @@ from monitor.calibration import History, calibrated, grid_of
 from monitor.config import Model
 from monitor.contrast import Earlier, Part, Past, compare
 from monitor.drift import Comparison, DriftResult
+from monitor.estimate import Estimator, estimator
 from monitor.limits import Limits
 from monitor.modes import SEASON, TRAILING, WEEK, YEAR, Mode, members, seconds, spans_of
 from monitor.norms import Norms, fault_level, learn
@@ -71,6 +72,11 @@ class Baseline:
     def interval_level(self) -> float:
         """The level of performance intervals at which degradation keeps its half of the budget."""
         return float(self.promise["interval_level"])
+
+    @cached_property
+    def estimator(self) -> Estimator | None:
+        """What estimates performance without labels; None where the reference teaches none."""
+        return estimator(self.bins.answers, self.performance)
 
     @property
     def spans(self) -> tuple[int, ...]:

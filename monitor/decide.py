@@ -219,7 +219,7 @@ def _believe(state: ModelState, verdict: Verdict) -> ModelState:
 def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision | None]:
     drifted = "inputs" in verdict.news and verdict.inputs == "drifted"
     degraded = "labels" in verdict.news and verdict.quality == "degraded"
-    if drifted or degraded:
+    if drifted or degraded or _estimated(verdict):
         name = state.episode or f"{verdict.model}/{isoformat(verdict.window.start)}"
         known = _peak(replace(state, episode=name, calm=0), verdict, drifted)
         if state.episode is not None:
@@ -236,6 +236,11 @@ def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision 
         return replace(state, calm=state.calm + 1), None
     closed = Decision("clear", f"{CALM} windows in a row without drift or degradation")
     return replace(state, episode=None, calm=0), closed
+
+
+def _estimated(verdict: Verdict) -> bool:
+    """Whether degradation is newly estimated, by estimates that labels do not refute."""
+    return "inputs" in verdict.news and verdict.estimate.quality == "degraded"
 
 
 def _segment(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState, Decision]:
@@ -279,7 +284,8 @@ def _asks_for_retrain(verdict: Verdict, model: Model) -> bool:
     triggers = model.policy.retrain.on
     return (
         "degraded" in triggers and "labels" in verdict.news and verdict.quality == "degraded"
-    ) or ("drifted" in triggers and "inputs" in verdict.news and verdict.inputs == "drifted")
+    ) or ("drifted" in triggers and "inputs" in verdict.news and verdict.inputs == "drifted"
+          ) or ("estimated" in triggers and _estimated(verdict))
 
 
 def _refusal(state: ModelState, verdict: Verdict, model: Model) -> str | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -68,6 +68,7 @@ class Check:
     high: float | None
     n: int
     reason: str
+    span: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,8 @@ class Estimator:
     answers: AnswerBins
     found: Tally
     performance: Outcomes
+    memory: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
+    """What was drawn for the last few counts."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -131,15 +134,16 @@ class Estimator:
 
     def estimate(self, counts: Counts, metrics: Sequence[str], *, level: float = 0.95,
                  span: str = "") -> tuple[Performance, ...]:
-        """The metrics that the labels of these rows are expected to have, with their intervals."""
-        cells = counts.reshape(len(self.answers.names), SCORE_CELLS + 1)
+        """The metrics that the labels of these rows are expected to have, with their intervals.
+
+        ``counts`` are those of a profile.
+        """
+        cells = counts[-self.answers.size:].reshape(len(self.answers.names), SCORE_CELLS + 1)
         n = int(cells.sum())
         known = [name for name in metrics if name in self.metrics]
         found: dict[str, Performance] = {}
         if n >= FEWEST_ROWS and known:
-            seed = zlib.crc32(cells.astype("<i8").tobytes())  # the same counts, the same interval
-            drawn = self._values(self._drawn(cells, self.doubted, DRAWS, seed))
-            means = self._expected(cells)
+            drawn, means = self._remembered(cells)
             found = {name: self._estimated(name, drawn[place], means[:, place], n, level)
                      for place, name in enumerate(self.metrics) if name in known}
         few = f"{n} rows, at least {FEWEST_ROWS} are asked for"
@@ -147,8 +151,9 @@ class Estimator:
             name, n, few if name in known else f"{name} is not estimated"), span=span)
             for name in metrics)
 
-    def check(self, outcomes: Outcomes, realized: Performance, *, level: float) -> Check:
-        """Whether the realized metric of labelled rows lies where it was expected."""
+    def check(self, outcomes: Outcomes, _counts: Counts, realized: Performance, *, level: float
+              ) -> Check:
+        """Whether the realized metric of labelled rows lies where it was expected of them."""
         metric = realized.metric
         if metric not in self.metrics or realized.value is None:
             return Check("unknown", metric, realized.value, None, None, realized.n,
@@ -160,6 +165,16 @@ class Estimator:
             return Check("unknown", metric, realized.value, None, None, realized.n,
                          expected.reason)
         return held(expected, realized)
+
+    def _remembered(self, cells: Counts) -> tuple[Floats, Floats]:
+        """The metrics of drawn labels and those expected; the same counts give the same ones."""
+        seed = zlib.crc32(cells.astype("<i8").tobytes())
+        if seed not in self.memory:
+            if len(self.memory) > 3:
+                self.memory.pop(next(iter(self.memory)))
+            self.memory[seed] = (self._values(self._drawn(cells, self.doubted, DRAWS, seed)),
+                                 self._expected(cells))
+        return self.memory[seed]
 
     def _estimated(self, name: str, drawn: Floats, means: Floats, n: int, level: float
                    ) -> Performance:

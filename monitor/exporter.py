@@ -192,6 +192,7 @@ def _verdict(page: _Page, line: dict[str, Any]) -> None:
     page.put("holdfast_window_end_timestamp_seconds", parse_time(line["end"]), *labels)
     page.put("holdfast_window_rows", line["n"], *labels)
     page.put("holdfast_label_maturity_ratio", line["label_maturity"], *labels)
+    _estimated(page, line)
     if line["verdict"] == "unknown" or not line["features"]:
         return
     features = line["features"]
@@ -204,6 +205,23 @@ def _verdict(page: _Page, line: dict[str, Any]) -> None:
         series = *labels, item["name"], item["statistic"]
         page.put("holdfast_drift_statistic", item["value"], *series)
         page.put("holdfast_drift_threshold", item["threshold"], *series)
+
+
+def _estimated(page: _Page, line: dict[str, Any]) -> None:
+    """What is expected of the window without labels; apart from what was measured."""
+    told = line.get("estimated") or {"quality": "unknown", "performance": [], "check": None}
+    labels = line["model"], line["version"]
+    if told["quality"] in {"stable", "degraded"}:
+        page.put("holdfast_estimated_degraded", told["quality"] == "degraded", *labels)
+    if told["check"] and told["check"]["state"] != "unknown":
+        page.put("holdfast_estimate_valid", told["check"]["state"] == "valid", *labels)
+    for item in told["performance"]:
+        if item["value"] is not None:
+            series = *labels, item["metric"], item["span"]
+            page.put("holdfast_estimated_performance", item["value"], *series)
+            page.put("holdfast_estimated_performance_low", item["low"], *series)
+            page.put("holdfast_estimated_performance_high", item["high"], *series)
+            page.put("holdfast_estimated_performance_rows", item["n"], *series)
 
 
 def severity(item: dict[str, Any]) -> tuple[bool, float, float]:

@@ -17,7 +17,9 @@ from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.decide import NOTHING
 from monitor.errors import ConflictError
+from monitor.estimate import Check
 from monitor.faults import find
+from monitor.forecast import Proof, refute
 from monitor.groups import GroupGap, tell
 from monitor.judge import INPUTS, Evidence, Verdict, judge
 from monitor.ledger import Ledger
@@ -135,6 +137,7 @@ class Bench:
     asked: Asked = field(default_factory=dict)
     sound: dict[tuple[str, datetime, bytes], bool] = field(default_factory=dict)
     """Whether a window as counted is free of faults, by baseline, start and counts."""
+    checks: dict[tuple[str, datetime], Check | None] = field(default_factory=dict)
 
     def due(self, checkpoint: datetime, epochs: Sequence[Epoch]) -> Iterator[Due]:
         """Windows with news at the checkpoint, in order of their end."""
@@ -216,6 +219,39 @@ class Bench:
                 oldest, held, rows = start, held + calendar.pane, rows + found.n
         return (total(pooled) if held >= SEASON else Outcomes()), window.end - oldest
 
+    def check(self, epoch: Epoch, at: datetime) -> Check | None:
+        """Whether estimates hold by the newest labels that are mature at the checkpoint."""
+        if epoch.baseline.estimator is None:
+            return None
+        if (epoch.key, at) not in self.checks:
+            self.checks[epoch.key, at] = refute(self.proof(epoch, at), epoch.baseline, self.model)
+        return self.checks[epoch.key, at]
+
+    def proof(self, epoch: Epoch, at: datetime) -> Proof:
+        """The newest mature panes at a checkpoint, wherever in the loaded past they lie.
+
+        At least a season, and until ``performance.rows`` are held; at most ``POOL``.
+        """
+        calendar, ledger = self.model.calendar, self.ledgers[epoch.key]
+        logged, missing = epoch.logged(self.model), self.model.policy.performance.rows
+        end = calendar.closing(at).end
+        oldest = end - calendar.horizon - POOL
+        pooled: list[Window] = []
+        found: list[Outcomes] = []
+        while end > oldest and (missing > 0 or len(pooled) * calendar.pane < SEASON):
+            pane, end = Window(end - calendar.pane, end), end - calendar.pane
+            outcomes = ledger.outcomes(pane, at, logged)
+            if outcomes and self.mature(pane, epoch, at):
+                pooled.append(pane)
+                found.append(outcomes)
+                missing -= outcomes.n
+                oldest = max(oldest, pooled[0].end - POOL)
+        if len(pooled) * calendar.pane < SEASON:
+            return Proof(Outcomes(), Profile.empty(epoch.baseline.bins), timedelta(0))
+        answered = sum((ledger.outputs(pane, at, logged) for pane in pooled),
+                       Profile.empty(epoch.baseline.bins))
+        return Proof(total(found), answered, pooled[0].end - pooled[-1].start)
+
     def groups(self, due: Due, at: datetime) -> Told:
         """Gaps between the segments and each one's rates, over all matured panes of the pool."""
         epoch, window, pane = due.epoch, due.window, self.model.calendar.pane
@@ -268,11 +304,12 @@ class Bench:
                  for segment, item in known.items() if segment]
         lost = tuple((column, message) for where, column, message in broken
                      if where.start < window.end and window.start < where.end)
+        check = self.check(due.epoch, checkpoint)
         scales = Scales(self.source, self.ledgers[due.epoch.key], baseline, self.asked)
         units = scales.faults(window, checkpoint, inputs=known[""].inputs,
                               lost={column for column, _ in lost})
         yield judge(replace(known[""], groups=gaps, findings=tuple(parts), broken=lost,
-                            units=units), baseline, self.model)
+                            units=units, check=check), baseline, self.model)
         yield from parts
 
     def segments(self, due: Due, at: datetime) -> list[str]:

@@ -10,7 +10,9 @@ from monitor.baseline import Baseline
 from monitor.bins import Role
 from monitor.config import Model
 from monitor.drift import Comparison, DriftResult
+from monitor.estimate import Check
 from monitor.faults import Fault, find, ordered
+from monitor.forecast import NO_FORECAST, Forecast, forecast
 from monitor.groups import GroupGap
 from monitor.outcomes import Outcomes
 from monitor.performance import METRICS_OF, Performance, degraded, measure, measure_all
@@ -61,6 +63,8 @@ class Evidence:
     findings: tuple[Verdict, ...] = ()
     units: tuple[Fault, ...] = ()
     earlier: tuple[tuple[datetime, Profile, Profile], ...] = ()
+    check: Check | None = None
+    """Whether the newest matured labels are what was estimated of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class Verdict:
     settled: bool = True
     groups: tuple[GroupGap, ...] = ()
     segments: tuple[Finding, ...] = ()
+    estimate: Forecast = NO_FORECAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     if worse is not None:
         quality = "degraded" if worse else "stable"
     kind = _kind(inputs, quality, evidence)
+    estimate = _estimate(evidence, inputs, baseline, model)
     return Verdict(
         model=model.name, version=baseline.version, segment=evidence.segment,
         window=evidence.window, revision=evidence.revision, known_at=evidence.known_at,
@@ -135,7 +141,7 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         faults=faults, news=evidence.news, labelled=evidence.labelled, groups=evidence.groups,
         reason=(_unknown(evidence, baseline, model) if kind == "unknown" else
                 _reason(kind, faults, features, words, length=evidence.window.length))
-        + _others(evidence),
+        + _told(estimate) + _others(evidence), estimate=estimate,
         severity=_rounded(compared.severity), settled=compared.calm,
         segments=tuple(Finding(item.segment, item.kind, item.reason)
                        for item in evidence.findings if item.kind in WORTH_TELLING))
@@ -185,6 +191,20 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
             found = worse, words + ("" if promised is baseline else
                                     f", as version {promised.version} promised in the beginning")
     return (pooled, *own), found
+
+
+def _estimate(evidence: Evidence, inputs: str, baseline: Baseline, model: Model) -> Forecast:
+    """What the window's labels are expected to say; of all rows, and not of broken ones."""
+    if evidence.segment:
+        return Forecast(reason="segments are not estimated")
+    if inputs == "faulty":
+        return Forecast(check=evidence.check, reason="the window's data is broken")
+    return forecast(evidence.outputs, evidence.check, baseline, first=evidence.first, model=model)
+
+
+def _told(estimate: Forecast) -> str:
+    """What an estimate adds to the reason: degradation, or that estimates do not hold."""
+    return f"; {estimate.reason}" if estimate.quality in {"degraded", "invalid"} else ""
 
 
 def _promised(baseline: Baseline, segment: str) -> Outcomes:

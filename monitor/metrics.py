@@ -21,6 +21,8 @@ _FEATURE = ("model", "version", "feature", "statistic")
 _GAP = ("model", "version", "column", "measure")
 _QUALITY = ("model", "version", "metric", "estimated", "span")
 
+_ESTIMATE = ("model", "version", "metric", "span")
+
 
 def _gauge(labels: tuple[str, ...], text: str) -> Metric:
     return Metric("gauge", labels, text)
@@ -95,6 +97,19 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_performance_rows": _gauge(_QUALITY, "Rows that it was measured on."),
     "holdfast_performance_window_end_timestamp_seconds": _gauge(
         _V, "End of the newest window that performance was measured for."),
+    # estimates, without labels
+    "holdfast_estimated_performance": _gauge(
+        _ESTIMATE, "What the labels of the newest window are expected to say of the champion."),
+    "holdfast_estimated_performance_low": _gauge(
+        _ESTIMATE, "Lower end of the 95 % interval of what they will say."),
+    "holdfast_estimated_performance_high": _gauge(
+        _ESTIMATE, "Upper end of the 95 % interval of what they will say."),
+    "holdfast_estimated_performance_rows": _gauge(_ESTIMATE, "Rows that it was estimated for."),
+    "holdfast_estimated_degraded": _gauge(
+        _V, "1 while the estimate is worse than the reference by what counts, else 0. Absent "
+            "while labels refute estimates."),
+    "holdfast_estimate_valid": _gauge(
+        _V, "1 while the newest labels are what was estimated of them, 0 while they refute it."),
     # over time
     "holdfast_verdicts_total": _counter(
         ("model", "verdict"), "Verdicts on all rows, revisions included."),

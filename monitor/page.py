@@ -68,6 +68,7 @@ class Card:
     more: int
     performance: list[dict[str, Any]]
     measured: Row | None
+    estimated: dict[str, Any] | None
     strip: list[dict[str, Any]]
     episode: Episode | None
     pending: Pending | None
@@ -115,7 +116,8 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
         name=model.name, phase=WORDS[state.phase], recorded=recorded, newest=newest,
         moved=[_bar(item) for item in (drifted or features)[:MOVED]],
         more=max(0, len(drifted) - MOVED),
-        performance=_told(measured), measured=measured, strip=_strip(rows), episode=episode,
+        performance=_told(measured), measured=measured, estimated=_expected(newest),
+        strip=_strip(rows), episode=episode,
         pending=store.pending(model.name), request=store.open_request(model.name),
         champion=_link(config, model, state.champion),
         challenger=_link(config, model, state.challenger),
@@ -146,6 +148,19 @@ def _segments(store: Store, row: Row | None) -> list[dict[str, Any]]:
 
 def _told(row: Row | None) -> list[dict[str, Any]]:
     return [item for item in row.line["performance"] if item["value"] is not None] if row else []
+
+
+def _expected(newest: Row | None) -> dict[str, Any] | None:
+    """The estimates of the newest window, what labels say of them, and how that is to be seen."""
+    told = newest.line.get("estimated") if newest else None
+    if not told or not any(item["value"] is not None for item in told["performance"]):
+        return None
+    known = [item for item in told["performance"] if item["value"] is not None]
+    state = told["check"]["state"] if told["check"] else "unknown"
+    words = {"valid": "the newest labels bear such estimates out",
+             "unknown": "no labels have borne such estimates out yet",
+             "invalid": told["reason"]}[state]
+    return {"performance": known, "state": state, "words": words}
 
 
 def _strip(rows: list[Row]) -> list[dict[str, Any]]:

@@ -41,8 +41,8 @@ class PerformancePolicy(Section):
 class RetrainPolicy(Section):
     """When a retrain may start by itself."""
 
-    on: list[Literal["degraded", "drifted"]] = ["degraded"]
-    """Verdicts that may start one."""
+    on: list[Literal["degraded", "drifted", "estimated"]] = ["degraded"]
+    """Verdicts that may start one; `estimated` is degradation that is estimated without labels."""
     cooldown: Duration = timedelta(days=14)
     """Shortest time between two."""
     minimum_rows: int = Field(default=2000, ge=100)

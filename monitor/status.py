@@ -37,6 +37,7 @@ def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
         "judged_to": isoformat(recorded.folded_to) if recorded.folded_to else None,
         "newest": newest[-1].line if newest else None,
         "performance": _measured([row.line for row in newest], state.champion),
+        "estimated": newest[-1].line.get("estimated") if newest else None,
         "pending": pending.decision.reason if pending else None,
         "request": row.request.request_id if row else None,
         "trouble": redact(trouble.message) if trouble else None,
@@ -79,6 +80,8 @@ def _lines(model: dict[str, Any]) -> str:
         lines.append(f"              {newest['reason']}")
     if model["performance"]:
         lines.append(f"  performance {_performance(model['performance'])}")
+    if model["estimated"] and model["estimated"]["performance"]:
+        lines.append(f"  estimated   {_estimated(model['estimated'])}")
     if model["episode"]:
         lines.append(f"  alarm       open since {model['episode'].rpartition('/')[2]}")
     if model["phase"] == "awaiting_promotion":
@@ -87,6 +90,19 @@ def _lines(model: dict[str, Any]) -> str:
         if model[key]:
             lines.append(f"  {label:<11} {model[key]}")
     return "\n".join(lines)
+
+
+def _estimated(told: dict[str, Any]) -> str:
+    """The estimate of the newest window, and whether labels bear such estimates out."""
+    item, check = told["performance"][0], told["check"]
+    if item["value"] is None:
+        return f"not known: {item['reason']}"
+    words = (f"{item['metric']} {item['value']:.3f} ({item['low']:.3f} to {item['high']:.3f}) "
+             f"without labels, on {item['n']} rows")
+    state = check["state"] if check else "unknown"
+    return words + {"valid": "; newest labels bear such estimates out",
+                    "invalid": "; NOT VALID: newest labels refute such estimates",
+                    "unknown": "; no labels have borne such estimates out yet"}[state]
 
 
 def _performance(item: dict[str, Any]) -> str:

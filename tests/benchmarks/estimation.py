@@ -20,10 +20,9 @@ from sklearn import metrics as sk
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from monitor.baseline import coarsened
 from monitor.bins import SCORE_CELLS, AnswerBins
 from monitor.estimate import Estimator, estimator
-from monitor.outcomes import SUMS, Outcomes
+from monitor.outcomes import SUMS, Outcomes, coarsened
 from tests import data
 
 METRICS = ("accuracy", "roc_auc", "average_precision", "f1")

@@ -68,6 +68,19 @@ def test_late_rows_and_late_labels_revise_and_keep_the_earlier_verdict(
     assert all(line["known_at"] > first[line["start"]]["known_at"] for line in grown)
 
 
+def test_estimates_come_with_the_rows_and_are_checked_by_labels(
+    at_once: list[dict[str, Any]]
+) -> None:
+    whole = [line for line in at_once if line["segment"] == "" and line["n"]]
+    assert all(item["estimated"] is False for line in whole for item in line["performance"])
+    told = [line["estimated"] for line in whole if line["estimated"]["performance"]]
+    assert all(item["estimated"] for one in told for item in one["performance"])
+    first = next(line for line in whole if line["revision"] == 0)
+    assert first["performance"] == []
+    assert first["estimated"]["performance"][0]["metric"] == "accuracy"
+    assert "valid" in {one["check"]["state"] for one in told if one["check"]}
+
+
 def test_revisions_count_up_without_gap(at_once: list[dict[str, Any]]) -> None:
     seen: dict[tuple[str, str], int] = {}
     for line in at_once:

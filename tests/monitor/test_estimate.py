@@ -85,6 +85,7 @@ def test_the_interval_covers_what_is_realized() -> None:
     assert all(0.89 <= count / 150 <= 0.995 for count in inside.values()), inside
 
 
+NONE = np.zeros(0, dtype=np.int64)
 CLASSES = ESTIMATED[False]
 outcomes_of = estimation.outcomes
 
@@ -138,7 +139,8 @@ def test_labels_that_no_longer_follow_the_scores_refute_the_estimate() -> None:
     for trial in range(60):
         turned = 0.4 if trial >= 40 else 0.0
         pool = outcomes_of(rows(1000, rng, level=0.3, turned=turned))
-        check = ours.check(pool, measure(pool, "accuracy", positive="1", block=HOUR), level=0.99)
+        real = measure(pool, "accuracy", positive="1", block=HOUR)
+        check = ours.check(pool, NONE, real, level=0.99)
         assert check.low < check.high
         if trial >= 40:
             assert check.state == "invalid"
@@ -146,7 +148,7 @@ def test_labels_that_no_longer_follow_the_scores_refute_the_estimate() -> None:
         else:
             wrong += check.state == "invalid"
     assert wrong <= 2
-    odd = ours.check(pool, measure(pool, "ece", positive="1", block=HOUR), level=0.99)
+    odd = ours.check(pool, NONE, measure(pool, "ece", positive="1", block=HOUR), level=0.99)
     assert odd.state == "unknown"
 
 

@@ -40,6 +40,8 @@ def test_what_waits_for_a_person_and_what_is_wrong_is_said(tmp_path: Path) -> No
     assert [model["model"] for model in report["models"]] == [
         model.name for model in config.models]
     said = words(report)
+    assert ("  estimated   accuracy 0.860 (0.848 to 0.871) without labels, on 4800 rows; newest "
+            "labels bear such estimates out\n") in said
     assert "  trouble     postgresql://u:***@host/db is away" in said
     for model in report["models"]:
         assert f"{model['model']}: {model['phase'].replace('_', ' ')}" in said

@@ -75,6 +75,7 @@ def test_the_front_page_says_what_an_on_call_person_asks(store: Store, site: htt
         "Waiting for a person", "passed the gate", "accuracy .771", "What moved", "0.63", "0.112",
         "0.752 to 0.789", "Episode open since 2026-03-14 01:00", "On probation", "Faulty data",
         "every one of 1,104 values is null", "SourceError", "No champion",
+        "Estimated without labels", "the newest labels bear such estimates out",
     ):
         assert words in text(page)
     assert ('href="https://mlflow.example/base/#/models/electricity/versions/4"' in page.text)

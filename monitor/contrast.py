@@ -30,6 +30,8 @@ Earlier = Sequence[tuple[datetime, Profile]]
 
 REPORTED = ("psi", "js", "ks", "wasserstein", "chi2")
 """Measures that every verdict carries (KS and Wasserstein for numbers)."""
+ORDERED = ("ks", "wasserstein")
+"""Those of them that say nothing more of names."""
 EASED = 0.8
 """Share of the minimum effect under which a column counts as calm again."""
 ENOUGH = 0.5
@@ -230,32 +232,47 @@ def _single(part: Part, rule: Ruler, sample: Sample, profile: Profile, segment: 
     """Every statistic of the newest window, column by column."""
     names = list(dict.fromkeys([*(item.statistic for item in tests), *REPORTED]))
     tested = {} if preset else {item.statistic: item for item in tests}
-    values = np.array([MEASURES[name](rule, sample) for name in names])
-    bounds = np.array([error_bound(name, rule, sample) for name in names])
-    rows = sample.rows.astype(int).tolist()
+    values = np.array([MEASURES[name](rule, sample) for name in names]).T.tolist()
+    bounds = np.array([error_bound(name, rule, sample) for name in names]).T
+    rows = np.where(rule.rows > 0, sample.rows, 0).astype(int).tolist()
+    rates = _rates(part, profile)
+    limits = [_told(tested.get(name), len(part.keys)) for name in names]
+    kept = np.isfinite(bounds) & ~(rule.plan.category[:, None] & np.array(
+        [name in ORDERED and name not in tested for name in names]))
     for column, key in enumerate(part.keys):
-        feature, counts = part.features[column], profile.counts[part.slices[column]]
-        total = int(counts.sum())
+        total, null, unseen = rates[column]
         if total:
-            yield DriftResult(key, segment, "null_rate",
-                              null_rate(part.reference[column], counts, feature), None, 0.0, total)
-        if not rows[column] or not rule.rows[column]:
+            yield DriftResult(key, segment, "null_rate", null, None, 0.0, total)
+        n = rows[column]
+        if not n:
             continue
-        category = isinstance(feature, CategoryBins)
-        if category:
-            yield DriftResult(key, segment, "unseen_rate", unseen_rate(
-                part.reference[column], counts, feature), None, 0.0, rows[column])
-        for place, name in enumerate(names):
-            found = tested.get(name)
-            if (category and name in {"ks", "wasserstein"} and found is None) or not np.isfinite(
-                    bounds[place, column]):
-                continue
-            known = found is not None and bool(np.isfinite(found.surprise[column]))
-            yield DriftResult(
-                key, segment, name, float(values[place, column]),
-                float(found.threshold[column]) if found is not None and known else None,
-                float(bounds[place, column]), rows[column],
-                found is not None and bool(found.drifted[column]))
+        if unseen is not None:
+            yield DriftResult(key, segment, "unseen_rate", unseen, None, 0.0, n)
+        for place in np.flatnonzero(kept[column]).tolist():
+            threshold, drifted = limits[place][column]
+            yield DriftResult(key, segment, names[place], values[column][place], threshold,
+                              float(bounds[column, place]), n, drifted)
+
+
+def _told(found: Tested | None, columns: int) -> list[tuple[float | None, bool]]:
+    """(threshold, drifted) per column; nothing where the statistic is not tested."""
+    if found is None:
+        return [(None, False)] * columns
+    return [(threshold if known else None, drifted) for threshold, known, drifted in zip(
+        found.threshold.tolist(), np.isfinite(found.surprise).tolist(), found.drifted.tolist(),
+        strict=True)]
+
+
+def _rates(part: Part, profile: Profile) -> list[tuple[int, float, float | None]]:
+    """(rows, null rate, unseen rate) per column; None where there is nothing unseen to tell."""
+    found = []
+    for feature, where, reference in zip(part.features, part.slices, part.reference, strict=True):
+        counts = profile.counts[where]
+        total = int(counts.sum())
+        null = null_rate(reference, counts, feature) if total else 0.0
+        named = isinstance(feature, CategoryBins)
+        found.append((total, null, unseen_rate(reference, counts, feature) if named else None))
+    return found
 
 
 def _drifted(part: Part, found: Tested, segment: str) -> Iterator[DriftResult]:

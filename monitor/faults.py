@@ -18,6 +18,7 @@ from monitor.config import Expect
 from monitor.expectations import breaches
 from monitor.norms import Norms, hits_of, kinds, values_of
 from monitor.profile import Profile
+from monitor.suspects import suspects
 
 Counts = npt.NDArray[np.int64]
 
@@ -29,6 +30,8 @@ TRACE = 0.01
 NEARLY_ALL = 0.9
 """Share of unseen values that is no new category but another column."""
 INPUTS: tuple[Role, ...] = ("feature", "prediction", "score")
+UNTOLD = Expect()
+"""What is declared of most columns: nothing."""
 Severity = Literal["fault", "warning"]
 SEVERITIES: tuple[Severity, ...] = ("fault", "warning")
 
@@ -73,14 +76,16 @@ def find(profile: Profile, baseline: Expected, *, broken: Sequence[tuple[str, st
         return found
     found += _window(profile, baseline.norms)
     lost, declared = {column for column, _ in broken}, expect or {}
+    doubtful = set(suspects(profile.counts, baseline.reference.counts, baseline.bins, rise=JUMP))
     for key, part in baseline.bins.slices.items():
         feature = baseline.bins.by_key[key]
         if feature.name in lost or feature.role not in {*roles, *_answers(feature, declared)}:
             continue
-        told = declared.get(feature.name, Expect())
+        told = declared.get(feature.name, UNTOLD)
+        breached = [] if told is UNTOLD else breaches(feature, profile.counts[part], told)
         found += [Fault(item.check, feature.name, "fault", item.message, item.value, item.limit)
-                  for item in breaches(feature, profile.counts[part], told)]
-        if feature.role in roles:
+                  for item in breached]
+        if feature.role in roles and key in doubtful:
             found += _column(feature, profile.counts[part], baseline, told)
     return list(ordered(found))
 

@@ -12,12 +12,12 @@ import pytest
 from monitor.binning import make_bins
 from monitor.bins import Bins, CategoryBins, NumericBins
 from monitor.config import Expect
-from monitor.drift import layout
 from monitor.expectations import breaches, edges
 from monitor.faults import Fault, find
 from monitor.norms import fault_level, learn
 from monitor.profile import Profile
 from monitor.reference import mapping_key
+from monitor.ruler import layout
 from tests.data import stream
 from tests.monitor.command import configured, holdfast
 from tests.monitor.counted import model, profile, summaries, windows

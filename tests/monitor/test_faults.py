@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from hypothesis.extra import numpy as arrays
 
 from monitor.binning import make_bins
 from monitor.bins import Bins
-from monitor.faults import Fault, find
+from monitor.faults import JUMP, UNTOLD, Fault, _column, find
 from monitor.norms import Norms, learn
 from monitor.profile import Profile
+from monitor.suspects import suspects
 from tests.data import stream
 from tests.monitor.counted import model, profile, summaries, windows
 
@@ -151,3 +155,17 @@ def test_the_only_faults_of_real_days_are_real_outages() -> None:
               if fault.severity == "fault"]
     assert len(faults) < 10
     assert all(fault.check == "null_rate" and (fault.value or 0) > 0.25 for fault in faults)
+
+
+@given(arrays.arrays(np.int64, NORMAL.bins.size, elements=some.sampled_from(
+    [0, 0, 0, 1, 3, 40, 4000])))
+def test_a_column_that_is_no_suspect_is_fine(counts: np.ndarray) -> None:
+    chosen = set(suspects(counts, NORMAL.reference.counts, NORMAL.bins, rise=JUMP))
+    wrong = {key for key, part in NORMAL.bins.slices.items()
+             if [*_column(NORMAL.bins.by_key[key], counts[part], NORMAL, UNTOLD)]}
+    assert wrong <= chosen
+
+
+def test_most_columns_are_no_suspects() -> None:
+    for _, pane in windows(frame(days=5, seed=4), NORMAL.bins):
+        assert suspects(pane.counts, NORMAL.reference.counts, NORMAL.bins, rise=JUMP) == ["fixed"]

@@ -39,6 +39,10 @@ def drifted(day: int = 0) -> Verdict:
     return verdict(day, kind="drifted", inputs="drifted")
 
 
+def hot(day: int, severity: float) -> Verdict:
+    return replace(drifted(day), severity=severity, settled=False)
+
+
 def degraded(day: int = 0, **change: Any) -> Verdict:
     return verdict(day, kind="degraded", quality="degraded", **change)
 
@@ -207,3 +211,14 @@ def test_a_rolled_back_champion_stays_so_until_its_inputs_are_known() -> None:
     labels = replace(verdict(1), version="0", news=("labels",))
     assert decide.step(back, labels, model())[0].phase == "rolled_back"
     assert decide.step(back, verdict(1), model())[0].phase == "stable"
+
+
+def test_an_episode_knows_its_peak_and_closes_when_all_has_settled() -> None:
+    near = [verdict(day, severity=0.9, settled=False) for day in (3, 4, 5, 6)]
+    calm = [verdict(day, severity=0.3) for day in (7, 8, 9)]
+    state, actions = fold(WATCHED, [hot(0, 1.2), hot(1, 3.4), hot(2, 2.0), *near, *calm], model())
+    assert actions == ["alarm", *["none"] * 8, "clear"]
+    assert (state.peak, state.peak_at) == (3.4, START + DAY)
+    assert state.peak_of == "m/2026-03-01T00:00:00Z"
+    again, _ = decide.step(state, hot(20, 1.1), model())
+    assert (again.peak, again.peak_at) == (1.1, START + 20 * DAY)

@@ -220,6 +220,11 @@ def test_the_fold_leaves_verdicts_transitions_and_episodes(store: Store) -> None
     (episode,) = store.episodes("m")
     assert (episode.name, episode.opened, episode.closed) == ("m/1", at(2), at(3))
     assert episode.reason == "moved"
+    assert (episode.peak, episode.peak_at) == (None, None)
+    peaked = replace(state, peak=2.5, peak_at=at(1), peak_of="m/1")
+    store.advance("m", number + 1, peaked, at=at(4), cause="folded")
+    (episode,) = store.episodes("m")
+    assert (episode.peak, episode.peak_at) == (2.5, at(1))
     assert store.verdict_totals() == {("m", "stable"): 2, ("m", "drifted"): 1}
 
 

@@ -45,10 +45,24 @@ class Evidently:
         self._reference = reference.frame
 
     def scores(self, windows: Windows) -> Floats:
-        strength = np.sort(np.stack([evidently_strength(self._reference[name], column, windows)
-                                     for name, column in windows.frame.items()]), axis=0)[::-1]
+        strength = _strengths(self._reference, windows)
         needed = max(int(np.ceil(self.share * len(strength))), 1)
         return np.asarray(strength[needed - 1])
+
+
+_NEWEST: list[tuple[pd.DataFrame, Windows, Floats]] = []
+
+
+def _strengths(reference: pd.DataFrame, windows: Windows) -> Floats:
+    """Strengths of all columns, the largest first, ``(columns, windows)``.
+
+    The newest are kept: the two ways to count drifted columns ask for the same ones.
+    """
+    if not (_NEWEST and _NEWEST[0][0] is reference and _NEWEST[0][1] is windows):
+        found = np.stack([evidently_strength(reference[name], column, windows)
+                          for name, column in windows.frame.items()])
+        _NEWEST[:] = [(reference, windows, np.sort(found, axis=0)[::-1])]
+    return _NEWEST[0][2]
 
 
 def evidently_strength(reference: pd.Series, column: pd.Series, windows: Windows) -> Floats:

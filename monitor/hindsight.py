@@ -9,7 +9,7 @@ where that of the last one does from its start (the change point of a cumulative
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -28,6 +28,7 @@ from monitor.performance import (
     measure,
     tabulate,
 )
+from monitor.window import EPOCH
 
 DAY = timedelta(days=1)
 
@@ -206,11 +207,10 @@ def alarmed(alarms: Sequence[Alarm], start: datetime, end: datetime) -> float:
     return open_for / (end - start)
 
 
-def by_day(parts: Sequence[tuple[datetime, Outcomes]]) -> dict[datetime, Outcomes]:
-    """The outcomes of panes, (start, outcomes), by day of UTC."""
-    days: dict[datetime, list[Outcomes]] = {}
-    for start, outcomes in parts:
-        if outcomes:
-            day = start.replace(hour=0, minute=0, second=0, microsecond=0)
-            days.setdefault(day, []).append(outcomes)
-    return {day: total(found) for day, found in sorted(days.items())}
+def by_day(parts: Iterable[Outcomes]) -> dict[datetime, Outcomes]:
+    """The outcomes by day of UTC, however long the panes were that they were counted in."""
+    days = {}
+    for part in total(parts).blocks(86_400):
+        block = min([key[0] for key in part.cells] + list(part.sums))
+        days[EPOCH + block // 86_400 * DAY] = part
+    return days

@@ -131,11 +131,12 @@ def trial(variant: Variant, begun: Opening, folder: Path, progress: Progress) ->
             scene.deps.store.save_baseline(scene.model.name, FIRST, sealed(scene.model, baseline),
                                            baseline.to_json())
         scene.follow_alias(begun.reference.start)
-        due = begun.live.start + variant.every if variant.every else None
+        calendar = variant.every if variant.model.training.kind != "none" else None
+        due = begun.live.start + calendar if calendar else None
         for now in scene.play(begun.live):
             progress(f"{now:%Y-%m-%d} {scene.deps.store.recorded(scene.model.name).state.phase}")
-            if variant.every and due and now >= due:
-                due += variant.every
+            if calendar and due and now >= due:
+                due += calendar
                 _scheduled(scene, variant, now)
         told = course(scene.deps.store, scene.model.name, scene.model.metric)
         wanted = {FIRST, *(alarm.version for alarm in told.alarms)}
@@ -226,6 +227,6 @@ def outcomes_of(source: Source, span: Window) -> Days:
     """Labelled rows of the span by day, whoever answered, with every label that ever came."""
     ever = span.end + timedelta(days=36500)
     found = source.count(Bins(()), span, since=None, until=ever)
-    return by_day([(item.pane, item.outcomes) for item in found if not item.segment])
+    return by_day(item.outcomes for item in found if not item.segment)
 
 

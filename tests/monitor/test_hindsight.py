@@ -33,7 +33,7 @@ def day(number: int, right: int, rows: int = 100) -> Outcomes:
 
 
 def days(*right: int) -> dict[datetime, Outcomes]:
-    return by_day([(START + place * DAY, day(place, value)) for place, value in enumerate(right)])
+    return by_day(day(place, value) for place, value in enumerate(right))
 
 
 def wavering(level: int, count: int) -> list[int]:
@@ -57,6 +57,12 @@ def test_a_drop_is_one_loss_between_its_change_points() -> None:
     assert found.value == pytest.approx(0.75, abs=0.005)
     assert found.n == 2000
     assert "reference 0.9" in found.words
+
+
+def test_days_are_days_whatever_they_were_counted_in() -> None:
+    week = total(day(place, 90) for place in range(7))
+    assert by_day([week]) == days(*[90] * 7)
+    assert by_day([]) == {}
 
 
 def test_nothing_is_lost_without_a_drop_that_counts() -> None:
@@ -87,8 +93,7 @@ def test_an_error_that_grows_is_a_loss_too() -> None:
     reference = measure(total(parts[:30]), "mae", positive=None, block=DAY)
     rule = Rule("mae", reference, drop=0.1, rows=500, positive=None, level=0.95)
     assert rule.least == pytest.approx(0.101)
-    (found,) = losses(by_day([(START + place * DAY, part) for place, part in enumerate(parts)]),
-                      rule)
+    (found,) = losses(by_day(parts), rule)
     assert found.start == START + 30 * DAY
 
 

@@ -50,7 +50,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "maturity": {"delay": "3d"},
         "reference": {"from": "2026-01-01", "to": "2026-02-05"},
         "policy": {"retrain": {"minimum_rows": 500, "cooldown": "14d"}}})
-    (folder / "deaf.yaml").write_text("policy: {performance: {drop: 0.5}}\n")
+    (folder / "deaf.yaml").write_text(
+        "policy: {performance: {drop: 0.5}}\nwindow: {length: 2d}\n")
     return folder / "holdfast.yaml"
 
 
@@ -111,7 +112,7 @@ def test_what_a_person_reads(reports: list[dict[str, Any]], width: int) -> None:
     assert max(len(line) for line in said.splitlines()) <= width
     assert re.search(r"^ +current +never +every-30d +deaf$", said, re.MULTILINE)
     assert re.search(r"^missed +0 +0 +0 +1$", said, re.MULTILINE)
-    assert "deaf: as deaf.yaml says (policy.performance.drop: 0.5)" in said
+    assert "deaf: as deaf.yaml says (window.length: 2d, policy.performance.drop: 0.5)" in said
     assert "neither an alarm was open nor a retrain made within 30d" in " ".join(said.split())
 
 

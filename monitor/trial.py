@@ -24,6 +24,7 @@ from monitor.bins import Bins
 from monitor.byhand import ask
 from monitor.config import Limits, Loaded, Log, Model, load
 from monitor.course import Course, course
+from monitor.daemon import tick
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
 from monitor.hindsight import by_day
@@ -165,6 +166,8 @@ def _scheduled(scene: Stage, variant: Variant, now: datetime) -> None:
     store, name = scene.deps.store, scene.model.name
     if store.open_request(name) is None:
         ask(scene.model, scene.deps, reason=variant.words, bootstrap=False, now=now, wait=True)
+        tick(scene.model, scene.deps, now)  # promotes at once what passed, as after other requests
+        scene.follow_alias(now)
 
 
 def recalibrated(begun: Opening, model: Model, limits: Limits) -> Baseline:

@@ -20,6 +20,7 @@ from monitor.config import Model
 from monitor.contrast import Earlier, Part, Past, compare
 from monitor.drift import Comparison, DriftResult
 from monitor.estimate import Estimator, estimator
+from monitor.importance import Importances
 from monitor.limits import Limits
 from monitor.modes import SEASON, TRAILING, WEEK, YEAR, Mode, members, seconds, spans_of
 from monitor.norms import Norms, fault_level, learn
@@ -43,7 +44,8 @@ class Baseline:
     version's reference outcomes; ``promise`` what ``holdfast baseline`` prints. ``mode`` says
     which windows of ``length`` seconds are the reference of a window, ``past`` holds those of
     the reference where it chooses; ``preset`` are another tool's rules in place of the limits;
-    ``segments`` the references of declared groups.
+    ``segments`` the references of declared groups, ``importance`` what each
+    feature is worth to the version.
     """
 
     version: str
@@ -62,6 +64,7 @@ class Baseline:
     control: str = "joint"
     past: Past | None = None
     preset: Preset | None = None
+    importance: Importances | None = None
 
     @property
     def window_end(self) -> datetime | None:
@@ -165,6 +168,7 @@ class Baseline:
             "mode": self.mode, "length": self.length,
             "control": self.control, "past": None if self.past is None else _packed(self.past),
             "preset": None if self.preset is None else self.preset.to_dict(),
+            "importance": self.importance and self.importance.to_dict(),
         }, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -182,7 +186,8 @@ class Baseline:
                    Segments.from_dict(row.get("segments", {})),
                    row["mode"], row["length"], row["control"],
                    row["past"] and _unpacked(row["past"], bins.size),
-                   row["preset"] and Preset.from_dict(row["preset"]))
+                   row["preset"] and Preset.from_dict(row["preset"]),
+                   Importances.from_dict(row["importance"]) if row.get("importance") else None)
 
 
 def _packed(past: Past) -> list[Any]:

@@ -28,6 +28,7 @@ class DriftResult:
     ``value`` is exact for the counted cells and lies within ``error_bound`` of the raw rows'
     value. ``threshold`` is None where the statistic informs only. ``windows`` is the number of
     newest windows that it is taken over: more than one where slow drift is looked for.
+    ``importance`` is the feature's share of what all features are worth, where that is known.
     """
 
     feature: str
@@ -39,6 +40,7 @@ class DriftResult:
     n: int
     drifted: bool = False
     windows: int = 1
+    importance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

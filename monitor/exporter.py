@@ -205,6 +205,7 @@ def _verdict(page: _Page, line: dict[str, Any]) -> None:
         series = *labels, item["name"], item["statistic"]
         page.put("holdfast_drift_statistic", item["value"], *series)
         page.put("holdfast_drift_threshold", item["threshold"], *series)
+        page.put("holdfast_feature_importance", item.get("importance"), *labels, item["name"])
 
 
 def _estimated(page: _Page, line: dict[str, Any]) -> None:

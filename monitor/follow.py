@@ -15,7 +15,7 @@ from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.decide import Decision, ModelState
 from monitor.deps import Deps
-from monitor.reference import build, mapping_key, sealed
+from monitor.reference import build, explained, mapping_key, sealed
 from monitor.registry import Outcome, Version
 from monitor.request import Request
 from monitor.source import Source
@@ -76,8 +76,8 @@ def baseline_of(version: Version, model: Model, source: Source, deps: Deps) -> B
         return replace(Baseline.from_json(text), version=version.version)
     if model.reference.source is not None:
         with deps.source(model, reference=True) as reference:
-            return build(model, reference, version.version)
-    return build(model, source, version.version)
+            return explained(build(model, reference, version.version), model, reference)
+    return explained(build(model, source, version.version), model, source)
 
 
 def first_checkpoint(model: Model, baseline: Baseline, now: datetime) -> datetime:

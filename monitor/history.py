@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, func, select, update
 
 from monitor.database import Database, Write, dumps, plain
 from monitor.decide import Action, Decision, ModelState
+from monitor.drift import DriftResult
 from monitor.errors import ConflictError, HoldfastError
 from monitor.judge import Verdict
 from monitor.schema import decisions, episodes, models, transitions, verdicts
@@ -94,7 +95,8 @@ def line(verdict: Verdict, *, phase: str, episode: str | None,
     """The verdict as the JSON object that ``replay`` prints and the store keeps."""
     features = [{"name": item.feature, "statistic": item.statistic, "value": item.value,
                  "threshold": item.threshold, "error_bound": item.error_bound,
-                 "drifted": item.drifted, "windows": item.windows} for item in verdict.features]
+                 "drifted": item.drifted, "windows": item.windows, **_worth(item)}
+                for item in verdict.features]
     found: dict[str, Any] = plain({
         "model": verdict.model, "version": verdict.version, "segment": verdict.segment,
         "start": verdict.window.start, "end": verdict.window.end, "revision": verdict.revision,
@@ -111,6 +113,11 @@ def line(verdict: Verdict, *, phase: str, episode: str | None,
         "decision": {"action": decision.action, "reason": decision.reason},
     })
     return found
+
+
+def _worth(item: DriftResult) -> dict[str, float]:
+    """The feature's importance, where it is known."""
+    return {} if item.importance is None else {"importance": item.importance}
 
 
 class History(Database):

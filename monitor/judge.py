@@ -14,6 +14,8 @@ from monitor.estimate import Check
 from monitor.faults import Fault, find, ordered
 from monitor.forecast import NO_FORECAST, Forecast, forecast
 from monitor.groups import GroupGap
+from monitor.movement import NAMED, weighed
+from monitor.movement import words as moved
 from monitor.outcomes import Outcomes
 from monitor.performance import METRICS_OF, Performance, degraded, measure, measure_all
 from monitor.profile import Profile
@@ -22,8 +24,6 @@ from monitor.window import Window, format_duration
 Kind = Literal["stable", "drifted", "degraded", "faulty", "unknown"]
 News = Literal["inputs", "labels"]
 INPUTS: tuple[Role, ...] = ("feature",)
-NAMED = 3
-"""Features and segments that a reason names at most; all of them are in the verdict."""
 WORTH_TELLING: tuple[Kind, ...] = ("degraded", "drifted")
 """Verdicts on segments that the verdict on all rows tells of."""
 
@@ -140,7 +140,8 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         quality=quality, features=features, performance=(*performance, *evidence.rates),
         faults=faults, news=evidence.news, labelled=evidence.labelled, groups=evidence.groups,
         reason=(_unknown(evidence, baseline, model) if kind == "unknown" else
-                _reason(kind, faults, features, words, length=evidence.window.length))
+                _reason(kind, faults, features, words, baseline=baseline,
+                        length=evidence.window.length))
         + _told(estimate) + _others(evidence), estimate=estimate,
         severity=_rounded(compared.severity), settled=compared.calm,
         segments=tuple(Finding(item.segment, item.kind, item.reason)
@@ -161,8 +162,9 @@ def _compared(evidence: Evidence, baseline: Baseline, model: Model) -> Compariso
     outputs = baseline.compared(evidence.outputs, roles=answers, window=(
         start, [(before, profile) for before, _, profile in evidence.earlier]))
     severities = [item.severity for item in (inputs, outputs) if item.severity is not None]
-    return Comparison(inputs.results + outputs.results, max(severities, default=None),
-                      inputs.calm and outputs.calm)
+    return weighed(Comparison(inputs.results + outputs.results, max(severities, default=None),
+                              inputs.calm and outputs.calm),
+                   baseline.importance, model.policy.minimum_importance)
 
 
 def _performance(evidence: Evidence, baseline: Baseline, model: Model
@@ -274,27 +276,16 @@ def _others(evidence: Evidence) -> str:
 
 
 def _reason(kind: Kind, faults: tuple[Fault, ...], features: tuple[DriftResult, ...],
-            words: str, *, length: timedelta) -> str:
+            words: str, *, baseline: Baseline, length: timedelta) -> str:
     """Why, with the numbers, in a sentence or two."""
     if kind == "faulty":
         return "; ".join(fault.message for fault in faults if fault.severity == "fault")
-    moved = sorted((result for result in features if result.drifted),
-                   key=lambda result: -result.value / max(result.threshold or 0, 1e-12))
-    drift = ", ".join(f"{result.feature} ({result.statistic} {result.value:.3g}, "
-                      f"threshold {result.threshold:.3g}{_over(result, length)})"
-                      for result in moved[:NAMED])
-    if moved[NAMED:]:
-        drift += f" and {len(moved) - NAMED} more"
+    drift = moved(features, length, baseline.importance)
     if kind == "degraded":
-        return words + (f"; moved: {drift}" if drift else "")
+        return words + (f"; {drift}" if drift else "")
     if kind == "drifted":
-        return f"moved: {drift}"
+        return drift
     return words or "nothing moved beyond what the alarm budget allows"
-
-
-def _over(result: DriftResult, length: timedelta) -> str:
-    """What slow drift was found in, where no single window tells it."""
-    return f" over {format_duration(result.windows * length)}" if result.windows > 1 else ""
 
 
 def _rounded(value: float | None) -> float | None:

@@ -65,6 +65,9 @@ CATALOGUE: dict[str, Metric] = {
                   "nearest to or beyond their threshold."),
     "holdfast_drift_threshold": _gauge(
         _FEATURE, "The statistic above which the feature counts as drifted."),
+    "holdfast_feature_importance": _gauge(
+        ("model", "version", "feature"),
+        "Share of what all features are worth to the version, of those with a drift statistic."),
     "holdfast_features_judged": _gauge(
         _V, "Features, predictions and scores that the newest window was judged on."),
     "holdfast_drift_severity": _gauge(

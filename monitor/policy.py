@@ -109,6 +109,9 @@ class Policy(Section):
     """Also test the newest windows together (whole days, weeks, four weeks), within the budget."""
     minimum_effect: dict[Literal["psi", "js", "ks", "wasserstein", "chi2"], float] = {"psi": 0.1}
     """A shift smaller than this is never an alarm, however certain it is."""
+    minimum_importance: float = Field(default=0.0, ge=0, lt=1)
+    """Features with a smaller share of what all features are worth to the version never alarm;
+    0 lets all of them. They are still measured and shown."""
     performance: PerformancePolicy = PerformancePolicy()
     """What counts as too bad."""
     segments: SegmentPolicy = SegmentPolicy()

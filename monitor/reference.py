@@ -13,12 +13,15 @@ from monitor.binning import make_bins
 from monitor.bins import Bins
 from monitor.config import Model
 from monitor.errors import HoldfastError
+from monitor.importance import surrogate
 from monitor.outcomes import Outcomes, total
 from monitor.profile import Profile
 from monitor.segments import Segments, chosen, learn
 from monitor.source import Increment, Source
 from monitor.window import EPOCH, Window
 
+SAMPLED = 4000
+"""Rows that importances are taken from where the version itself cannot be run."""
 FIRST_WINDOWS = 28
 """Windows of the log that serve as reference where none is configured."""
 
@@ -112,6 +115,23 @@ def _segments(counted: Sequence[Increment], answered: Sequence[Increment], bins:
                   for name, items in parts.items()},
                  {name: total(items) for name, items in labelled.items()}, rows,
                  bins=bins, model=model)
+
+
+def explained(baseline: Baseline | None, model: Model, source: Source) -> Baseline | None:
+    """The baseline with importances by a surrogate of what the log says that the version answered.
+
+    The surrogate sees the newest part of the reference that holds about ``SAMPLED`` rows.
+    """
+    if baseline is None or baseline.window is None or not (model.log.prediction or model.log.score):
+        return baseline
+    calendar, whole = model.calendar, baseline.window
+    part = min(1.0, 4 * SAMPLED / max(baseline.reference.n, 1))
+    newest = Window(max(whole.start, calendar.pane_of(whole.end - part * whole.length)), whole.end)
+    frame = source.sample(
+        newest, limit=SAMPLED, known_by=whole.end + calendar.horizon + calendar.pane,
+        versions=[baseline.version] if model.log.model_version else None)
+    names = [key for key, item in baseline.bins.by_key.items() if item.role == "feature"]
+    return replace(baseline, importance=surrogate(frame, names, model.task))
 
 
 def panes_of(increments: Sequence[Increment], length: timedelta, empty: Profile) -> list[Profile]:

@@ -24,8 +24,8 @@ from retrain.metrics import LOWER_IS_BETTER, METRICS, NEEDS_SHARES, Floats, Judg
 from retrain.runtime import columns, feed, session
 from retrain.tally import outcomes
 
-__all__ = ["Answers", "Paired", "Scores", "answer", "compare", "disagreement", "eager", "latency",
-           "logged", "measure", "paired", "score", "session", "size"]
+__all__ = ["Answers", "Paired", "Scores", "answer", "compare", "disagreement", "eager", "judged",
+           "latency", "logged", "measure", "paired", "score", "session", "size"]
 
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
 
@@ -133,16 +133,17 @@ def _likeliest(share: Floats | None, contract: Contract) -> NDArray[Any]:
 def score(name: str, answers: Answers, frame: pd.DataFrame, *, contract: Contract,
           metrics: tuple[str, ...]) -> Scores:
     """Quality of answers about labelled rows (``_label``, ``_timestamp``), in their order."""
-    judged = _judged(answers, frame, contract)
+    found = judged(answers, frame, contract)
     timestamps = frame["_timestamp"].reset_index(drop=True)
-    quality = {metric: measure(judged, timestamps, metric) for metric in metrics}
-    labels = (judged.label if contract.task == "regression"
+    quality = {metric: measure(found, timestamps, metric) for metric in metrics}
+    labels = (found.label if contract.task == "regression"
               else frame["_label"].map(class_text).to_numpy(object))
-    return Scores(name, answers, labels, judged, timestamps,
-                  outcomes(judged, timestamps, contract), quality)
+    return Scores(name, answers, labels, found, timestamps,
+                  outcomes(found, timestamps, contract), quality)
 
 
-def _judged(answers: Answers, frame: pd.DataFrame, contract: Contract) -> Judged:
+def judged(answers: Answers, frame: pd.DataFrame, contract: Contract) -> Judged:
+    """The answers beside the labels of the frame, as numbers."""
     if contract.task == "regression":
         label = pd.to_numeric(frame["_label"]).to_numpy(np.float64)
         return Judged(label, answers.predictions.astype(np.float64), None, 0, None)

@@ -21,6 +21,7 @@ from retrain.dataset import LEAST, Dataset, Refusal, assemble, conform, usable
 from retrain.evaluate import Scores, answer, logged, score, session
 from retrain.finetune import Fitted, Split
 from retrain.gate import choose, gate
+from retrain.importance import permuted
 from retrain.points import Point, fit, metrics, points
 from retrain.recall import best_again, same_contract
 from retrain.rivals import Rival, contract_of, rival
@@ -224,10 +225,14 @@ def _baseline(work: Work, data: Dataset, contest: Contest, *, chosen: Point,
     """The candidate's own baseline over all its rows; its performance is that of the holdout."""
     whole = usable(pd.concat([data.split.train, data.split.validation, data.split.holdout],
                              ignore_index=True), [contest.contract])
-    answers = answer(session(chosen.artifact), conform(whole, contest.contract), contest.contract)
-    return own(work.model, work.config.limits, whole, answers=answers, span=data.window,
+    artifact = session(chosen.artifact)
+    answers = answer(artifact, conform(whole, contest.contract), contest.contract)
+    made = own(work.model, work.config.limits, whole, answers=answers, span=data.window,
                outcomes=scores.outcomes, folder=work.folder,
                unseen=data.split.validation["_timestamp"].min().to_pydatetime())
+    holdout = conform(usable(data.split.holdout, [contest.contract]), contest.contract)
+    return replace(made, importance=permuted(artifact, holdout, contest.contract,
+                                             metric=work.model.metric))
 
 
 def _registered(work: Work, contest: Contest, chosen: Point, *, whole: Fitted,

@@ -59,7 +59,8 @@ def features(price: float) -> tuple[DriftResult, ...]:
     """Statistics of five features, the price among them."""
     values = {"price": price, "demand": 0.031, "transfer": 0.045, "weekday": 0.004,
               "prediction:answer": price / 3}
-    return tuple(DriftResult(name, "", "psi", value, 0.112, 0.0, 4800, value > 0.112)
+    return tuple(DriftResult(name, "", "psi", value, 0.112, 0.0, 4800, value > 0.112,
+                             importance=0.34 if name == "price" else None)
                  for name, value in values.items())
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
+from monitor.importance import Importances
 from monitor.outcomes import SUMS, Outcomes, coarsened
 from monitor.profile import Profile
 from monitor.window import Window
@@ -152,7 +153,9 @@ def test_json_round_trips_and_stays_small() -> None:
         frame[f"word_{index}"] = rng.choice([f"value {item}" for item in range(60)], len(frame))
     baseline, _ = watch(frame, "2026-02-15", statistics=["psi", "js", "chi2"])
     span = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 15, tzinfo=UTC))
-    baseline = replace(baseline, performance=coarsened(outcomes(1000)), window=span)
+    worth = Importances("surrogate", "x", 9, {"size": (0.2, 0.01)}, 0.8)
+    baseline = replace(baseline, performance=coarsened(outcomes(1000)), window=span,
+                       importance=worth)
     text = baseline.to_json()
     assert Baseline.from_json(text) == baseline
     assert Baseline.from_json(text).to_json() == text

@@ -62,6 +62,7 @@ def test_the_story_is_told(store: Store, config: Config) -> None:
     assert told["holdfast_window_end_timestamp_seconds", ("quiet", "3")] == at(3).timestamp()
     assert told["holdfast_faults", ("air-quality", "PM10", "all_null", "fault")] == 1
     assert told["holdfast_model_error", ("air-quality",)] == 1
+    assert told["holdfast_feature_importance", ("electricity", "3", "price")] == 0.34
     gap = ("electricity", "3", "weekday", "demographic_parity_difference")
     assert told["holdfast_group_gap", gap] == 0.12
     assert told["holdfast_group_gap_low", gap] == 0.07

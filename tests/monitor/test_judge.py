@@ -13,6 +13,7 @@ import pytest
 from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
 from monitor.config import Model
+from monitor.importance import Importances
 from monitor.judge import Evidence, Verdict, judge
 from monitor.outcomes import SUMS, Outcomes
 from monitor.policy import SegmentPolicy
@@ -127,6 +128,18 @@ def test_a_segment_without_a_reference_of_its_own_is_unknown(baseline: Baseline)
     assert verdict.kind == "unknown"
     assert verdict.reason == "this segment has no reference of its own"
     assert verdict.features == ()
+
+
+def test_what_moved_is_told_with_what_it_is_worth(baseline: Baseline) -> None:
+    worth = Importances("permutation", "accuracy", 500,
+                        {"size": (0.06, 0.01), "zone": (0.02, 0.01)})
+    verdict = seen(replace(baseline, importance=worth), rows(1, shift=1.5, seed=9))
+    assert verdict.reason.startswith("moved: size (psi ")
+    assert "matters: 75 %)" in verdict.reason
+    picky = MODEL.model_copy(update={"policy": MODEL.policy.model_copy(
+        update={"minimum_importance": 0.9})})
+    verdict = seen(replace(baseline, importance=worth), rows(1, shift=1.5, seed=9), picky)
+    assert verdict.kind == "stable"
 
 
 @pytest.fixture(scope="module")

@@ -49,8 +49,8 @@ def test_a_line_has_exactly_the_keys_of_the_contract_and_nothing_changes(
         assert line["verdict"] in {"stable", "drifted", "degraded", "faulty", "unknown"}
         assert set(line["decision"]) == {"action", "reason"}
         for feature in line["features"]:
-            assert set(feature) == {"name", "statistic", "value", "threshold", "error_bound",
-                                    "drifted"}
+            assert set(feature) - {"importance"} == {"name", "statistic", "value", "threshold",
+                                                     "error_bound", "drifted", "windows"}
         for item in line["performance"]:
             assert {"metric", "value", "low", "high", "n", "estimated"} <= set(item)
         for fault in line["faults"]:

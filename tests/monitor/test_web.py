@@ -74,7 +74,7 @@ def test_the_front_page_says_what_an_on_call_person_asks(store: Store, site: htt
     for words in (
         "Waiting for a person", "passed the gate", "accuracy .771", "What moved", "0.63", "0.112",
         "0.752 to 0.789", "Episode open since 2026-03-14 01:00", "On probation", "Faulty data",
-        "every one of 1,104 values is null", "SourceError", "No champion",
+        "every one of 1,104 values is null", "SourceError", "No champion", "Matters", "34 %",
         "Estimated without labels", "the newest labels bear such estimates out",
     ):
         assert words in text(page)

@@ -94,6 +94,9 @@ def test_the_baseline_is_the_candidates_own(deployed: Deployed) -> None:
     assert baseline.window is not None
     assert str(baseline.window) == "[2026-01-18T00:00:00Z, 2026-02-15T00:00:00Z)"
     assert "prediction:answer" in baseline.bins.by_key
+    assert baseline.importance is not None
+    assert baseline.importance.kind == "permutation"
+    assert set(baseline.importance.drops) == set(INPUTS)
 
 
 def test_the_card_speaks_of_the_gate_and_is_the_description(deployed: Deployed) -> None:

@@ -275,6 +275,10 @@ def _faults(page: _Page, line: dict[str, Any]) -> None:
 def _performance(page: _Page, line: dict[str, Any]) -> None:
     page.put("holdfast_performance_window_end_timestamp_seconds", parse_time(line["end"]),
              line["model"], line["version"])
+    drift = line.get("error_drift")
+    if drift and drift["found"]:
+        page.put("holdfast_error_drift_since_timestamp_seconds", parse_time(drift["since"]),
+                 line["model"], line["version"])
     for item in line["performance"]:
         labels = (line["model"], line["version"], item["metric"],
                   str(item["estimated"]).lower(), item["span"])

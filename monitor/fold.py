@@ -259,9 +259,7 @@ class Bench:
         if "labels" not in due.news or not held or not self.mature(window, epoch, at):
             return (), {}
         ledger, logged = self.ledgers[epoch.key], epoch.logged(self.model)
-        starts = [window.end - place * pane for place in range(1, POOL // pane + 1)]
-        panes = [item for item in (Window(start, start + pane) for start in starts)
-                 if self.mature(item, epoch, at)]
+        panes = self.matured(window, epoch, at)
         pooled = {segment: total(ledger.outcomes(item, at, logged, segment) for item in panes)
                   for segment in held}
         days = {block // DAY for part in pooled.values() for block in part.sums}
@@ -269,6 +267,23 @@ class Bench:
             return (), {}
         return tell(pooled, self.model, block=max(pane, timedelta(days=1)),
                     span=format_duration(POOL))
+
+    def matured(self, window: Window, epoch: Epoch, at: datetime) -> list[Window]:
+        """Every matured pane of the longest pool up to the window's end, newest first."""
+        pane = self.model.calendar.pane
+        starts = [window.end - place * pane for place in range(1, POOL // pane + 1)]
+        return [item for item in (Window(start, start + pane) for start in starts)
+                if self.mature(item, epoch, at)]
+
+    def stream(self, due: Due, at: datetime) -> Outcomes:
+        """All of the version's outcomes of the longest pool, for whoever looks for a change."""
+        epoch, window = due.epoch, due.window
+        if (self.model.policy.performance.error_drift == "off" or "labels" not in due.news
+                or not self.mature(window, epoch, at)):
+            return Outcomes()
+        ledger, logged = self.ledgers[epoch.key], epoch.logged(self.model)
+        return total(ledger.outcomes(item, at, logged)
+                     for item in self.matured(window, epoch, at))
 
     def earlier(self, window: Window, epoch: Epoch, at: datetime, segment: str
                 ) -> Iterator[tuple[datetime, Profile, Profile]]:
@@ -309,7 +324,8 @@ class Bench:
         units = scales.faults(window, checkpoint, inputs=known[""].inputs,
                               lost={column for column, _ in lost})
         yield judge(replace(known[""], groups=gaps, findings=tuple(parts), broken=lost,
-                            units=units, check=check), baseline, self.model)
+                            units=units, check=check, stream=self.stream(due, checkpoint)),
+                    baseline, self.model)
         yield from parts
 
     def segments(self, due: Due, at: datetime) -> list[str]:

@@ -110,6 +110,7 @@ def line(verdict: Verdict, *, phase: str, episode: str | None,
         "estimated": asdict(verdict.estimate),
         "groups": [asdict(item) for item in verdict.groups],
         "segments": [asdict(item) for item in verdict.segments],
+        "error_drift": None if verdict.error_drift is None else asdict(verdict.error_drift),
         "decision": {"action": decision.action, "reason": decision.reason},
     })
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -14,6 +14,7 @@ from monitor.estimate import Check
 from monitor.faults import Fault, find, ordered
 from monitor.forecast import NO_FORECAST, Forecast, forecast
 from monitor.groups import GroupGap
+from monitor.losses import ErrorDrift, changed
 from monitor.movement import NAMED, weighed
 from monitor.movement import words as moved
 from monitor.outcomes import Outcomes
@@ -40,7 +41,8 @@ class Evidence:
     is not forgotten when a weaker version is promoted in worse times. ``rates`` and ``groups``
     are a segment's own rates and the gaps between all of them, ``findings`` the verdicts on
     segments that a verdict on all rows tells of. ``earlier`` are the (start, inputs, outputs) of
-    windows before this one that were not faulty, oldest first.
+    windows before this one that were not faulty, oldest first. ``stream`` holds all matured
+    outcomes of the longest pool.
     """
 
     window: Window
@@ -65,6 +67,7 @@ class Evidence:
     earlier: tuple[tuple[datetime, Profile, Profile], ...] = ()
     check: Check | None = None
     """Whether the newest matured labels are what was estimated of them."""
+    stream: Outcomes = field(default_factory=Outcomes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class Verdict:
     groups: tuple[GroupGap, ...] = ()
     segments: tuple[Finding, ...] = ()
     estimate: Forecast = NO_FORECAST
+    error_drift: ErrorDrift | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,9 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     compared = _compared(evidence, baseline, model)
     features = compared.results
     performance, (worse, words) = _performance(evidence, baseline, model)
+    stream = _error_drift(evidence, baseline, model)
+    if stream and stream.found and not worse and model.policy.performance.error_drift == "alarm":
+        worse, words = True, stream.words
     inputs = _inputs(evidence, faults, features, model)
     quality: Literal["unknown", "stable", "degraded"] = "unknown"
     if worse is not None:
@@ -142,7 +149,8 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         reason=(_unknown(evidence, baseline, model) if kind == "unknown" else
                 _reason(kind, faults, features, words, baseline=baseline,
                         length=evidence.window.length))
-        + _told(estimate) + _others(evidence), estimate=estimate,
+        + _told(estimate) + _errors(stream, words) + _others(evidence), estimate=estimate,
+        error_drift=stream,
         severity=_rounded(compared.severity), settled=compared.calm,
         segments=tuple(Finding(item.segment, item.kind, item.reason)
                        for item in evidence.findings if item.kind in WORTH_TELLING))
@@ -220,12 +228,31 @@ def _promised(baseline: Baseline, segment: str) -> Outcomes:
 def _level(evidence: Evidence, baseline: Baseline, model: Model) -> float:
     """The level of the intervals that decide: a segment's is corrected for their number.
 
-    Where segments may alarm, all rows and all segments share degradation's part of the budget.
+    Whoever may alarm shares degradation's part of the budget.
     """
-    groups = len(baseline.segments.held)
-    shared = 2 if model.policy.segments.alarm and groups else 1
-    return 1 - (1 - baseline.interval_level) / (
-        shared * (max(groups, 1) if evidence.segment else 1))
+    groups = max(len(baseline.segments.held), 1) if evidence.segment else 1
+    return 1 - (1 - baseline.interval_level) / (_parties(baseline, model) * groups)
+
+
+def _parties(baseline: Baseline, model: Model) -> int:
+    """Among how many degradation's half of the budget is divided: all rows, the segments and the
+    stream of errors, each where it may alarm."""
+    segments = model.policy.segments.alarm and bool(baseline.segments.held)
+    return 1 + segments + (model.policy.performance.error_drift == "alarm")
+
+
+def _error_drift(evidence: Evidence, baseline: Baseline, model: Model) -> ErrorDrift | None:
+    """Whether the stream of errors changed; as rarely found by chance as the budget allows."""
+    if not evidence.stream or not evidence.mature or model.log.prediction is None:
+        return None
+    alarms = model.policy.performance.error_drift == "alarm"
+    return changed(baseline.performance, evidence.stream, model, until=evidence.window.end,
+                   share=0.5 / (_parties(baseline, model) if alarms else 1))
+
+
+def _errors(stream: ErrorDrift | None, words: str) -> str:
+    """Error drift in words, where it is not the reason already."""
+    return f"; {stream.words}" if stream and stream.found and stream.words != words else ""
 
 
 def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[DriftResult, ...],

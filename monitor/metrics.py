@@ -113,6 +113,9 @@ CATALOGUE: dict[str, Metric] = {
             "while labels refute estimates."),
     "holdfast_estimate_valid": _gauge(
         _V, "1 while the newest labels are what was estimated of them, 0 while they refute it."),
+    "holdfast_error_drift_since_timestamp_seconds": _gauge(
+        _V, "Since when errors are larger than in the reference, as newly measured. Absent while "
+            "they are not."),
     # over time
     "holdfast_verdicts_total": _counter(
         ("model", "verdict"), "Verdicts on all rows, revisions included."),

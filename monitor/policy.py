@@ -34,6 +34,9 @@ class PerformancePolicy(Section):
     drop: float = Field(default=0.03, gt=0)
     """How much worse than the reference is too bad, in the metric's units (for errors such as
     mae and rmse: as a share of the reference value)."""
+    error_drift: Literal["off", "inform", "alarm"] = "inform"
+    """Whether the stream of errors is watched for a change, which tells slow degradation earlier
+    than the pool: in words, or as `degraded`. Alarming takes its share of the alarm budget."""
     rows: int = Field(default=1000, ge=30)
     """Newest matured windows are pooled until they hold this many rows (and a week)."""
 

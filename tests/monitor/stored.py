@@ -17,6 +17,7 @@ from monitor.faults import Fault
 from monitor.forecast import Forecast
 from monitor.groups import GroupGap
 from monitor.judge import Finding, Verdict
+from monitor.losses import ErrorDrift
 from monitor.performance import Performance
 from monitor.request import Request
 from monitor.store import Store
@@ -111,7 +112,8 @@ def _electricity(store: Store) -> None:
         Performance("selection_rate", 0.44, 0.41, 0.47, 702, span="28d")))
     gap = GroupGap("weekday", "demographic_parity_difference", 0.12, 0.07, 0.17, 0.95, 1e-4,
                    "0", "6", {"0": 702, "6": 680}, certain=True)
-    worse = replace(worse, groups=(gap,),
+    worse = replace(worse, groups=(gap,), error_drift=ErrorDrift(
+                        "error rate", at(10), 0.25, 0.14, 800.0, 360.0, 19200, True),
                     segments=(Finding("weekday=0", "degraded", monday.reason),))
     state = ModelState(phase="retraining", since=worse.known_at, champion="3", inputs="drifted",
                        quality="degraded", episode=episode, adopted_at=at(0))

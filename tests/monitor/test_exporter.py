@@ -63,6 +63,8 @@ def test_the_story_is_told(store: Store, config: Config) -> None:
     assert told["holdfast_faults", ("air-quality", "PM10", "all_null", "fault")] == 1
     assert told["holdfast_model_error", ("air-quality",)] == 1
     assert told["holdfast_feature_importance", ("electricity", "3", "price")] == 0.34
+    assert told["holdfast_error_drift_since_timestamp_seconds",
+                ("electricity", "3")] == at(10).timestamp()
     gap = ("electricity", "3", "weekday", "demographic_parity_difference")
     assert told["holdfast_group_gap", gap] == 0.12
     assert told["holdfast_group_gap_low", gap] == 0.07

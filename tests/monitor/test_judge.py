@@ -16,7 +16,7 @@ from monitor.config import Model
 from monitor.importance import Importances
 from monitor.judge import Evidence, Verdict, judge
 from monitor.outcomes import SUMS, Outcomes
-from monitor.policy import SegmentPolicy
+from monitor.policy import PerformancePolicy, SegmentPolicy
 from monitor.profile import Profile
 from monitor.segments import learn
 from monitor.window import Window
@@ -128,6 +128,28 @@ def test_a_segment_without_a_reference_of_its_own_is_unknown(baseline: Baseline)
     assert verdict.kind == "unknown"
     assert verdict.reason == "this segment has no reference of its own"
     assert verdict.features == ()
+
+
+def test_error_drift_is_told_before_the_pool_is_bad_enough(baseline: Baseline) -> None:
+    newest = outcomes(23, 0.9, 3) + later(outcomes(5, 0.8, 4), 23 * DAY)
+    known = labelled(0.9) | {"pooled": newest, "stream": newest, "pooled_span": 28 * DAY,
+                             "window": Window(START + 27 * DAY, START + 28 * DAY)}
+    verdict = seen(baseline, rows(1, seed=9), **known)
+    assert (verdict.quality, verdict.kind) == ("stable", "stable"), "it informs"
+    assert "; error drift since 2026-01-2" in verdict.reason
+    assert verdict.error_drift is not None
+    assert verdict.error_drift.found
+    alarming = MODEL.model_copy(update={"policy": MODEL.policy.model_copy(
+        update={"performance": PerformancePolicy(error_drift="alarm")})})
+    verdict = seen(baseline, rows(1, seed=9), alarming, **known)
+    assert (verdict.quality, verdict.kind) == ("degraded", "degraded")
+    assert verdict.reason.startswith("error drift since 2026-01-2")
+
+
+def later(made: Outcomes, by: timedelta) -> Outcomes:
+    move = int(by.total_seconds())
+    return Outcomes({(block + move, *rest): n for (block, *rest), n in made.cells.items()},
+                    {block + move: values for block, values in made.sums.items()})
 
 
 def test_what_moved_is_told_with_what_it_is_worth(baseline: Baseline) -> None:

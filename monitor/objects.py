@@ -172,7 +172,8 @@ class Store:
         if kind in ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError",
                     "CredentialUnavailableError", "ClientAuthenticationError"):
             return f"no credentials were found; right would be {CREDENTIALS[self.extra]}"
-        if isinstance(error, PermissionError) or "AccessDenied" in said or "Forbidden" in said:
+        refused = ("AccessDenied", "Forbidden", "failed to authenticate")  # of stores without errno
+        if isinstance(error, PermissionError) or any(words in said for words in refused):
             return (f"no permission: {said}; right would be credentials that may list and read it: "
                     f"{CREDENTIALS[self.extra]}")
         if isinstance(error, (ConnectionError, TimeoutError)) or "onnect" in kind + said:

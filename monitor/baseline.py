@@ -19,6 +19,7 @@ from monitor.calibration import History, calibrated, grid_of
 from monitor.config import Model
 from monitor.contrast import Earlier, Part, Past, compare
 from monitor.drift import Comparison, DriftResult
+from monitor.effects import Losses, LossEstimator
 from monitor.estimate import Estimator, estimator
 from monitor.importance import Importances
 from monitor.limits import Limits
@@ -45,7 +46,8 @@ class Baseline:
     which windows of ``length`` seconds are the reference of a window, ``past`` holds those of
     the reference where it chooses; ``preset`` are another tool's rules in place of the limits;
     ``segments`` the references of declared groups, ``importance`` what each
-    feature is worth to the version.
+    feature is worth to the version; ``losses`` what a regression's errors are estimated
+    by.
     """
 
     version: str
@@ -65,6 +67,7 @@ class Baseline:
     past: Past | None = None
     preset: Preset | None = None
     importance: Importances | None = None
+    losses: Losses | None = None
 
     @property
     def window_end(self) -> datetime | None:
@@ -77,8 +80,10 @@ class Baseline:
         return float(self.promise["interval_level"])
 
     @cached_property
-    def estimator(self) -> Estimator | None:
+    def estimator(self) -> Estimator | LossEstimator | None:
         """What estimates performance without labels; None where the reference teaches none."""
+        if self.losses is not None:
+            return LossEstimator(self.bins, self.losses)
         return estimator(self.bins.answers, self.performance)
 
     @property
@@ -169,6 +174,7 @@ class Baseline:
             "control": self.control, "past": None if self.past is None else _packed(self.past),
             "preset": None if self.preset is None else self.preset.to_dict(),
             "importance": self.importance and self.importance.to_dict(),
+            "losses": None if self.losses is None else self.losses.to_dict(),
         }, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -187,7 +193,8 @@ class Baseline:
                    row["mode"], row["length"], row["control"],
                    row["past"] and _unpacked(row["past"], bins.size),
                    row["preset"] and Preset.from_dict(row["preset"]),
-                   Importances.from_dict(row["importance"]) if row.get("importance") else None)
+                   Importances.from_dict(row["importance"]) if row.get("importance") else None,
+                   Losses.from_dict(row["losses"]) if row.get("losses") else None)
 
 
 def _packed(past: Past) -> list[Any]:

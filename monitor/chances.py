@@ -73,7 +73,7 @@ def tally(outcomes: Outcomes, answers: AnswerBins) -> Tally:
     blocks: dict[int, int] = {}
     for (block, *_), count in sorted(outcomes.cells.items()):
         blocks[block] = blocks.get(block, 0) + count
-    place = dict(zip(blocks, _cut(np.array(list(blocks.values()), dtype=np.float64), STRETCHES),
+    place = dict(zip(blocks, cut(np.array(list(blocks.values()), dtype=np.float64), STRETCHES),
                      strict=True))
     size = len(answers.names)
     rows = np.zeros((max(place.values(), default=-1) + 1, size, size, SCORE_CELLS + 1))
@@ -87,7 +87,7 @@ def tally(outcomes: Outcomes, answers: AnswerBins) -> Tally:
 
 def merged(found: Tally, count: int) -> Tally:
     """The same rows in at most ``count`` stretches."""
-    place = _cut(found.rows.sum(axis=(1, 2, 3)), count)
+    place = cut(found.rows.sum(axis=(1, 2, 3)), count)
     rows = np.zeros((int(place.max(initial=-1)) + 1, *found.rows.shape[1:]))
     np.add.at(rows, place, found.rows)
     return Tally(rows, found.target, found.own)
@@ -148,7 +148,7 @@ def resampled(found: Tally, name: str, seed: int = 0) -> Chances:
     return Chances(np.stack([item.hit for item in made]), np.stack([item.rest for item in made]))
 
 
-def _cut(sums: Floats, count: int) -> npt.NDArray[np.int64]:
+def cut(sums: Floats, count: int) -> npt.NDArray[np.int64]:
     """The stretch that each block falls in, so that all hold about as many rows."""
     middle = (np.cumsum(sums) - sums / 2) / max(sums.sum(), 1.0)
     place = np.clip((middle * count).astype(np.int64), 0, count - 1)
@@ -157,7 +157,7 @@ def _cut(sums: Floats, count: int) -> npt.NDArray[np.int64]:
 
 def _folds(found: Tally) -> list[npt.NDArray[np.int64]]:
     """The stretches that are left out together."""
-    place = _cut(found.rows.sum(axis=(1, 2, 3)), FOLDS)
+    place = cut(found.rows.sum(axis=(1, 2, 3)), FOLDS)
     return [np.flatnonzero(place == index) for index in np.unique(place)]
 
 
@@ -212,3 +212,15 @@ CURVES: dict[str, Curve] = {
     "isotonic per class": _own_isotonic,
 }
 """Ways from a score to a chance, simplest first."""
+
+
+def beyond(errors: Floats) -> float:
+    """The spread of errors beyond their variances, rows of (error, variance).
+
+    The moment estimate of DerSimonian and Laird (1986), around no error.
+    """
+    fine = errors[np.isfinite(errors).all(axis=1) & (errors[:, 1] > 0)] if len(errors) else errors
+    if len(fine) < 5:
+        return 0.0
+    weight = 1 / fine[:, 1]
+    return float(np.sqrt(max((weight * fine[:, 0] ** 2).sum() - len(fine), 0.0) / weight.sum()))

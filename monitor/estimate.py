@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from monitor.chances import (
     STRETCHES,
     Chances,
     Tally,
+    beyond,
     choose,
     fit,
     left_out,
@@ -34,6 +34,7 @@ from monitor.chances import (
 )
 from monitor.outcomes import SUMS, Outcomes
 from monitor.performance import FEWEST_ROWS, METRICS, Performance, Table
+from monitor.refutation import Check, held, unestimated
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -52,23 +53,6 @@ ESTIMATED: dict[bool, tuple[str, ...]] = {
 """What is estimated: of one score, and where each class has its own."""
 _UNBOUNDED = {"log_loss"}
 _MEANS = {"accuracy", "log_loss", "brier"}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Whether the estimate of rows whose labels came held: ``low`` to ``high`` was expected.
-
-    ``unknown`` while there are too few of them; ``reason`` says so, or what came out, in words.
-    """
-
-    state: Literal["unknown", "valid", "invalid"]
-    metric: str
-    realized: float | None
-    low: float | None
-    high: float | None
-    n: int
-    reason: str
-    span: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +114,7 @@ class Estimator:
                                                 rows.sum(axis=2)[None]))
                 errors.append((real[:, 0] - drawn.mean(axis=1), drawn.var(axis=1)))
         pairs = np.array(errors).reshape(-1, 2, len(self.metrics))
-        return [_beyond(pairs[:, :, index]) for index in range(len(self.metrics))]
+        return [beyond(pairs[:, :, index]) for index in range(len(self.metrics))]
 
     def estimate(self, counts: Counts, metrics: Sequence[str], *, level: float = 0.95,
                  span: str = "") -> tuple[Performance, ...]:
@@ -147,24 +131,15 @@ class Estimator:
             found = {name: self._estimated(name, drawn[place], means[:, place], n, level)
                      for place, name in enumerate(self.metrics) if name in known}
         few = f"{n} rows, at least {FEWEST_ROWS} are asked for"
-        return tuple(replace(found.get(name) or _unknown(
+        return tuple(replace(found.get(name) or unestimated(
             name, n, few if name in known else f"{name} is not estimated"), span=span)
             for name in metrics)
 
     def check(self, outcomes: Outcomes, _counts: Counts, realized: Performance, *, level: float
               ) -> Check:
         """Whether the realized metric of labelled rows lies where it was expected of them."""
-        metric = realized.metric
-        if metric not in self.metrics or realized.value is None:
-            return Check("unknown", metric, realized.value, None, None, realized.n,
-                         realized.reason if metric in self.metrics else
-                         f"{metric} is not estimated")
         rows = tally(outcomes, self.answers).rows.sum(axis=(0, 2)).astype(np.int64)
-        expected = self.estimate(rows.ravel(), (metric,), level=level)[0]
-        if expected.low is None or expected.high is None:
-            return Check("unknown", metric, realized.value, None, None, realized.n,
-                         expected.reason)
-        return held(expected, realized)
+        return held(self.estimate(rows.ravel(), (realized.metric,), level=level)[0], realized)
 
     def _remembered(self, cells: Counts) -> tuple[Floats, Floats]:
         """The metrics of drawn labels and those expected; the same counts give the same ones."""
@@ -185,7 +160,7 @@ class Estimator:
         """
         fine = drawn[np.isfinite(drawn)]
         if len(fine) < (1 - MISSING) * len(drawn) or not np.isfinite(means).all():
-            return _unknown(name, n, "too few rows of one class are expected")
+            return unestimated(name, n, "too few rows of one class are expected")
         middle = float(fine.mean())
         few = 0.0 if name in _MEANS else middle - means[1]
         usual = special.ndtri(0.975)
@@ -273,34 +248,3 @@ def estimator(answers: AnswerBins | None, performance: Outcomes) -> Estimator | 
         return None
     found = tally(performance, answers)
     return Estimator(answers, found, performance) if len(found) else None
-
-
-def held(expected: Performance, realized: Performance) -> Check:
-    """The realized metric against the interval that was expected of it."""
-    assert realized.value is not None
-    assert expected.low is not None
-    assert expected.high is not None
-    fine = expected.low <= realized.value <= expected.high
-    words = (f"{realized.metric} of {realized.n} labelled rows is {realized.value:.4g}, "
-             f"{expected.low:.4g} to {expected.high:.4g} was estimated")
-    if not fine:
-        words += ("; the labels no longer follow the scores as they did (concept drift), so "
-                  "estimates do not hold")
-    return Check("valid" if fine else "invalid", realized.metric, realized.value, expected.low,
-                 expected.high, realized.n, words)
-
-
-def _unknown(metric: str, n: int, reason: str) -> Performance:
-    return Performance(metric, None, None, None, n, estimated=True, reason=reason)
-
-
-def _beyond(errors: Floats) -> float:
-    """The spread of errors beyond their variances, rows of (error, variance).
-
-    The moment estimate of DerSimonian and Laird (1986), around no error.
-    """
-    fine = errors[np.isfinite(errors).all(axis=1) & (errors[:, 1] > 0)] if len(errors) else errors
-    if len(fine) < 5:
-        return 0.0
-    weight = 1 / fine[:, 1]
-    return float(np.sqrt(max((weight * fine[:, 0] ** 2).sum() - len(fine), 0.0) / weight.sum()))

@@ -17,7 +17,6 @@ from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.decide import NOTHING
 from monitor.errors import ConflictError
-from monitor.estimate import Check
 from monitor.faults import find
 from monitor.forecast import Proof, refute
 from monitor.groups import GroupGap, tell
@@ -26,6 +25,7 @@ from monitor.ledger import Ledger
 from monitor.outcomes import Outcomes, total
 from monitor.performance import Performance
 from monitor.profile import Profile
+from monitor.refutation import Check
 from monitor.scales import Asked, Scales
 from monitor.source import Source
 from monitor.store import Store

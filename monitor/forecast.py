@@ -13,10 +13,10 @@ from typing import Literal
 
 from monitor.baseline import Baseline
 from monitor.config import Model
-from monitor.estimate import Check
 from monitor.outcomes import Outcomes
 from monitor.performance import HIGHER_IS_BETTER, METRICS_OF, RELATIVE, Performance, measure
 from monitor.profile import Profile
+from monitor.refutation import Check
 from monitor.window import format_duration
 
 Quality = Literal["unknown", "stable", "degraded", "invalid"]

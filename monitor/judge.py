@@ -10,7 +10,6 @@ from monitor.baseline import Baseline
 from monitor.bins import Role
 from monitor.config import Model
 from monitor.drift import Comparison, DriftResult
-from monitor.estimate import Check
 from monitor.faults import Fault, find, ordered
 from monitor.forecast import NO_FORECAST, Forecast, forecast
 from monitor.groups import GroupGap
@@ -20,6 +19,7 @@ from monitor.movement import words as moved
 from monitor.outcomes import Outcomes
 from monitor.performance import METRICS_OF, Performance, degraded, measure, measure_all
 from monitor.profile import Profile
+from monitor.refutation import Check
 from monitor.window import Window, format_duration
 
 Kind = Literal["stable", "drifted", "degraded", "faulty", "unknown"]

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from monitor import effects
 from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
 from monitor.bins import Bins
 from monitor.config import Model
+from monitor.effects import ROWS, VALUES, Losses
 from monitor.errors import HoldfastError
 from monitor.importance import surrogate
 from monitor.outcomes import Outcomes, total
@@ -85,7 +87,21 @@ def build(model: Model, source: Source, version: str, *, span: Window | None = N
     panes = panes_of(increments, calendar.length, Profile.empty(bins))
     baseline = calibrate(version, bins, panes, outcomes, model=model, window=span,
                          set_aside=set_aside)
-    return replace(baseline, segments=_segments(counted, answered, bins, model))
+    return replace(baseline, segments=_segments(counted, answered, bins, model),
+                   losses=_losses(model, source, bins, version, span=span, known_by=known_by))
+
+
+def _losses(model: Model, source: Source, bins: Bins, version: str, *, span: Window,
+            known_by: datetime) -> Losses | None:
+    """What the version's labelled rows teach of a regression's errors."""
+    if model.task != "regression" or not model.log.labelled or model.log.prediction is None:
+        return None
+    frame = source.sample(
+        span, known_by=known_by, limit=min(ROWS, VALUES // max(len(bins.features), 1)),
+        labelled=True, versions=[version] if model.log.model_version else None)
+    for start, end in model.reference.exclude:
+        frame = frame[(frame["_timestamp"] < start) | (frame["_timestamp"] >= end)]
+    return effects.learn(frame, bins) if "_label" in frame and "_prediction" in frame else None
 
 
 def _answered(counted: Sequence[Increment], logged: str, outcomes: Outcomes | None

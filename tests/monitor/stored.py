@@ -12,13 +12,13 @@ import yaml
 from monitor.config import Config, load
 from monitor.decide import Decision, ModelState
 from monitor.drift import DriftResult
-from monitor.estimate import Check
 from monitor.faults import Fault
 from monitor.forecast import Forecast
 from monitor.groups import GroupGap
 from monitor.judge import Finding, Verdict
 from monitor.losses import ErrorDrift
 from monitor.performance import Performance
+from monitor.refutation import Check
 from monitor.request import Request
 from monitor.store import Store
 from monitor.window import Window, isoformat

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from monitor import decide
+from monitor.acknowledgement import faulty_spans
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
@@ -53,7 +55,32 @@ def request_for(kind: Kind, model: Model, deps: Deps, known_at: datetime, *, rea
     return Request(
         request_id=f"{model.name}-{kind}-{known_at:%Y%m%dT%H%M%S}",
         kind=kind, model=model.name, config=deps.path, known_at=known_at, reason=reason,
-        champion=state.champion, predecessors=predecessors, evidence=dict(evidence or {}))
+        champion=state.champion, predecessors=predecessors, evidence=dict(evidence or {}),
+        exclude=broken(model, deps, known_at))
+
+
+def broken(model: Model, deps: Deps, known_at: datetime) -> tuple[tuple[str, str], ...]:
+    """Stretches that nothing is learned from: faulty windows, and what people said is a fault.
+
+    As known at ``known_at``; windows within reach of a training, in order, joined where they touch.
+    """
+    calendar, rule = model.calendar, model.training
+    reach = rule.window + rule.holdout + model.maturity.delay + 2 * calendar.length
+    last: dict[str, dict[str, Any]] = {}
+    for row in deps.store.verdicts(model.name, segment="",
+                                   span=Window(known_at - reach, known_at)):
+        if parse_time(row.line["known_at"]) <= known_at:
+            last[row.line["start"]] = row.line
+    spans = [Window(parse_time(line["start"]), parse_time(line["end"]))
+             for line in last.values() if line["inputs"] == "faulty"]
+    spans += faulty_spans(deps.store.acknowledgements(model.name), known_at)
+    joined: list[Window] = []
+    for span in sorted(spans):
+        if joined and span.start <= joined[-1].end:
+            joined[-1] = Window(joined[-1].start, max(joined[-1].end, span.end))
+        else:
+            joined.append(span)
+    return tuple((isoformat(span.start), isoformat(span.end)) for span in joined)
 
 
 def _probation(model: Model, deps: Deps, now: datetime) -> None:

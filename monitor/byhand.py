@@ -1,18 +1,22 @@
-"""Requests by hand: `holdfast retrain`."""
+"""By hand: `holdfast retrain` and `holdfast acknowledge`."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from monitor import decide
+from monitor.acknowledgement import Acknowledgement, Said, covers, faults_of, in_force
 from monitor.act import request_for
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import ConfigError, HoldfastError
 from monitor.follow import follow, move
 from monitor.request import Kind
+from monitor.store import Store
+from monitor.window import Window, isoformat, parse_time
 
 
 def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime, wait: bool
@@ -56,3 +60,84 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
                     "reason": outcome.get("reason", request.reason),
                     "version": outcome.get("version"), "run_id": outcome.get("run_id")}
     raise HoldfastError(f"request {request.request_id} is gone from the store")
+
+
+MICRO = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What a person says of a window: ``where`` is a time in it, or FROM/TO."""
+
+    where: str
+    said: Said
+    rebaseline: bool = False
+    note: str = ""
+
+
+def stretch(model: Model, where: str) -> Window:
+    """The window that starts at or holds a time, or the stretch FROM/TO in whole panes."""
+    calendar = model.calendar
+    start, _, end = where.partition("/")
+    try:
+        first = calendar.pane_of(parse_time(start))
+        if not end:
+            return Window(first, first + calendar.length)
+        last = parse_time(end)
+    except HoldfastError as error:
+        raise ConfigError([f"--window: {error}"]) from error
+    if last <= first:
+        raise ConfigError([f"--window: {where!r} ends before it starts; right would be FROM/TO"])
+    whole = calendar.pane_of(last)
+    return Window(first, whole if whole == last else whole + calendar.pane)
+
+
+def acknowledge(model: Model, store: Store, saying: Saying, now: datetime) -> dict[str, Any]:
+    """Keep what a person says, and tell what follows from it; the same thing twice is no news."""
+    span, calendar = stretch(model, saying.where), model.calendar
+    folded = store.recorded(model.name).folded_to
+    at = max(now, folded or now)
+    if saying.rebaseline and saying.said != "expected":
+        raise ConfigError(["--rebaseline: beside --as fault; right would be --as expected: broken "
+                           "data is no reference"])
+    standing = [row for row in in_force(store.acknowledgements(model.name), at + MICRO)
+                if row.span == span]
+    if saying.said == "undone" and not standing:
+        raise HoldfastError(f"{model.name}: nothing is acknowledged of {span}; `--list` tells what "
+                            "is")
+    lines = [row.line for row in store.verdicts(
+        model.name, segment="", latest_revision=True,
+        span=Window(span.start - calendar.length, span.end))
+        if covers(span, Window(parse_time(row.line["start"]), parse_time(row.line["end"])))]
+    fresh = store.acknowledge(model.name, Acknowledgement(
+        span, saying.said, saying.rebaseline, saying.note, at, faults_of(lines)))
+    return {"model": model.name, "start": isoformat(span.start), "end": isoformat(span.end),
+            "as": saying.said, "rebaseline": saying.rebaseline, "note": saying.note,
+            "news": fresh, "windows": len(lines),
+            "follows": _follows(model, saying, lines, (span, at))}
+
+
+def _follows(model: Model, saying: Saying, lines: list[dict[str, Any]],
+             place: tuple[Window, datetime]) -> str:
+    """What the saying changes, in a sentence."""
+    span, at = place
+    if saying.said == "undone":
+        return "it counts again as it was found"
+    if not lines:
+        return "no window of it was judged yet; its verdict will say so"
+    old = at - span.end > model.calendar.horizon
+    told = ("it is older than window.revise_for, so that its verdict stays as it is; " if old else
+            "its next revision says so; ")
+    if saying.said == "fault":
+        return told + "its rows leave training and the reference"
+    return told + ("the reference of the inputs starts anew with it" if saying.rebaseline else
+                   "its drift and faults count no more, nor the same faults again")
+
+
+def acknowledged(model: str, store: Store, now: datetime) -> list[dict[str, Any]]:
+    """Everything in force, oldest first, as plain values."""
+    return [{"model": model, "start": isoformat(row.span.start), "end": isoformat(row.span.end),
+             "as": row.said, "rebaseline": row.rebaseline, "note": row.note,
+             "at": isoformat(row.at)}
+            for row in in_force(store.acknowledgements(model), now)]
+

@@ -318,6 +318,51 @@ def retrain(config: Path, name: str, reason: str, bootstrap: bool, now: datetime
 
 @main.command(short_help="Say how every model is and what waits for a person.")
 @CONFIG
+@click.option("--model", "name", required=True, help="The model that it is said of.")
+@click.option("--window", "where", metavar="T or FROM/TO",
+              help="The window that starts at or holds a time, or a stretch.")
+@click.option("--as", "said", type=click.Choice(["fault", "expected"]),
+              help="Broken data that teaches nothing, or a change that is as it should be.")
+@click.option("--rebaseline", is_flag=True,
+              help="With --as expected: the reference of the inputs starts anew there.")
+@click.option("--note", default="", help="Why, for the record.")
+@click.option("--undo", is_flag=True, help="Take back what was said of the window.")
+@click.option("--list", "listing", is_flag=True, help="Print what is acknowledged.")
+@click.option("--now", type=Instant(), help="Take this as the present instant.")
+@LINES
+@reported
+def acknowledge(config: Path, name: str, now: datetime | None, listing: bool, as_json: bool,
+                **given: Any) -> None:
+    """Say that a window is a fault, or that what was found there was expected.
+
+    Faults leave training and the reference. Expected changes close the alarm about them; with
+    --rebaseline the inputs' reference starts anew. Said twice is said once.
+    """
+    from monitor.byhand import Saying, acknowledge, acknowledged
+
+    loaded = load(config)
+    model, at = loaded.config.model(name), now or datetime.now(UTC)
+    undo, where, said = given["undo"], given["where"], given["said"]
+    if not listing and (where is None or undo == (said is not None)):
+        raise ConfigError(["--window with --as, or with --undo, or else --list is needed; right "
+                           "would be --window 2026-03-01 --as fault"])
+    with Store.open(loaded.config.store) as store:
+        if not listing:
+            told = acknowledge(model, store, Saying(
+                where, "undone" if undo else said, given["rebaseline"], given["note"]), at)
+            click.echo(json.dumps(told) if as_json else
+                       f"{told['start']} to {told['end']}: {told['as']}"
+                       f"{'' if told['news'] else ' (said before)'}; {told['follows']}")
+            return
+        for row in acknowledged(name, store, at):
+            note = f": {row['note']}" if row["note"] else ""
+            click.echo(json.dumps(row) if as_json else
+                       f"{row['start']} to {row['end']}: {row['as']}"
+                       f"{', rebaselined' if row['rebaseline'] else ''}{note}")
+
+
+@main.command()
+@CONFIG
 @JSON
 @reported
 def status(config: Path, as_json: bool) -> None:

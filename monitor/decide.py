@@ -15,7 +15,7 @@ from typing import Any, Literal
 from monitor.config import Model
 from monitor.judge import Verdict
 from monitor.request import Request
-from monitor.window import format_duration, isoformat
+from monitor.window import format_duration, isoformat, parse_time
 
 Phase = Literal[
     "unknown",
@@ -217,6 +217,8 @@ def _believe(state: ModelState, verdict: Verdict) -> ModelState:
 
 
 def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision | None]:
+    if verdict.acknowledged and state.episode is not None and _explains(verdict, state.episode):
+        return replace(state, episode=None, calm=0), Decision("clear", verdict.reason)
     drifted = "inputs" in verdict.news and verdict.inputs == "drifted"
     degraded = "labels" in verdict.news and verdict.quality == "degraded"
     if drifted or degraded or _estimated(verdict):
@@ -241,6 +243,18 @@ def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision 
 def _estimated(verdict: Verdict) -> bool:
     """Whether degradation is newly estimated, by estimates that labels do not refute."""
     return "inputs" in verdict.news and verdict.estimate.quality == "degraded"
+
+
+def _explains(verdict: Verdict, episode: str) -> bool:
+    """Whether what a person said of the window closes the episode.
+
+    A fault closes the episode that its window opened; what was expected closes the one that its
+    window is part of.
+    """
+    opened = parse_time(episode.rpartition("/")[2])
+    if verdict.acknowledged == "fault":
+        return opened == verdict.window.start
+    return verdict.quality != "degraded" and verdict.window.end > opened
 
 
 def _segment(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState, Decision]:

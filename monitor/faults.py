@@ -1,7 +1,7 @@
 """Faults: broken data told apart from drifted data, from counts alone.
 
-A fault blocks training on the window; a warning informs. Messages carry counts, shares and
-column names, never a value of a row.
+A fault blocks training on the window; a warning informs; what a person acknowledged counts no more.
+Messages carry counts, shares and column names, never a value of a row.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ NEARLY_ALL = 0.9
 INPUTS: tuple[Role, ...] = ("feature", "prediction", "score")
 UNTOLD = Expect()
 """What is declared of most columns: nothing."""
-Severity = Literal["fault", "warning"]
-SEVERITIES: tuple[Severity, ...] = ("fault", "warning")
+Severity = Literal["fault", "warning", "acknowledged"]
+SEVERITIES: tuple[Severity, ...] = ("fault", "warning", "acknowledged")
 
 
 @dataclass(frozen=True, slots=True)

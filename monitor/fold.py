@@ -13,6 +13,16 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from monitor import decide
+from monitor.acknowledgement import (
+    Acknowledgement,
+    Spoken,
+    about,
+    gathering,
+    in_force,
+    renewal,
+    touched,
+)
+from monitor.acknowledgement import news as said_news
 from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.decide import NOTHING
@@ -25,6 +35,7 @@ from monitor.ledger import Ledger
 from monitor.outcomes import Outcomes, total
 from monitor.performance import Performance
 from monitor.profile import Profile
+from monitor.reference import FIRST_WINDOWS
 from monitor.refutation import Check
 from monitor.scales import Asked, Scales
 from monitor.source import Source
@@ -96,7 +107,7 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
     bench = Bench(model, store, {
         epoch.key: Ledger(calendar, epoch.baseline.bins,
                           store.increments(model.name, epoch.key, span, until=checkpoints[-1]))
-        for epoch in live}, epochs[0].baseline, source)
+        for epoch in live}, epochs[0].baseline, source, store.acknowledgements(model.name))
     recent = Window(first.start, last.end)
     broken = {epoch.key: source.schema_faults(epoch.baseline.bins, recent) for epoch in live}
     revisions: Revisions = {
@@ -134,6 +145,7 @@ class Bench:
     ledgers: dict[str, Ledger]
     first: Baseline
     source: Source
+    said: list[Acknowledgement] = field(default_factory=list)
     asked: Asked = field(default_factory=dict)
     sound: dict[tuple[str, datetime, bytes], bool] = field(default_factory=dict)
     """Whether a window as counted is free of faults, by baseline, start and counts."""
@@ -147,6 +159,10 @@ class Bench:
         for window, found in self._revised(checkpoint, epochs):
             if window.end < closing.end and checkpoint - window.end <= calendar.horizon:
                 news.setdefault(window, set()).update(found)
+        spoken = touched(said_news(self.said, checkpoint - calendar.pane, checkpoint), calendar,
+                         Window(checkpoint - calendar.horizon, closing.end))
+        for window in spoken:
+            news.setdefault(window, set())
         news[closing] = {"inputs", "labels"}
         for window in sorted(news, key=lambda item: item.end):
             closed = window.end + calendar.lateness
@@ -154,7 +170,7 @@ class Bench:
                 if epoch.covers(closed):
                     kinds = tuple(kind for kind in BOTH if kind in news[window]
                                   and (kind == "inputs" or self.mature(window, epoch, checkpoint)))
-                    if kinds:
+                    if kinds or window in spoken:
                         yield Due(window, epoch, kinds)
 
     def _revised(self, checkpoint: datetime, epochs: Sequence[Epoch]
@@ -324,9 +340,18 @@ class Bench:
         units = scales.faults(window, checkpoint, inputs=known[""].inputs,
                               lost={column for column, _ in lost})
         yield judge(replace(known[""], groups=gaps, findings=tuple(parts), broken=lost,
-                            units=units, check=check, stream=self.stream(due, checkpoint)),
-                    baseline, self.model)
+                            units=units, check=check, stream=self.stream(due, checkpoint),
+                            spoken=self.spoken(due, checkpoint)), baseline, self.model)
         yield from parts
+
+    def spoken(self, due: Due, at: datetime) -> Spoken:
+        """What people said of the window, of faults and of the reference, as known by then."""
+        rows = in_force(self.said, at)
+        anew = renewal(rows, due.epoch.baseline.window_end)
+        return Spoken(about(due.window, rows),
+                      tuple(row for row in rows if row.said == "expected"),
+                      gathering(anew, due.window, self.model.calendar.length, FIRST_WINDOWS)
+                      if anew is not None else "")
 
     def segments(self, due: Due, at: datetime) -> list[str]:
         """Segments that get a verdict: those with a reference, and new ones with enough rows."""

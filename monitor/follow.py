@@ -11,12 +11,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from monitor import decide
+from monitor.acknowledgement import faulty_spans
 from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.decide import Decision, ModelState
 from monitor.deps import Deps
 from monitor.reference import build, explained, mapping_key, sealed
 from monitor.registry import Outcome, Version
+from monitor.renewal import renew
 from monitor.request import Request
 from monitor.source import Source
 from monitor.store import RequestRow, Store
@@ -33,6 +35,7 @@ PATIENCE = timedelta(days=30)
 def follow(model: Model, source: Source, deps: Deps, now: datetime) -> None:
     """Fold the outside world into the model's state: aliases first, then the open request."""
     adopt(model, source, deps, now)
+    renew(model, source, deps, now)
     row = deps.store.open_request(model.name)
     if row is not None:
         conclude(row, model, deps, now)
@@ -77,7 +80,8 @@ def baseline_of(version: Version, model: Model, source: Source, deps: Deps) -> B
     if model.reference.source is not None:
         with deps.source(model, reference=True) as reference:
             return explained(build(model, reference, version.version), model, reference)
-    return explained(build(model, source, version.version), model, source)
+    broken = faulty_spans(deps.store.acknowledgements(model.name))
+    return explained(build(model, source, version.version, exclude=broken), model, source)
 
 
 def first_checkpoint(model: Model, baseline: Baseline, now: datetime) -> datetime:

@@ -111,6 +111,7 @@ def line(verdict: Verdict, *, phase: str, episode: str | None,
         "groups": [asdict(item) for item in verdict.groups],
         "segments": [asdict(item) for item in verdict.segments],
         "error_drift": None if verdict.error_drift is None else asdict(verdict.error_drift),
+        "acknowledged": verdict.acknowledged or None,
         "decision": {"action": decision.action, "reason": decision.reason},
     })
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from monitor.acknowledgement import NOTHING, Spoken, spared
 from monitor.baseline import Baseline
 from monitor.bins import Role
 from monitor.config import Model
@@ -36,7 +37,8 @@ class Evidence:
     ``inputs`` counts all traffic, ``outputs`` and ``outcomes`` the rows that the champion
     answered; ``pooled`` are its newest matured outcomes up to the window's end, over
     ``pooled_span``. ``broken`` are (column, message) of columns that the log lost or retyped.
-    ``units`` are columns that came in another unit, as the source confirmed.
+    ``units`` are columns that came in another unit, as the source confirmed; ``spoken`` is what
+    people said.
     ``first`` is the baseline of the lineage's first version: what was promised in the beginning
     is not forgotten when a weaker version is promoted in worse times. ``rates`` and ``groups``
     are a segment's own rates and the gaps between all of them, ``findings`` the verdicts on
@@ -68,6 +70,7 @@ class Evidence:
     check: Check | None = None
     """Whether the newest matured labels are what was estimated of them."""
     stream: Outcomes = field(default_factory=Outcomes)
+    spoken: Spoken = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ class Verdict:
     segments: tuple[Finding, ...] = ()
     estimate: Forecast = NO_FORECAST
     error_drift: ErrorDrift | None = None
+    acknowledged: Literal["", "fault", "expected"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,9 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     A segment is held against its own reference: a group that always was different has not
     drifted. Without one its verdict is unknown.
     """
-    faults = () if evidence.segment else ordered([
+    faults = () if evidence.segment else spared(ordered([
         *find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS,
-              expect=model.log.expect), *evidence.units])
+              expect=model.log.expect), *evidence.units]), evidence.spoken)
     compared = _compared(evidence, baseline, model)
     features = compared.results
     performance, (worse, words) = _performance(evidence, baseline, model)
@@ -146,14 +150,21 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         n=evidence.inputs.n, label_maturity=_rounded(evidence.maturity), kind=kind, inputs=inputs,
         quality=quality, features=features, performance=(*performance, *evidence.rates),
         faults=faults, news=evidence.news, labelled=evidence.labelled, groups=evidence.groups,
-        reason=(_unknown(evidence, baseline, model) if kind == "unknown" else
-                _reason(kind, faults, features, words, baseline=baseline,
-                        length=evidence.window.length))
+        reason=_acknowledged(
+            evidence, _unknown(evidence, baseline, model) if kind == "unknown" else
+            _reason(kind, faults, features, words, baseline=baseline,
+                    length=evidence.window.length))
         + _told(estimate) + _errors(stream, words) + _others(evidence), estimate=estimate,
         error_drift=stream,
         severity=_rounded(compared.severity), settled=compared.calm,
         segments=tuple(Finding(item.segment, item.kind, item.reason)
-                       for item in evidence.findings if item.kind in WORTH_TELLING))
+                       for item in evidence.findings if item.kind in WORTH_TELLING),
+        acknowledged=_said(evidence))
+
+
+def _said(evidence: Evidence) -> Literal["", "fault", "expected"]:
+    here = evidence.spoken.here
+    return "" if here is None or here.said == "undone" else here.said
 
 
 def _compared(evidence: Evidence, baseline: Baseline, model: Model) -> Comparison:
@@ -257,10 +268,13 @@ def _errors(stream: ErrorDrift | None, words: str) -> str:
 
 def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[DriftResult, ...],
             model: Model) -> Literal["unknown", "stable", "drifted", "faulty"]:
-    if any(fault.severity == "fault" for fault in faults):
+    said = _said(evidence)
+    if said == "fault" or any(fault.severity == "fault" for fault in faults):
         return "faulty"
-    if not evidence.inputs.n:
+    if not evidence.inputs.n or evidence.spoken.gathering:
         return "unknown"
+    if said == "expected":
+        return "stable"
     if evidence.segment and not any(result.threshold is not None for result in features):
         return "unknown"
     return "drifted" if any(result.drifted for result in features) else "stable"
@@ -269,7 +283,7 @@ def _inputs(evidence: Evidence, faults: tuple[Fault, ...], features: tuple[Drift
 def _kind(inputs: str, quality: str, evidence: Evidence) -> Kind:
     """One word for both halves; a revision that only brings labels is about the labels, and a
     segment with few rows in the window is judged on what its labels say."""
-    if evidence.segment and inputs == "unknown":
+    if (evidence.segment or evidence.spoken.gathering) and inputs == "unknown":
         return quality  # type: ignore[return-value]
     if ("inputs" in evidence.news or quality == "unknown") and inputs in {"faulty", "unknown"}:
         return inputs  # type: ignore[return-value]
@@ -281,6 +295,8 @@ def _kind(inputs: str, quality: str, evidence: Evidence) -> Kind:
 def _unknown(evidence: Evidence, baseline: Baseline, model: Model) -> str:
     """Why nothing can be said."""
     least = model.policy.segments.min_rows
+    if evidence.spoken.gathering:
+        return evidence.spoken.gathering
     if not evidence.segment or not evidence.inputs.n:
         return "there are no rows in this window"
     if evidence.segment not in baseline.segments.held:
@@ -300,6 +316,14 @@ def _others(evidence: Evidence) -> str:
         return ""
     rest = f" and {len(told) - NAMED} more" if told[NAMED:] else ""
     return f"; of its segments: {', '.join(told[:NAMED])}{rest}"
+
+
+def _acknowledged(evidence: Evidence, words: str) -> str:
+    """The reason with what people said of the window, or of its inputs, before it."""
+    spoken = evidence.spoken
+    if spoken.here is not None and not evidence.segment:
+        return spoken.here.words + (f": {words}" if words else "")
+    return words if spoken.gathering in words else f"{words}; {spoken.gathering}"
 
 
 def _reason(kind: Kind, faults: tuple[Fault, ...], features: tuple[DriftResult, ...],

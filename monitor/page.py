@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from monitor.acknowledgement import Acknowledgement
 from monitor.config import Config, Model
 from monitor.exporter import TOP, ruling, severity
 from monitor.store import (
@@ -93,6 +94,7 @@ class Past:
     requests: list[RequestRow]
     reports: list[Report]
     troubles: list[Trouble]
+    said: list[Acknowledgement]
 
 
 def cards(store: Store, config: Config) -> list[Card]:
@@ -135,7 +137,8 @@ def past(store: Store, name: str, newest: int = 100) -> Past:
                    "performance": _told(row)} for row in reversed(rows)],
         transitions=store.transitions(name, newest), episodes=store.episodes(name, newest),
         decisions=store.decisions(name, newest), requests=store.requests(name, newest),
-        reports=store.reports(name, newest), troubles=store.past_troubles(name, newest))
+        reports=store.reports(name, newest), troubles=store.past_troubles(name, newest),
+        said=store.acknowledgements(name)[::-1][:newest])
 
 
 def _segments(store: Store, row: Row | None) -> list[dict[str, Any]]:

@@ -61,23 +61,25 @@ def reference_span(model: Model, source: Source) -> Window | None:
 
 
 def build(model: Model, source: Source, version: str, *, span: Window | None = None,
-          outcomes: Outcomes | None = None) -> Baseline | None:
+          outcomes: Outcomes | None = None, known_by: datetime | None = None,
+          exclude: Sequence[Window] = ()) -> Baseline | None:
     """The baseline of ``version`` from ``span`` of the log (default: the reference period).
 
     ``outcomes`` are the version's labelled rows; by default those that it answered within the
-    span. None while the log does not hold the span yet.
+    span. Of the log counts what had arrived by ``known_by`` (default: all of it), stretches in
+    ``exclude`` left out. None while the log does not hold the span yet.
     """
     span = span or reference_span(model, source)
     if span is None:
         return None
-    exclude = [Window(start, end) for start, end in model.reference.exclude]
-    summaries = source.describe(span, exclude)
+    exclude = [*(Window(start, end) for start, end in model.reference.exclude), *exclude]
+    summaries = source.describe(span, exclude, known_by)
     if not summaries or not any(summary.rows for summary in summaries.values()):
         raise HoldfastError(f"{model.name}: the reference {span} holds no rows; right would be a "
                             "period of the log, in reference.from and reference.to")
     bins, set_aside = make_bins(summaries, model)
     calendar = model.calendar
-    known_by = span.end + calendar.horizon + calendar.lateness + calendar.pane
+    known_by = known_by or span.end + calendar.horizon + calendar.lateness + calendar.pane
     counted = [item for item in source.count(bins, span, since=None, until=known_by)
                if not any(item.pane in away for away in exclude)]
     increments = [item for item in counted if not item.segment]

@@ -89,6 +89,8 @@ def _configured(model: Model, deps: Deps) -> list[Adoption]:
         return []
     with Store.open(url) as store:
         adoptions = store.adoptions(model.name)
+        for said in store.acknowledgements(model.name):
+            deps.store.acknowledge(model.name, said)
         for item in adoptions:
             stored = item.version and store.baseline(model.name, item.version, item.key)
             if item.version and stored:

@@ -20,7 +20,8 @@ class Request:
 
     ``config`` is the path of the configuration file, ``champion`` the version that serves,
     ``predecessors`` the earlier promoted versions, newest first. ``evidence`` is copied into
-    the record of the run; ``options`` are read by the kind of work.
+    the record of the run; ``options`` are read by the kind of work. ``exclude`` are [from, to)
+    stretches of event time whose rows are broken: nothing is learned from them.
     """
 
     request_id: str
@@ -33,6 +34,7 @@ class Request:
     predecessors: tuple[str, ...] = ()
     evidence: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    exclude: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> str:
         """The request as text; ``from_json`` reads it back unchanged."""
@@ -44,7 +46,9 @@ class Request:
         try:
             raw = json.loads(text)
             values = raw | {"known_at": parse_time(raw["known_at"]),
-                            "predecessors": tuple(raw.get("predecessors", ()))}
+                            "predecessors": tuple(raw.get("predecessors", ())),
+                            "exclude": tuple((start, end) for start, end in
+                                             raw.get("exclude", ()))}
             request = cls(**values)
         except (ValueError, KeyError, TypeError) as error:
             raise HoldfastError(f"this is not a request: {error}; right would be JSON with "

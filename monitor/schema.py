@@ -206,6 +206,20 @@ reports = Table(
     Index(None, "model", "id"),
 )
 
+acknowledgements = Table(
+    f"{PREFIX}acknowledgement", metadata,
+    _id(), _name(),
+    Column("start", Instant, nullable=False),
+    Column("end", Instant, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("said", String(20), nullable=False),
+    Column("rebaseline", Boolean, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("faults", Text, nullable=False),
+    UniqueConstraint("model", "start", "end", "ordinal"),
+)
+
 troubles = Table(
     f"{PREFIX}trouble", metadata,
     _id(), _name(), _name("where"),

@@ -94,11 +94,14 @@ class Source:
         return self._answer("looking for changes", lambda: change(
             self._tables, previous, span, since=since))
 
-    def describe(self, span: Window | None, exclude: Sequence[Window] = ()
-                 ) -> dict[str, ColumnSummary]:
-        """A summary of every input and output within the span, keyed as bins are."""
+    def describe(self, span: Window | None, exclude: Sequence[Window] = (),
+                 known_by: datetime | None = None) -> dict[str, ColumnSummary]:
+        """A summary of every input and output within the span, keyed as bins are.
+
+        Of all rows, or of those that had arrived before ``known_by``.
+        """
         return self._answer("describing the columns",
-                            lambda: summaries(self._tables, span, exclude))
+                            lambda: summaries(self._tables, span, exclude, known_by))
 
     def count(self, bins: Bins, span: Window, *, since: datetime | None, until: datetime
               ) -> list[Increment]:

@@ -9,6 +9,8 @@ from monitor.secrets import redact
 from monitor.store import Store, Tick, Trouble
 from monitor.window import isoformat
 
+SHOWN = 5
+"""Acknowledgements that are told, the newest ones."""
 RECENT = 60
 """Verdicts looked through for the newest judged performance: labels come later than rows."""
 
@@ -41,6 +43,9 @@ def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
         "pending": pending.decision.reason if pending else None,
         "request": row.request.request_id if row else None,
         "trouble": redact(trouble.message) if trouble else None,
+        "acknowledged": [{"start": isoformat(row.span.start), "end": isoformat(row.span.end),
+                          "as": row.said, "rebaseline": row.rebaseline, "note": redact(row.note)}
+                         for row in store.in_force(name)[-SHOWN:]],
     }
 
 
@@ -86,6 +91,10 @@ def _lines(model: dict[str, Any]) -> str:
         lines.append(f"  alarm       open since {model['episode'].rpartition('/')[2]}")
     if model["phase"] == "awaiting_promotion":
         lines.append(f"  waits       for a person: version {model['challenger']} is the challenger")
+    lines += [f"  said        {item['start'][:16]} to {item['end'][:16]} is "
+              + ("a fault" if item["as"] == "fault" else "expected")
+              + (", the reference starts anew there" if item["rebaseline"] else "")
+              + (f": {item['note']}" if item["note"] else "") for item in model["acknowledged"]]
     for key, label in (("pending", "pending"), ("request", "request"), ("trouble", "trouble")):
         if model[key]:
             lines.append(f"  {label:<11} {model[key]}")

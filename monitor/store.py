@@ -1,8 +1,9 @@
 """Store: everything that must survive a restart, as rows in SQLite or PostgreSQL.
 
 What it keeps is split by what it is about: ``archive`` (baselines, adoptions,
-counts), ``history`` (verdicts and the state they fold into) and ``errands``
-(requests, alias moves, reports). Here are the troubles and ticks of the daemon.
+counts), ``history`` (verdicts and the state they fold into), ``errands`` (requests,
+alias moves, reports) and ``sayings`` (what people acknowledged). Here are the troubles
+and ticks of the daemon.
 Every transition is a row, every write is conditional or unique, and one write is
 one transaction: killed at any line, nothing is lost and nothing is doubled.
 """
@@ -30,6 +31,7 @@ from monitor.history import (
     line,
     write_state,
 )
+from monitor.sayings import Sayings
 from monitor.schema import models, ticks, troubles
 from monitor.secrets import redact
 
@@ -60,7 +62,7 @@ class Tick:
     failed: int
 
 
-class Store(Archive, History, Errands):
+class Store(Archive, History, Errands, Sayings):
     """holdfast's memory: ``Store.open(url)`` migrates and opens it."""
 
     def models(self) -> list[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, cast
+
+import ibis
 
 from monitor.bins import QUANTILES, Bins, ColumnSummary, NumericBins, Role
 from monitor.cells import amount, kind_of, number, text
@@ -44,6 +47,8 @@ class Summaries:
     labelled: Labelled
     exclude: Sequence[Window]
     fetch: Fetch
+    early: bool = False
+    """Only rows that had arrived by the call's bound."""
 
     def describe(self, asked: Sequence[Asked]) -> dict[str, ColumnSummary]:
         """A summary per key; columns that hold nothing but nulls are among them."""
@@ -60,6 +65,8 @@ class Summaries:
         kept = [name for name in names if name != "-"]
         rows = self.labelled.latest(kept) if label else self.shape.rows(kept)
         rows = rows.filter(rows.holdfast_ts >= slot("start"), rows.holdfast_ts < slot("end"))
+        if self.early:
+            rows = rows.filter(ibis.coalesce(rows.holdfast_at, rows.holdfast_ts) < slot("until"))
         for period in self.exclude:
             rows = rows.filter((rows.holdfast_ts < to_micros(period.start))
                                | (rows.holdfast_ts >= to_micros(period.end)))
@@ -169,8 +176,8 @@ def kind_in(shape: Shape, name: str, role: Role) -> Kind:
     return cast(Kind, kind)
 
 
-def summaries(tables: Tables, span: Window | None, exclude: Sequence[Window]
-              ) -> dict[str, ColumnSummary]:
+def summaries(tables: Tables, span: Window | None, exclude: Sequence[Window],
+              known_by: datetime | None = None) -> dict[str, ColumnSummary]:
     """A summary of every input and output of a model within the span, keyed as bins are."""
     span = span or held(tables)
     if span is None:
@@ -179,7 +186,7 @@ def summaries(tables: Tables, span: Window | None, exclude: Sequence[Window]
     read = tables.read(Need(start, end), span, labels=EVERYTHING)
     if read is None:
         return {}
-    bounds = {"start": start, "end": end, "until": FAR}
+    bounds = {"start": start, "end": end, "until": FAR if known_by is None else to_micros(known_by)}
 
     def fetch(sql: str) -> list[Row]:
         return tables.engine.fetch(filled(sql, read.relations, bounds))
@@ -189,4 +196,5 @@ def summaries(tables: Tables, span: Window | None, exclude: Sequence[Window]
              for name in tables.inputs()]
     asked += [Asked(f"{role}:{name}", name, role, kind_in(shape, name, role))
               for role, name in tables.outputs()]
-    return Summaries(shape, Labelled(shape, Bins(())), exclude, fetch).describe(asked)
+    return Summaries(shape, Labelled(shape, Bins(())), exclude, fetch,
+                     known_by is not None).describe(asked)

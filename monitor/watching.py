@@ -51,10 +51,10 @@ class Remembering(Source):
             self._memory[place] = ask()
         return cast(Answer, self._memory[place])
 
-    def describe(self, span: Window | None, exclude: Sequence[Window] = ()
-                 ) -> dict[str, ColumnSummary]:
-        ask = partial(super().describe, span, exclude)
-        return self._once(("describe", span, tuple(exclude)), ask)
+    def describe(self, span: Window | None, exclude: Sequence[Window] = (),
+                 known_by: datetime | None = None) -> dict[str, ColumnSummary]:
+        ask = partial(super().describe, span, exclude, known_by)
+        return self._once(("describe", span, tuple(exclude), known_by), ask)
 
     def count(self, bins: Bins, span: Window, *, since: datetime | None, until: datetime
               ) -> list[Increment]:

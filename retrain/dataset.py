@@ -15,7 +15,7 @@ from monitor.config import Limits, Model
 from monitor.errors import HoldfastError
 from monitor.request import Request
 from monitor.source import Source
-from monitor.window import Window, format_duration
+from monitor.window import Window, format_duration, parse_time
 from retrain.contract import Contract, class_values
 from retrain.finetune import Split
 
@@ -52,7 +52,8 @@ def assemble(request: Request, model: Model, limits: Limits) -> Dataset:
     """The rows of a request; the same log and request give the same rows in the same order.
 
     A retrain takes the newest ``training.window`` + ``training.holdout`` of matured event time,
-    a bootstrap the reference period. ``Refusal`` where that is too little.
+    a bootstrap the reference period; stretches that the request excludes are left out. ``Refusal``
+    where that is too little.
     """
     file = request.kind == "bootstrap" and model.reference.source is not None
     with Source(model, limits, reference=file) as source:
@@ -61,7 +62,8 @@ def assemble(request: Request, model: Model, limits: Limits) -> Dataset:
         known_by = window.end + timedelta(days=36500) if file else request.known_at
         frame = source.sample(window, known_by=known_by, limit=model.training.max_rows,
                               labelled=True)
-    frame = ordered(_without(frame, model.reference.exclude))
+    frame = ordered(_without(frame, [*model.reference.exclude, *(
+        (parse_time(start), parse_time(end)) for start, end in request.exclude)]))
     if len(frame) > 1 and frame["_timestamp"].nunique() == 1:
         raise Refusal("the rows carry no time, so that they cannot be split by it; right would be "
                       f"a column {model.log.timestamp!r} in them")

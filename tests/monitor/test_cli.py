@@ -18,7 +18,8 @@ from tests.monitor.command import configured, holdfast
 from tests.servers import free_port
 from tests.story.deployment import register
 
-COMMANDS = ("check", "baseline", "run", "once", "replay", "retrain", "status", "demo")
+COMMANDS = ("check", "baseline", "run", "once", "replay", "retrain", "status", "demo",
+            "acknowledge")
 
 
 def model(**log: Any) -> dict[str, Any]:

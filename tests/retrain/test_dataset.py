@@ -12,7 +12,7 @@ import pytest
 
 from monitor.config import load
 from monitor.simulate import START
-from monitor.window import Window
+from monitor.window import Window, isoformat
 from retrain.contract import Contract
 from retrain.dataset import (
     Dataset,
@@ -114,3 +114,14 @@ def test_one_class_only_is_a_refusal(deployed: Path) -> None:
     pd.read_parquet(log).assign(late="no").to_parquet(log, index=False)
     with pytest.raises(Refusal, match="one class only"):
         made(deployed)
+
+
+def test_broken_stretches_of_the_request_are_left_out(deployed: Path) -> None:
+    whole = made(deployed)
+    start = whole.split.train["_timestamp"].min().to_pydatetime() + timedelta(days=1)
+    end = start + timedelta(days=2)
+    part = made(deployed, exclude=((isoformat(start), isoformat(end)),))
+    times = pd.concat([half["_timestamp"] for half in (part.split.train, part.split.validation)])
+    assert not ((times >= start) & (times < end)).any()
+    assert part.rows < whole.rows
+    assert part.window == whole.window

@@ -14,6 +14,9 @@ from monitor.follow import baseline_of
 from monitor.performance import measure
 from monitor.reference import sealed
 
+MATTER, LISTED = 5, 10
+"""Features and groups that are named at most."""
+
 
 def promise(model: Model, deps: Deps) -> dict[str, Any]:
     """The champion's baseline as plain values; it is kept, so that the next tick adopts it."""
@@ -28,7 +31,11 @@ def promise(model: Model, deps: Deps) -> dict[str, Any]:
     deps.store.save_baseline(model.name, champion.version, sealed(model, baseline),
                              baseline.to_json())
     return {"model": model.name, "version": champion.version, "set_aside": baseline.set_aside,
-            "promise": baseline.promise, "performance": _performance(model, baseline)}
+            "promise": baseline.promise, "performance": _performance(model, baseline),
+            "segments": {"held": sorted(baseline.segments.held), "small": baseline.segments.small,
+                         "more": baseline.segments.more},
+            "importance": baseline.importance and baseline.importance.to_dict() | {
+                "shares": baseline.importance.shares}}
 
 
 def _performance(model: Model, baseline: Baseline) -> dict[str, Any]:
@@ -47,6 +54,7 @@ def words(promised: dict[str, Any]) -> str:
              f"{told['reference_windows']} reference windows of about "
              f"{told['typical_rows']:.0f} rows", *_budget(told)]
     lines.append(f"  performance        {_told(promised['performance'])}")
+    lines += [*_segments(promised["segments"]), *_worth(promised["importance"])]
     lines += [f"  cannot know        the {cycle}" for cycle in told["unknown_cycles"]]
     lines += [f"  set aside          {column}: {why}"
               for column, why in promised["set_aside"].items()]
@@ -55,6 +63,32 @@ def words(promised: dict[str, Any]) -> str:
     lines += [f"    {key:<{wide}}  {_shift(shift)}"
               for key, shift in told["detectable_shift"].items()]
     return "\n".join(lines)
+
+
+def _segments(told: dict[str, Any]) -> Iterator[str]:
+    """Which declared groups are judged, and which are too small for it."""
+    if told["held"]:
+        yield f"  segments           {_listed(told['held'])}: each against its own reference"
+    small = [f"{name} ({n} rows)" for name, n in told["small"].items()]
+    if small or told["more"]:
+        more = f" and {told['more']} more" if told["more"] else ""
+        yield f"  without reference  {_listed(small)}{more}".rstrip()
+
+
+def _worth(told: dict[str, Any] | None) -> Iterator[str]:
+    """What matters most to the version, and how that is known."""
+    if told is None:
+        return
+    most = sorted(told["shares"].items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{name} {round(100 * share)} %" for name, share in most[:MATTER])
+    how = ("by permutation" if told["kind"] == "permutation" else
+           f"by a surrogate that repeats {told['explained']:.0%} of its logged answers")
+    yield f"  matters            {named} ({how})"
+
+
+def _listed(names: list[str]) -> str:
+    rest = f" and {len(names) - LISTED} more" if names[LISTED:] else ""
+    return ", ".join(names[:LISTED]) + rest
 
 
 def _budget(told: dict[str, Any]) -> Iterator[str]:

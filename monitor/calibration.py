@@ -95,7 +95,10 @@ def calibrated(history: History, statistics: Sequence[str], spans: Sequence[int]
     fits = [np.concatenate([getattr(block, name) for block in blocks], axis=axis)
             for name, axis in (("mean", 1), ("spread", 1), ("dispersion", 2), ("unevenness", 2),
                                ("known", 2), ("stretch", 2), ("surprises", 2))]
-    largest = _largest(fits.pop())
+    surprises = fits.pop()
+    inputs = [place for place, key in enumerate(keys) if history.bins.by_key[key].role == "feature"]
+    together, joint = _together(surprises[:, :, inputs], spans)
+    largest = _largest(np.concatenate([surprises, joint[:, :, None]], axis=2))
     found = tail_of(largest)
     tests = len(keys) * len(statistics) * len(spans)
     alarm = found.level(level)
@@ -105,8 +108,51 @@ def calibrated(history: History, statistics: Sequence[str], spans: Sequence[int]
     rows = np.concatenate([block.rows for block in blocks])
     mean, spread, dispersion, unevenness, known, stretch = (short(fit) for fit in fits)
     return Limits(tuple(keys), tuple(statistics), tuple(spans), tuple(effects), short(grid), mean,
-                  spread, dispersion, unevenness, known, stretch, rows, float(f"{alarm:.6g}"),
-                  float(f"{calm:.6g}"), level), largest
+                  spread, dispersion, unevenness, known, stretch, rows, short(together),
+                  float(f"{alarm:.6g}"), float(f"{calm:.6g}"), level), largest
+
+
+def _together(surprises: Floats, spans: Sequence[int]) -> tuple[Floats, Floats]:
+    """The null of the mean surprise of all features, and its own surprise in each window.
+
+    Mean, spread, the independent windows that tell them, and stretch, ``(4, s, l)``; cross-fitted
+    surprises ``(s, l, w)``. Mean surprises are near a gamma variable, as sums of exponential ones.
+    """
+    statistics, number, features, windows = surprises.shape
+    null = np.full((4, statistics, number), np.nan)
+    found = np.full((statistics, number, windows), np.nan)
+    if features < 2:
+        return null, found
+    for s in range(statistics):
+        for place, span in enumerate(spans):
+            known = np.isfinite(surprises[s, place]).sum(axis=0) >= 2
+            mean = np.where(known, np.nansum(surprises[s, place], axis=0) / np.maximum(
+                np.isfinite(surprises[s, place]).sum(axis=0), 1), np.nan)
+            if np.isfinite(mean).sum() < 2 * FEWEST:
+                continue
+            own = np.full(windows, np.nan)
+            for fold in np.array_split(np.arange(windows), FOLDS):
+                own[fold] = _risen(mean[fold], _moments(np.delete(mean, fold), span))
+            null[:3, s, place] = _moments(mean, span)
+            null[3, s, place] = _stretch(own, span)
+            found[s, place] = _stretched(own[:, None], span)[:, 0]
+    return null, found
+
+
+def _moments(values: Floats, span: int) -> tuple[float, float, float]:
+    """Mean, spread and independent windows; the largest fiftieth is clipped."""
+    held = values[np.isfinite(values)]
+    if held.size < 2:
+        return 1.0, 1.0, CERTAIN
+    if held.size >= 50:
+        held = np.minimum(held, np.quantile(held, 1 - BROKEN))
+    return float(held.mean()), float(held.std(ddof=1)), max(held.size / span, 1.0)
+
+
+def _risen(values: Floats, null: tuple[float, float, float]) -> Floats:
+    mean, spread, known = (np.full(values.size, item) for item in null)
+    return np.where(np.isfinite(values), surprise(np.nan_to_num(values), mean, spread, known),
+                    np.nan)
 
 
 def _largest(surprises: Floats) -> Floats:

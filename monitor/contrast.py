@@ -32,6 +32,8 @@ REPORTED = ("psi", "js", "ks", "wasserstein", "chi2")
 """Measures that every verdict carries (KS and Wasserstein for numbers)."""
 ORDERED = ("ks", "wasserstein")
 """Those of them that say nothing more of names."""
+TOGETHER = "all features"
+"""The name of all features taken as one."""
 EASED = 0.8
 """Share of the minimum effect under which a column counts as calm again."""
 ENOUGH = 0.5
@@ -82,12 +84,18 @@ def compare(part: Part, baseline: Against, profile: Profile, *, segment: str = "
             window: Before | None = None) -> Comparison:
     """The columns of ``part`` in this profile; ``window`` tells its start and what came before."""
     rule, sample, tests, scanned = _all(part, baseline, profile, window)
+    limits = None if baseline.preset or baseline.control != "joint" else part.limits
+    joint = [] if limits is None else list(_together(part, limits, [*tests, *scanned]))
     results = tuple(_single(part, rule, sample, profile, segment, tests, baseline.preset))
     slow = tuple(item for found in scanned for item in _drifted(part, found, segment))
     if baseline.preset is not None:
         return baseline.preset.told(results)
-    return Comparison(results + slow, _severest([*tests, *scanned]),
-                      all(item.calm for item in (*tests, *scanned)))
+    every = [*tests, *scanned, *joint]
+    weak = tuple(DriftResult(TOGETHER, segment, f"mean surprise of {item.statistic}",
+                             float(item.value[0]), float(item.threshold[0]), 0.0,
+                             int(item.n[0]), True, item.windows)
+                 for item in joint if item.drifted[0])
+    return Comparison(results + slow + weak, _severest(every), all(item.calm for item in every))
 
 
 def severity(part: Part, baseline: Against, profile: Profile, *, window: Before | None = None
@@ -96,7 +104,9 @@ def severity(part: Part, baseline: Against, profile: Profile, *, window: Before 
     if baseline.preset is not None:
         return compare(part, baseline, profile, window=window).severity
     _, _, tests, scanned = _all(part, baseline, profile, window)
-    return _severest([*tests, *scanned])
+    joint = ([] if part.limits is None or baseline.control != "joint"
+             else _together(part, part.limits, [*tests, *scanned]))
+    return _severest([*tests, *scanned, *joint])
 
 
 def _all(part: Part, baseline: Against, profile: Profile, window: Before | None
@@ -144,6 +154,29 @@ class Tested:
     @property
     def calm(self) -> bool:
         return not bool((self.value > self.eased)[np.isfinite(self.surprise)].any())
+
+
+def _together(part: Part, limits: Limits, tests: Sequence[Tested]) -> Iterator[Tested]:
+    """All features as one test: many that move a little, none of them enough by itself.
+
+    It drifts only where the statistics lie above their nulls by the minimum effect on average.
+    """
+    inputs = np.array([feature.role == "feature" for feature in part.features])
+    for item in tests:
+        known = inputs & np.isfinite(item.surprise)
+        place, span = limits.statistics.index(item.statistic), limits.spans.index(item.windows)
+        if known.sum() < 2 or not np.isfinite(limits.together[:, place, span]).all():
+            continue
+        mean = np.array([item.surprise[known].mean()])
+        least = limits.least(place, span, item.n)[known].mean()
+        found = np.array([limits.joint(place, span, float(mean[0]))])
+        large = bool(item.value[known].mean() >= least)
+        high, eased = (np.array([limits.joint_threshold(place, span, level)])
+                       for level in (limits.alarm, limits.calm))
+        if not large:
+            found = np.array([np.nan])
+        yield Tested(item.statistic, item.windows, mean, high, eased, found,
+                     np.array([item.n[known].mean()]), (found > limits.alarm))
 
 
 def _rule(part: Part, baseline: Against, at: datetime | None, earlier: Earlier) -> Ruler:

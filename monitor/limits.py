@@ -31,9 +31,10 @@ class Limits:
     statistic's power while rows are independent, against a reference of ``rows`` ``(f,)`` rows.
     ``dispersion`` ``(s, l, f)`` is by how much real windows vary beyond that, ``unevenness``
     the relative variance of that part, ``known`` from how many independent windows that is known,
-    ``stretch`` what is left in the tail. ``alarm`` is the
-    surprise that opens an episode, ``calm`` the one under which it can close; ``level`` the
-    chance of an alarm per window.
+    ``stretch`` what is left in the tail. ``together`` ``(4, s, l)`` are mean, spread, known
+    windows and stretch of the mean surprise of all features, NaN where it is not tested.
+    ``alarm`` is the surprise that opens an episode, ``calm`` the one under which it can close;
+    ``level`` the chance of an alarm per window.
     """
 
     keys: tuple[str, ...]
@@ -48,6 +49,7 @@ class Limits:
     known: Floats
     stretch: Floats
     rows: Floats
+    together: Floats
     alarm: float
     calm: float
     level: float
@@ -97,6 +99,20 @@ class Limits:
         mean, _ = self.moments(statistic, span, n, self.rows)
         return mean ** (1 / POWER[self.statistics[statistic]]) + self.effects[statistic]
 
+    def joint(self, statistic: int, span: int, mean: float) -> float:
+        """How surprising this mean surprise of all features is; NaN where it is not tested."""
+        null = self.together[:, statistic, span]
+        if not np.isfinite(null).all() or not np.isfinite(mean):
+            return float("nan")
+        one = [np.array([value]) for value in (mean, *null[:3])]
+        return float(surprise(*one)[0] / null[3])
+
+    def joint_threshold(self, statistic: int, span: int, level: float) -> float:
+        """The mean surprise of all features that is so surprising."""
+        null = self.together[:, statistic, span]
+        return float(unsurprising(*(np.array([value]) for value in (
+            level * null[3], *null[:3])))[0])
+
     def columns(self, keys: Sequence[str]) -> Limits:
         """The limits of these columns; a column that is unknown here is never surprising."""
         places = [self.keys.index(key) if key in self.keys else -1 for key in keys]
@@ -116,7 +132,7 @@ class Limits:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Limits:
         arrays = {"grid", "mean", "spread", "dispersion", "unevenness", "known", "stretch",
-                  "rows"}
+                  "rows", "together"}
         tuples = {"keys", "statistics", "spans", "effects"}
         made: dict[str, Any] = {
             name: np.array(value, dtype=np.float64) if name in arrays
@@ -126,6 +142,7 @@ class Limits:
             made[name] = made[name].reshape(statistics, keys, -1)
         for name in ("dispersion", "unevenness", "known", "stretch"):
             made[name] = made[name].reshape(statistics, len(made["spans"]), keys)
+        made["together"] = made["together"].reshape(4, statistics, len(made["spans"]))
         return cls(**made)
 
     def __eq__(self, other: object) -> bool:
@@ -172,6 +189,5 @@ def short(values: Floats) -> Floats:
     return np.where(np.isfinite(rounded) & (values != 0), rounded, values)
 
 
-def _plain(values: Floats) -> Any:
-    return [float(f"{value:.5g}") for value in values.ravel()] if values.ndim > 1 else [
-        float(f"{value:.5g}") for value in values]
+def _plain(values: Floats) -> list[float | None]:
+    return [float(f"{value:.5g}") if np.isfinite(value) else None for value in values.ravel()]

@@ -98,6 +98,8 @@ def definitions(report: Report) -> list[str]:
         f"Degradation: days at which the newest rows (a week at least) were worse than it by "
         f"{report['drop']:g} and beyond doubt, on all labels, whenever they came.",
         f"Missed: neither an alarm was open nor a retrain made within {within} of its start.",
+        "Delay: until the first of them; 0 where an alarm was open already, so read it beside the "
+        "time in alarm.",
         f"False alarm: the version that served when it was opened would not have degraded within "
         f"{within} of that, nor while the alarm lasted, had it gone on. Open: the span ended "
         "before that could be told.",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from monitor import decide
+from monitor.acknowledgement import Acknowledgement
 from monitor.baseline import Baseline
 from monitor.bins import Bins, ColumnSummary
 from monitor.config import Limits, Loaded, Model
@@ -76,6 +77,7 @@ class Past:
     baselines: Mapping[str, Baseline]
     memory: dict[Any, Any]
     span: Window
+    said: tuple[Acknowledgement, ...]
 
     @property
     def first(self) -> Baseline:
@@ -95,10 +97,11 @@ def past(model: Model, loaded: Loaded, folder: Path, span: Window) -> Past:
         found = adoptions_of(model, source, deps, span.start)
         stored = {item.key: scratch.baseline(model.name, item.version, item.key)
                   for item in found if item.version}
+        said = tuple(scratch.acknowledgements(model.name))
     baselines = {key: Baseline.from_json(pair[1]) for key, pair in stored.items() if pair}
     if not baselines:
         raise HoldfastError(f"{model.name}: there was no champion in {span}")
-    return Past(loaded, registry, tuple(found), baselines, memory, span)
+    return Past(loaded, registry, tuple(found), baselines, memory, span, said)
 
 
 def watched(variant: Variant, held: Past, folder: Path, progress: Progress) -> Trial:
@@ -112,6 +115,8 @@ def watched(variant: Variant, held: Past, folder: Path, progress: Progress) -> T
         deps = Deps(held.loaded.config, str(held.loaded.path), store, held.registry, None, None)
         keys = {key: _kept(variant, model, baseline, source, deps, held.memory)
                 for key, baseline in held.baselines.items()}
+        for word in held.said:
+            store.acknowledge(model.name, word)
         for item in held.adoptions:
             at = max(item.at, span.start)
             if at > span.end:

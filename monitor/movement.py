@@ -19,7 +19,7 @@ KINDS = {"prediction": "answers", "score": "answers", "label": "labels"}
 
 
 def weighed(found: Comparison, importance: Importances | None, minimum: float) -> Comparison:
-    """The comparison with the importance of its features.
+    """The comparison with the importance of its features, on what is tested of them.
 
     A feature of less than ``minimum`` never drifted, and counts neither for the severity nor
     against calm.
@@ -28,7 +28,8 @@ def weighed(found: Comparison, importance: Importances | None, minimum: float) -
         return found
     shares = importance.shares
     results = tuple(replace(item, importance=shares[item.feature])
-                    if item.feature in shares else item for item in found.results)
+                    if item.threshold is not None and item.feature in shares else item
+                    for item in found.results)
     if not minimum:
         return replace(found, results=results)
     results = tuple(replace(item, drifted=False) if _minor(item, minimum) else item

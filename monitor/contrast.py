@@ -92,10 +92,10 @@ def compare(part: Part, baseline: Against, profile: Profile, *, segment: str = "
         return baseline.preset.told(results)
     every = [*tests, *scanned, *joint]
     alone = any(item.drifted for item in results + slow)
-    weak = () if alone else tuple(DriftResult(TOGETHER, segment, f"mean surprise of {item.statistic}",
-                             float(item.value[0]), float(item.threshold[0]), 0.0,
-                             int(item.n[0]), True, item.windows)
-                 for item in joint if item.drifted[0])  # what single columns tell needs no sum
+    weak = () if alone else tuple(  # what single columns tell needs no sum
+        DriftResult(TOGETHER, segment, f"mean surprise of {item.statistic}",
+                    float(item.value[0]), float(item.threshold[0]), 0.0, int(item.n[0]), True,
+                    item.windows) for item in joint if item.drifted[0])
     return Comparison(results + slow + weak, _severest(every), all(item.calm for item in every))
 
 

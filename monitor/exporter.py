@@ -264,6 +264,12 @@ def ruling(line: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _faults(page: _Page, line: dict[str, Any]) -> None:
+    fresh = line.get("freshness")
+    if fresh is not None:
+        newest = fresh["newest"]
+        page.put("holdfast_log_newest_timestamp_seconds", newest and parse_time(newest),
+                 line["model"])
+        page.put("holdfast_log_stale", fresh["stale"], line["model"])
     for severity in ("fault", "warning"):
         found = [item for item in line["faults"] if item["severity"] == severity]
         page.put("holdfast_faults_found", len(found), line["model"], severity)

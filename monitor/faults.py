@@ -27,6 +27,9 @@ JUMP = 0.05
 share of broken values (or the rise of duplicates) from which on the window is faulty."""
 TRACE = 0.01
 """Smallest rise of the share of duplicates or of future event times that is spoken of."""
+VANISHED = 0.01
+"""Share of the usual rows under which nearly all are missing, where no reference window held under
+ten times as few."""
 NEARLY_ALL = 0.9
 """Share of unseen values that is no new category but another column."""
 INPUTS: tuple[Role, ...] = ("feature", "prediction", "score")
@@ -103,8 +106,10 @@ def _answers(feature: FeatureBins, declared: Mapping[str, Expect]) -> tuple[Role
 def _window(profile: Profile, norms: Norms) -> Iterator[Fault]:
     low, typical, high = norms.volume
     if not low <= profile.n <= high:
-        yield Fault("volume", "", "warning", f"{profile.n} rows, reference windows hold "
-                    f"{typical:.0f} ({low:.0f} to {high:.0f} is unremarkable)",
+        gone = profile.n < VANISHED * typical and low > 10 * VANISHED * typical
+        yield Fault("volume", "", "fault" if gone else "warning",
+                    f"{profile.n} rows, reference windows hold {typical:.0f} ({low:.0f} to "
+                    f"{high:.0f} is unremarkable)",
                     float(profile.n), low if profile.n < low else high)
     for check, count, before, words in (
             ("duplicates", profile.duplicates, norms.duplicates, "repeat an id"),

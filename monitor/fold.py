@@ -29,6 +29,7 @@ from monitor.decide import NOTHING
 from monitor.errors import ConflictError
 from monitor.faults import find
 from monitor.forecast import Proof, refute
+from monitor.freshness import freshness
 from monitor.groups import GroupGap, tell
 from monitor.judge import INPUTS, Evidence, Verdict, judge
 from monitor.ledger import Ledger
@@ -341,7 +342,10 @@ class Bench:
                               lost={column for column, _ in lost})
         yield judge(replace(known[""], groups=gaps, findings=tuple(parts), broken=lost,
                             units=units, check=check, stream=self.stream(due, checkpoint),
-                            spoken=self.spoken(due, checkpoint)), baseline, self.model)
+                            spoken=self.spoken(due, checkpoint), fresh=freshness(
+                                self.model, baseline.norms, window,
+                                self.ledgers[due.epoch.key].newest(checkpoint, window.end))),
+                    baseline, self.model)
         yield from parts
 
     def spoken(self, due: Due, at: datetime) -> Spoken:

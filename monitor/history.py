@@ -111,6 +111,9 @@ def line(verdict: Verdict, *, phase: str, episode: str | None,
         "groups": [asdict(item) for item in verdict.groups],
         "segments": [asdict(item) for item in verdict.segments],
         "error_drift": None if verdict.error_drift is None else asdict(verdict.error_drift),
+        "freshness": None if verdict.fresh is None else {
+            "newest": verdict.fresh.newest, "limit": verdict.fresh.limit.total_seconds(),
+            "stale": verdict.fresh.stale},
         "acknowledged": verdict.acknowledged or None,
         "decision": {"action": decision.action, "reason": decision.reason},
     })

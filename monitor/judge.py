@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -13,6 +14,7 @@ from monitor.config import Model
 from monitor.drift import Comparison, DriftResult
 from monitor.faults import Fault, find, ordered
 from monitor.forecast import NO_FORECAST, Forecast, forecast
+from monitor.freshness import Freshness, lateness, staleness
 from monitor.groups import GroupGap
 from monitor.losses import ErrorDrift, changed
 from monitor.movement import NAMED, weighed
@@ -71,6 +73,7 @@ class Evidence:
     """Whether the newest matured labels are what was estimated of them."""
     stream: Outcomes = field(default_factory=Outcomes)
     spoken: Spoken = NOTHING
+    fresh: Freshness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Verdict:
     estimate: Forecast = NO_FORECAST
     error_drift: ErrorDrift | None = None
     acknowledged: Literal["", "fault", "expected"] = ""
+    fresh: Freshness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,8 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
     """
     faults = () if evidence.segment else spared(ordered([
         *find(evidence.inputs, baseline, broken=evidence.broken, roles=INPUTS,
-              expect=model.log.expect), *evidence.units]), evidence.spoken)
+              expect=model.log.expect), *evidence.units, *_late(evidence, baseline, model)]),
+        evidence.spoken)
     compared = _compared(evidence, baseline, model)
     features = compared.results
     performance, (worse, words) = _performance(evidence, baseline, model)
@@ -159,7 +164,17 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         severity=_rounded(compared.severity), settled=compared.calm,
         segments=tuple(Finding(item.segment, item.kind, item.reason)
                        for item in evidence.findings if item.kind in WORTH_TELLING),
-        acknowledged=_said(evidence))
+        acknowledged=_said(evidence), fresh=evidence.fresh)
+
+
+def _late(evidence: Evidence, baseline: Baseline, model: Model) -> Iterator[Fault]:
+    """Rows and labels that are later than they may be."""
+    if evidence.fresh is not None:
+        yield from staleness(evidence.fresh)
+    if model.log.labelled and baseline.reference.n:
+        yield from lateness(model, evidence.window, evidence.known_at, share=evidence.maturity,
+                            usual=baseline.performance.n / baseline.reference.n,
+                            rows=evidence.outputs.n)
 
 
 def _said(evidence: Evidence) -> Literal["", "fault", "expected"]:

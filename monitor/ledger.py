@@ -77,6 +77,14 @@ class Ledger:
         """Panes whose labelled counts changed at the checkpoint."""
         return {item.pane for item in self._news.get(at, ()) if item.outcomes}
 
+    def newest(self, at: datetime, before: datetime) -> datetime | None:
+        """End of the newest loaded pane before ``before`` that held rows, as known at ``at``."""
+        for pane in sorted((pane for pane in self._panes if pane < before), reverse=True):
+            if sum(item.profile.n for item in self._panes[pane]
+                   if item.known_at <= at and not item.segment) > 0:
+                return pane + self._calendar.pane
+        return None
+
     def first_row(self, version: str) -> datetime | None:
         """Start of the oldest loaded pane that ``version`` answered rows in."""
         return min((item.pane for items in self._panes.values() for item in items

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, model_validator
 
-from monitor.fields import Section, require
+from monitor.fields import Duration, Section, require
 
 
 class Storage(Section):
@@ -145,6 +145,9 @@ class Log(Section):
     """Features logged elsewhere."""
     segments: list[str] = []
     """Columns whose values are judged as groups of their own."""
+    freshness: Duration | None = None
+    """Longest time without a new row; a longer one is a fault. Default: as long as the reference
+    was ever silent, plus a window; a longer one is a warning."""
     expect: dict[str, Expect] = {}
     """Column -> what it may hold."""
 

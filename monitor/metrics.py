@@ -86,6 +86,10 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_segment_performance": _gauge(
         ("model", "version", "segment", "metric"),
         "What was newly measured of the 20 largest segments: the metric that decides, and rates."),
+    "holdfast_log_newest_timestamp_seconds": _gauge(
+        _M, "End of the newest pane that held rows, as of the newest judged window."),
+    "holdfast_log_stale": _gauge(
+        _M, "1 while the log is silent for longer than `log.freshness` or the reference allows."),
     "holdfast_faults": _gauge(
         ("model", "column", "check", "severity"),
         "1; broken data in the newest window, at most 20 of it."),

@@ -34,7 +34,8 @@ class Norms:
     hold, per key and kind (null, unseen, outside), the highest normal share on ``grid`` rows;
     ``stuck``, per key, the most rows that a window held in one cell and in no other; ``strays``,
     per number, how far a window lay from the reference at most (total variation). ``level`` is the
-    chance of a false finding per window and check.
+    chance of a false finding per window and check, ``silence`` the longest run of windows without
+    rows.
     """
 
     grid: tuple[float, ...]
@@ -45,6 +46,7 @@ class Norms:
     stuck: Mapping[str, int] = field(default_factory=dict)
     strays: Mapping[str, float] = field(default_factory=dict)
     level: float = 1e-4
+    silence: int = 0
 
     def limit(self, key: str, kind: str, n: float) -> float:
         """The highest normal share at ``n`` rows; 1 where none was learned."""
@@ -56,7 +58,8 @@ class Norms:
                 "duplicates": self.duplicates, "future": self.future,
                 "rates": {key: {kind: list(limits) for kind, limits in kinds.items()}
                           for key, kinds in self.rates.items()},
-                "stuck": dict(self.stuck), "strays": dict(self.strays), "level": self.level}
+                "stuck": dict(self.stuck), "strays": dict(self.strays), "level": self.level,
+                "silence": self.silence}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Norms:
@@ -65,7 +68,8 @@ class Norms:
         return cls(tuple(row["grid"]), (low, median, high), row["duplicates"], row["future"],
                    {key: {kind: tuple(limits) for kind, limits in kinds.items()}
                     for key, kinds in row["rates"].items()},
-                   row.get("stuck", {}), row.get("strays", {}), row.get("level", 1e-4))
+                   row.get("stuck", {}), row.get("strays", {}), row.get("level", 1e-4),
+                   row.get("silence", 0))
 
 
 def fault_level(model: Model, bins: Bins) -> float:
@@ -96,7 +100,9 @@ def learn(bins: Bins, windows: Sequence[Profile], *, grid: Sequence[float],
                  max((window.duplicates / window.n for window in held), default=0.0),
                  max((window.future / window.n for window in held), default=0.0), rates,
                  {key: _stuck(bins.by_key[key], [window.counts[part] for window in held])
-                  for key, part in bins.slices.items()}, _strays(bins, held), level)
+                  for key, part in bins.slices.items()}, _strays(bins, held), level,
+                 max((len(run) for run in "".join("-" if window.n > 0 else "o"
+                                                  for window in windows).split("-")), default=0))
 
 
 def values_of(feature: FeatureBins, counts: Counts) -> Counts:

@@ -33,7 +33,7 @@ def mapping_key(model: Model) -> str:
     elsewhere = {"source"}  # where a log lies, and with which password, is no part of the mapping
     log = model.log.model_dump(mode="json", exclude={
         "source": True, "query": True, "labels": elsewhere, "features_from": elsewhere,
-        "expect": True, "storage": True, "by_date": True})
+        "expect": True, "freshness": True, "storage": True, "by_date": True})
     cells = {name: [told.min, told.max, told.values] for name, told in model.log.expect.items()
              if (told.min, told.max, told.values) != (None, None, None)}
     offset = [str(model.window.offset)] if model.window.offset else []

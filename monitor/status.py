@@ -83,6 +83,7 @@ def _lines(model: dict[str, Any]) -> str:
         lines.append(f"  newest      {newest['start'][:16]} to {newest['end'][:16]}, "
                      f"n={newest['n']}: {newest['verdict']}")
         lines.append(f"              {newest['reason']}")
+    lines += _stale(newest or {})
     if model["performance"]:
         lines.append(f"  performance {_performance(model['performance'])}")
     if model["estimated"] and model["estimated"]["performance"]:
@@ -112,6 +113,14 @@ def _estimated(told: dict[str, Any]) -> str:
     return words + {"valid": "; newest labels bear such estimates out",
                     "invalid": "; NOT VALID: newest labels refute such estimates",
                     "unknown": "; no labels have borne such estimates out yet"}[state]
+
+
+def _stale(line: dict[str, Any]) -> list[str]:
+    fresh = line.get("freshness")
+    if not fresh or not fresh["stale"]:
+        return []
+    since = f"since {fresh['newest'][:16]}" if fresh["newest"] else "for longer than is looked back"
+    return [f"  log         stale: no row {since}"]
 
 
 def _performance(item: dict[str, Any]) -> str:

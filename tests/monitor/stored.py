@@ -14,6 +14,7 @@ from monitor.decide import Decision, ModelState
 from monitor.drift import DriftResult
 from monitor.faults import Fault
 from monitor.forecast import Forecast
+from monitor.freshness import Freshness
 from monitor.groups import GroupGap
 from monitor.judge import Finding, Verdict
 from monitor.losses import ErrorDrift
@@ -52,7 +53,8 @@ def verdict(model: str, day: int, **change: Any) -> Verdict:
         label_maturity=0.42, kind="stable", inputs="stable", quality="stable",
         reason="inputs as in the reference; accuracy .861 (.842 to .879) against .858",
         features=features(0.02), performance=performance(0.861), news=("inputs", "labels"),
-        labelled=9000, severity=0.4, estimate=estimate(0.86))
+        labelled=9000, severity=0.4, estimate=estimate(0.86),
+        fresh=Freshness(window.end, DAY, False, timedelta(0)))
     return replace(calm, **change)
 
 

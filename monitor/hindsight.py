@@ -190,8 +190,8 @@ def worth(alarm: Alarm, found: Sequence[Loss], *, within: timedelta, until: date
     """Whether a loss came with the alarm: one that touches the time from a week before the first
     window that it is about until so long after it was opened, or until it was closed if later.
 
-    ``found`` are the losses of the version that served then, had it gone on: an alarm that led to
-    a better version is no false one.
+    ``found`` are the losses of the rows as served, and of the version that served then, had it
+    gone on: an alarm that led to a better version is no false one.
     """
     soon = alarm.opened + within
     last = max(soon, alarm.closed or until)

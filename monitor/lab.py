@@ -167,7 +167,8 @@ def _report(variant: Variant, found: Trial, rule: Rule, question: Question, *,
     retrains = [*(item.at for item in course.retrains), *(at for at, _ in course.asked)]
     judged = noticed(lost, course.alarms, retrains, within=question.within, until=span.end)
     blamed = {version: losses(days, rule) for version, days in found.versions.items()}
-    worths = [worth(item, blamed.get(item.version, lost), within=question.within, until=span.end)
+    worths = [worth(item, [*lost, *blamed.get(item.version, ())], within=question.within,
+                    until=span.end)
               if _measured(found.served, rule) else "undecided" for item in course.alarms]
     whole = rule.measure(total(found.served.values()))
     report = {

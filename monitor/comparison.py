@@ -100,9 +100,9 @@ def definitions(report: Report) -> list[str]:
         f"Missed: neither an alarm was open nor a retrain made within {within} of its start.",
         "Delay: until the first of them; 0 where an alarm was open already, so read it beside the "
         "time in alarm.",
-        f"False alarm: within {within} of its opening, and while it lasted, neither the served rows "
-        "degraded nor would those of the version that served then, had it gone on. Open: the span "
-        "ended before that could be told.",
+        f"False alarm: within {within} of its opening, and while it lasted, neither the served "
+        "rows degraded nor would those of the version that served then, had it gone on.",
+        "Open: the span ended before that could be told.",
     ]
     if report["acted"]:
         told.append("Every row is answered by the version that the policy would have deployed; "

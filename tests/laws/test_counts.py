@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as some
 
 from monitor.baseline import Baseline
@@ -27,12 +27,13 @@ from tests.monitor.test_source import category, number
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = parse_time("2026-03-01")
-END = START + 12 * DAY
+END = START + 20 * DAY
+"""After every story: it has at most five steps of 80 hours."""
 BINS = Bins((number("x"), category("c", ("a", "b"))))
 SCHEMA = pa.schema([("ts", pa.timestamp("us", "UTC")), ("at", pa.timestamp("us", "UTC")),
                     ("id", pa.string()), ("x", pa.float64()), ("c", pa.string()),
                     ("p", pa.string()), ("y", pa.string())])
-FEW = settings(deadline=None, max_examples=12)
+FEW = settings(deadline=None, max_examples=12, phases=[Phase.reuse, Phase.generate])
 
 Row = dict[str, Any]
 Change = tuple[str, list[Row]]

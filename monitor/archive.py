@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text
 from monitor.database import Database, Write
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
+from monitor.ripening import Arrival
 from monitor.schema import LABELLED, adoptions, baselines, counted, increments
 from monitor.source import Increment
 from monitor.window import Window
@@ -114,6 +115,16 @@ class Archive(Database):
         with self._read() as connection:
             return [Increment(row.pane, row.known_at, row.version, row.segment,
                               Profile.unpack(row.profile), Outcomes.unpack(row.outcomes))
+                    for row in connection.execute(query)]
+
+    def arrivals(self, model: str, key: str, since: datetime) -> list[Arrival]:
+        """What became known of each pane from ``since`` on, and when; of all rows."""
+        table = increments
+        query = (select(table.c.pane, table.c.known_at, table.c.profile, table.c.labelled)
+                 .where(table.c.model == model, table.c.key == key, table.c.pane >= since,
+                        table.c.segment == ""))
+        with self._read() as connection:
+            return [Arrival(row.pane, row.known_at, Profile.unpack(row.profile).n, row.labelled)
                     for row in connection.execute(query)]
 
     def labelled(self, model: str, key: str, *, since: datetime, until: datetime,

@@ -13,6 +13,7 @@ from monitor.errors import HoldfastError
 from monitor.follow import baseline_of
 from monitor.performance import measure
 from monitor.reference import sealed
+from monitor.status import labels, ripe
 
 MATTER, LISTED = 5, 10
 """Features and groups that are named at most."""
@@ -35,7 +36,8 @@ def promise(model: Model, deps: Deps) -> dict[str, Any]:
             "segments": {"held": sorted(baseline.segments.held), "small": baseline.segments.small,
                          "more": baseline.segments.more},
             "importance": baseline.importance and baseline.importance.to_dict() | {
-                "shares": baseline.importance.shares}}
+                "shares": baseline.importance.shares},
+            "labels": labels(model, deps.store)}
 
 
 def _performance(model: Model, baseline: Baseline) -> dict[str, Any]:
@@ -55,6 +57,8 @@ def words(promised: dict[str, Any]) -> str:
              f"{told['typical_rows']:.0f} rows", *_budget(told)]
     lines.append(f"  performance        {_told(promised['performance'])}")
     lines += [*_segments(promised["segments"]), *_worth(promised["importance"])]
+    if promised["labels"]:
+        lines.append(f"  labels             {ripe(promised['labels'])}")
     lines += [f"  cannot know        the {cycle}" for cycle in told["unknown_cycles"]]
     lines += [f"  set aside          {column}: {why}"
               for column, why in promised["set_aside"].items()]

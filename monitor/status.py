@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
-from monitor.config import Config
+from monitor.config import Config, Model
+from monitor.ripening import ripening
 from monitor.secrets import redact
 from monitor.store import Store, Tick, Trouble
 from monitor.window import isoformat
 
 SHOWN = 5
 """Acknowledgements that are told, the newest ones."""
+LOOKED_AT = timedelta(days=28)
+"""Event time, beside what may still be revised, whose labels tell how long labels take."""
 RECENT = 60
 """Verdicts looked through for the newest judged performance: labels come later than rows."""
 
@@ -19,7 +24,24 @@ def overview(config: Config, store: Store) -> dict[str, Any]:
     """Plain values for every configured model: phase, newest verdict, what waits, troubles."""
     troubles, ticks = store.troubles(), store.ticks()
     return {"models": [_model(model.name, store, troubles.get(model.name), ticks.get(model.name))
-                       for model in config.models]}
+                       | {"labels": labels(model, store)} for model in config.models]}
+
+
+def labels(model: Model, store: Store) -> dict[str, Any] | None:
+    """How long labels take, by what is counted of the newest champion; None before any came."""
+    adopted = store.adoptions(model.name)[-1:]
+    counted = store.counted(model.name, adopted[0].key) if adopted else None
+    if counted is None or not model.log.labelled:
+        return None
+    calendar = model.calendar
+    since = counted[0] - calendar.horizon - LOOKED_AT
+    curve = ripening(store.arrivals(model.name, adopted[0].key, since), pane=calendar.pane,
+                     until=counted[0])
+    source = model.log.labels
+    timed = source is not None and source.timestamp is not None
+    if curve is None:
+        return None
+    return curve.to_dict() | {"arrival": "logged" if timed else "assumed"}
 
 
 def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
@@ -83,11 +105,7 @@ def _lines(model: dict[str, Any]) -> str:
         lines.append(f"  newest      {newest['start'][:16]} to {newest['end'][:16]}, "
                      f"n={newest['n']}: {newest['verdict']}")
         lines.append(f"              {newest['reason']}")
-    lines += _stale(newest or {})
-    if model["performance"]:
-        lines.append(f"  performance {_performance(model['performance'])}")
-    if model["estimated"] and model["estimated"]["performance"]:
-        lines.append(f"  estimated   {_estimated(model['estimated'])}")
+    lines += [*_stale(newest or {}), *_quality(model)]
     if model["episode"]:
         lines.append(f"  alarm       open since {model['episode'].rpartition('/')[2]}")
     if model["phase"] == "awaiting_promotion":
@@ -100,6 +118,25 @@ def _lines(model: dict[str, Any]) -> str:
         if model[key]:
             lines.append(f"  {label:<11} {model[key]}")
     return "\n".join(lines)
+
+
+def _quality(model: dict[str, Any]) -> Iterator[str]:
+    """What is measured, what is estimated, and how long labels take."""
+    if model["performance"]:
+        yield f"  performance {_performance(model['performance'])}"
+    if model["estimated"] and model["estimated"]["performance"]:
+        yield f"  estimated   {_estimated(model['estimated'])}"
+    if model["labels"]:
+        yield f"  labels      {ripe(model['labels'])}"
+
+
+def ripe(told: dict[str, Any]) -> str:
+    """How long labels take, in words."""
+    known = [f"{words} within {told[key]}" for key, words in (("half", "half"), ("most", "90 %"))
+             if told[key]]
+    come = ", ".join(known) or "fewer than half have come"
+    return (f"{come}; {100 * told['final']:.0f} % in the end"
+            + (" (arrival is assumed)" if told["arrival"] == "assumed" else ""))
 
 
 def _estimated(told: dict[str, Any]) -> str:

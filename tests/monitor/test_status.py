@@ -27,6 +27,9 @@ def test_what_a_deployment_says_before_its_first_tick_and_after_a_drift(
     assert "  alarm       open since 2026-02-" in ticked.out
     assert "  performance accuracy 0." in ticked.out
     (after,) = holdfast("status", file, "--json").json["models"]
+    assert after["labels"]["arrival"] == "logged"
+    assert after["labels"]["final"] > 0.9
+    assert f"  labels      half within {after['labels']['half']}" in ticked.out
     assert after["newest"]["verdict"] == "drifted"
     assert after["performance"]["end"] < after["newest"]["end"], "labels come later than rows"
 

@@ -193,7 +193,7 @@ def recalibrated(begun: Opening, model: Model, limits: Limits) -> Baseline:
     path.unlink()
     if baseline is None:
         raise HoldfastError(f"{model.name}: no baseline can be made of {begun.reference}")
-    return baseline
+    return replace(baseline, importance=own.importance)
 
 
 def answered(begun: Opening, model: Model, answers: pd.DataFrame, folder: Path, *,

@@ -145,7 +145,7 @@ def _kept(variant: Variant, model: Model, baseline: Baseline, source: Source, de
                          outcomes=baseline.performance)
         if made is None:
             raise HoldfastError(f"{model.name}: the log does not hold a whole reference yet")
-        baseline = made
+        baseline = replace(made, importance=baseline.importance)
     key = sealed(model, baseline)
     deps.store.save_baseline(model.name, baseline.version, key, baseline.to_json())
     return key

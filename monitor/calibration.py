@@ -17,7 +17,7 @@ import numpy.typing as npt
 from monitor.bins import Bins
 from monitor.drift import MEASURES
 from monitor.limits import Limits, dispersed, interpolated, short, widened
-from monitor.modes import FOLDS, Mode, Seconds, fold_edges, held_out
+from monitor.modes import ENOUGH, FOLDS, Mode, Seconds, fold_edges, held_out
 from monitor.null import POWER, Null, surprise
 from monitor.ruler import Counts, Ruler, ruler, rulers
 from monitor.tail import BROKEN, scale_of, tail_of
@@ -173,7 +173,8 @@ def observe(history: History, rule: Ruler, counts: Floats, *, statistics: Sequen
     """Every run of ``span`` windows of these columns against the reference without it."""
     rest = rule.against(_rests(history, counts, span))
     sample = rule.sample(_summed(counts, span))
-    values = np.array([MEASURES[name](rest, sample) for name in statistics])
+    whole = _summed((rule.sample(counts).rows > 0).astype(np.float64), span) > ENOUGH * span
+    values = np.where(whole, [MEASURES[name](rest, sample) for name in statistics], np.nan)
     return Observed(values, sample.rows, rest.rows, rule.rows)
 
 

@@ -1,15 +1,15 @@
 """Contrast: one window's counts, and those of the windows before it, against a reference.
 
 The newest window is measured by itself and together with the windows before it, so that a drift
-too slow for any single window is seen too (a window-limited scan, Lai 1995). Windows that
-stand out by themselves are left out of such sums: one bad day is told once.
+too slow for any single window is seen too (a window-limited scan, Lai 1995). A window that alone
+stands out is left out of such sums: one bad day is told once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from monitor.bins import CategoryBins, FeatureBins
 from monitor.drift import MEASURES, Comparison, DriftResult, error_bound, null_rate, unseen_rate
 from monitor.limits import Limits
-from monitor.modes import Mode, members, seconds
+from monitor.modes import ENOUGH, Mode, members, seconds
 from monitor.presets import Preset
 from monitor.profile import Profile
 from monitor.ruler import Ruler, Sample
@@ -36,8 +36,6 @@ TOGETHER = "all features"
 """The name of all features taken as one."""
 EASED = 0.8
 """Share of the minimum effect under which a column counts as calm again."""
-ENOUGH = 0.5
-"""Share of a span's windows that must be left for it to be tested."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,13 +113,13 @@ def _all(part: Part, baseline: Against, profile: Profile, window: Before | None
     """What the window is measured with, and its tests: alone, and with those before it."""
     at, earlier = window if window is not None else (None, ())
     newest = profile.counts[part.places]
-    rule = _rule(part, baseline, at, earlier)
+    chosen = Chosen(part, baseline, earlier)
+    rule = chosen.rule([] if at is None else [at])
     sample = rule.sample(newest)
     limits = None if baseline.preset else part.limits
     tests = [] if limits is None else _tests(limits, rule, sample)
-    scanned = [] if limits is None or at is None else list(
-        _scan(limits, rule, _near(part, newest, at, earlier, longest=max(limits.spans)
-                                  * baseline.length), baseline.length))
+    scanned = ([] if limits is None or at is None
+               else list(_scan(limits, chosen, newest, at, rule=rule)))
     if limits is not None and baseline.control != "joint":
         tests = _controlled(tests, baseline.control, limits)
     return rule, sample, tests, scanned
@@ -180,19 +178,56 @@ def _together(part: Part, limits: Limits, tests: Sequence[Tested]) -> Iterator[T
                      np.array([item.n[known].mean()]), (found > limits.alarm))
 
 
-def _rule(part: Part, baseline: Against, at: datetime | None, earlier: Earlier) -> Ruler:
-    """The ruler over the reference that the mode chooses for a window at ``at``."""
-    if baseline.mode == "fixed" or baseline.past is None or at is None or part.limits is None:
-        return part.rule
-    starts = np.concatenate([baseline.past.starts, seconds([start for start, _ in earlier])])
-    gap = max(part.limits.spans)
-    weights = members(baseline.mode, starts, seconds([at])[0], length=baseline.length, gap=gap)
-    held = baseline.past.starts.size
-    counts = weights[:held] @ baseline.past.counts[:, part.places].astype(np.float64)
-    for weight, (_, profile) in zip(weights[held:], earlier, strict=True):
-        if weight:
-            counts = counts + profile.counts[part.places]
-    return part.rule if not counts.any() else part.rule.against(counts)
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """What the mode chooses as reference, for any window or run of windows."""
+
+    part: Part
+    baseline: Against
+    earlier: Earlier
+
+    def rule(self, ats: Sequence[datetime]) -> Ruler:
+        """The ruler for the sum of the windows that start at ``ats``."""
+        if self._fixed or not ats:
+            return self.part.rule
+        counts = self._counts(ats)
+        return self.part.rule.against(counts) if counts.any() else self.part.rule
+
+    def each(self, ats: Sequence[datetime], newest: Ruler) -> Ruler:
+        """One reference per window where the mode tells them apart, else that of the newest."""
+        if self._fixed or self.baseline.mode != "same_hour_of_week":
+            return newest
+        return self.part.rule.against(np.array([self._counts([at]) for at in ats]))
+
+    def span(self, at: datetime, windows: int, newest: Ruler) -> Ruler:
+        """The ruler for the ``windows`` up to the one at ``at``."""
+        if self._fixed or self.baseline.mode != "same_hour_of_week":
+            return newest
+        step = timedelta(seconds=self.baseline.length)
+        return self.rule([at - place * step for place in range(windows)])
+
+    @property
+    def _fixed(self) -> bool:
+        return (self.baseline.mode == "fixed" or self.baseline.past is None
+                or self.part.limits is None)
+
+    def _counts(self, ats: Sequence[datetime]) -> Floats:
+        """Counts of the windows that are chosen; a time of the week only looks at the reference."""
+        past, limits = self.baseline.past, self.part.limits
+        assert past is not None
+        assert limits is not None
+        live = () if self.baseline.mode == "same_hour_of_week" else self.earlier
+        starts = np.concatenate([past.starts, seconds([start for start, _ in live])])
+        weights = sum((members(self.baseline.mode, starts, at, length=self.baseline.length,
+                               gap=max(limits.spans)) for at in seconds(ats)),
+                      np.zeros(starts.size))
+        weights = weights / max(float(weights.max(initial=0.0)), 1.0)
+        held = past.starts.size
+        counts = weights[:held] @ past.counts[:, self.part.places].astype(np.float64)
+        for weight, (_, profile) in zip(weights[held:], live, strict=True):
+            if weight:
+                counts = counts + weight * profile.counts[self.part.places]
+        return np.asarray(counts)
 
 
 def _tests(limits: Limits, rule: Ruler, sample: Sample, span: int = 0) -> list[Tested]:
@@ -210,31 +245,29 @@ def _tests(limits: Limits, rule: Ruler, sample: Sample, span: int = 0) -> list[T
     return found
 
 
-def _near(part: Part, newest: npt.NDArray[np.int64], at: datetime, earlier: Earlier, *,
-          longest: float) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Counts of the windows up to ``longest`` seconds back, the newest last, and their ages."""
-    near = [((at - start).total_seconds(), profile.counts[part.places])
-            for start, profile in earlier if 0 < (at - start).total_seconds() < longest]
-    return (np.array([*(counts for _, counts in near), newest]),
-            np.array([*(age for age, _ in near), 0.0]))
-
-
-def _scan(limits: Limits, rule: Ruler, near: tuple[npt.NDArray[np.int64], Floats],
-          length: float) -> Iterator[Tested]:
-    """Tests over several newest windows; a column's windows that stand out alone are left out."""
-    counts, ages = near
-    if len(counts) == 1 or len(limits.spans) == 1:
+def _scan(limits: Limits, chosen: Chosen, newest: npt.NDArray[np.int64], at: datetime, *,
+          rule: Ruler) -> Iterator[Tested]:
+    """Tests over several newest windows; a column's only window that stands out is left out."""
+    length, places = chosen.baseline.length, chosen.part.places
+    near = [(start, profile.counts[places]) for start, profile in chosen.earlier
+            if 0 < (at - start).total_seconds() < max(limits.spans) * length]
+    if not near or len(limits.spans) == 1:
         return
-    every = rule.sample(counts)
-    quiet = every.rows > 0
+    starts = [*(start for start, _ in near), at]
+    ages = np.array([(at - start).total_seconds() for start in starts])
+    each = chosen.each(starts, rule)
+    every = each.sample(np.array([*(counts for _, counts in near), newest]))
+    loud = np.zeros(every.rows.shape, dtype=bool)
     for place, name in enumerate(limits.statistics):
-        highest = limits.thresholds(place, 0, every.rows, rule.rows)
-        quiet &= ~(np.nan_to_num(MEASURES[name](rule, every)) > highest)
+        highest = limits.thresholds(place, 0, every.rows, each.rows)
+        loud |= np.nan_to_num(MEASURES[name](each, every)) > highest
     for place, span in enumerate(limits.spans[1:], 1):
-        kept = quiet & (ages <= (span - 0.5) * length)[:, None]
+        held = (every.rows > 0) & (ages <= (span - 0.5) * length)[:, None]
+        kept = held & ~(loud & ((held & loud).sum(axis=0) == 1))
         summed = np.where(kept[:, rule.plan.cell_of], every.cells, 0.0).sum(axis=0)
         enough = kept.sum(axis=0) > ENOUGH * span
-        for found in _tests(limits, rule, rule.arranged(summed), place):
+        over = chosen.span(at, span, rule)
+        for found in _tests(limits, over, over.arranged(summed), place):
             yield replace(found, surprise=np.where(enough, found.surprise, np.nan),
                           drifted=found.drifted & enough)
 

@@ -22,6 +22,8 @@ NEIGHBOURS = 7 * 86_400.0
 """Windows of the reference's own season that are too near to be held against each other."""
 TRAILING = 28
 """Windows of a trailing reference."""
+ENOUGH = 0.9
+"""A span is tested only with more than this share of its windows: a cycle must be whole."""
 FOLDS = 5
 """Stretches of the reference that a window is held out with."""
 
@@ -65,6 +67,7 @@ def held_out(mode: Mode, starts: Seconds, place: int, *, length: float, span: in
             weights += gap <= max(SEASON, 1.5 * length)
         else:
             weights += members(mode, starts, starts[index], length=length, gap=span)
+    weights = weights / max(float(weights.max(initial=0.0)), 1.0)
     if mode == "same_season_last_year":
         away = (starts > starts[first] - NEIGHBOURS) & (starts < starts[place] + NEIGHBOURS)
     elif mode == "trailing":

@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 
 BROKEN = 0.02
 """Share of the largest values that has no say in the scale: broken days."""
+ODD = 0.05
+"""The same of a series that knows longer spans too, in which one odd week lasts."""
 PRIOR_PEAKS = 4.0
 """Peaks that the prior of the scale counts for."""
 ABOVE = 0.2
@@ -49,7 +51,7 @@ class Tail:
         return self.rate * float(np.exp(-max(level - self.start, 0.0) / self.scale))
 
 
-def tail_of(values: Floats, *, broken: float = BROKEN) -> Tail:
+def tail_of(values: Floats, *, broken: float = ODD) -> Tail:
     """The tail of a series in time order; NaN where a value is unknown."""
     held = values[np.isfinite(values)]
     if held.size == 0:

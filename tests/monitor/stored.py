@@ -106,6 +106,7 @@ def _electricity(store: Store) -> None:
                       reason="price moved: psi 0.41, the alarm budget allows 0.112")
     worse = verdict("electricity", 13, kind="degraded", inputs="drifted", quality="degraded",
                     label_maturity=0.97, features=features(0.63), performance=performance(0.771),
+                    estimate=replace(estimate(0.78), quality="degraded"),
                     reason="accuracy .771 (.752 to .789) over 7d, the reference promises .858 and "
                            "0.03 less is too bad; price moved: psi 0.63, 0.112 is allowed")
     weekend = replace(drifted, segment="weekday=6", n=680)

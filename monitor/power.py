@@ -28,8 +28,12 @@ POWER = 0.8
 """A detectable shift is found in this share of windows."""
 RESAMPLES = 400
 """Resamples of the reference's windows, in blocks, behind the interval of the promised rate."""
-STEPS = 9
-"""Halvings in the search for the smallest shift: to 0.2 % of the range looked at."""
+STEPS = 14
+"""Halvings in the search for the smallest shift: to 1/4,000 of a standard deviation."""
+WHOLE = 0.5
+"""Share of the rows on whole numbers with cells of their own from which on those move too."""
+FEWEST = 3
+"""Fewest such numbers: one that holds much is a spike, which stays."""
 LARGEST = {"sd": 4.0, "share": 1.0}
 """Largest shift that is looked at."""
 
@@ -143,7 +147,7 @@ def shifted(rule: Ruler, size: float, unit: str) -> Floats:
 
 def _moved(rule: Ruler, share: Floats, by: float) -> Floats:
     """Shares when every value grows by ``by``; values with cells of their own stay, but for whole
-    numbers, of which a fraction moves on."""
+    numbers that hold most of the rows: they are rounded at random."""
     feature = rule.plan.features[0]
     assert isinstance(feature, NumericBins)
     if feature.transform == "linear" and feature.high - feature.low == feature.cells:
@@ -156,10 +160,21 @@ def _moved(rule: Ruler, share: Floats, by: float) -> Floats:
     smooth = PchipInterpolator(edges, np.append(0.0, np.cumsum(share[inner])))
     reached = smooth(np.clip(edges - by, edges[0], edges[-1]))
     reached = reached + np.where(edges - by >= edges[0], share[below], 0.0)
-    moved = np.where(plan.spans, 0.0, share)
+    alone = np.flatnonzero(~plan.spans)
+    values = plan.values[alone]
+    stay = (alone.size < FEWEST or share[alone].sum() < WHOLE
+            or not np.array_equal(values, np.floor(values)))
+    moved = np.where(plan.spans | ~np.array(stay), 0.0, share)
     moved[inner] = np.diff(reached)
     moved[below] = reached[0]
     moved[above] = share[above] + share[inner].sum() + share[below] - reached[-1]
+    home = {float(value): int(place) for value, place in zip(values, alone, strict=True)}
+    rank = np.array([below, *inner, above])
+    for place in () if stay else alone:
+        for step, part in ((np.floor(by), 1 - by % 1), (np.floor(by) + 1, by % 1)):
+            value = float(plan.values[place] + step)
+            target = rank[int(np.searchsorted(edges, value, side="right"))]
+            moved[home.get(value, int(target))] += part * share[place]
     return moved
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 from scipy.interpolate import PchipInterpolator
 
 from monitor.bins import CategoryBins, NumericBins
@@ -216,12 +215,6 @@ class _Chance:
         return float(over.mean())
 
 
-def poisson(count: int) -> tuple[float, float, float]:
-    """The count and its exact 95 % interval (Garwood 1936)."""
-    low = float(special.gammaincinv(count, 0.025)) if count else 0.0
-    return float(count), low, float(special.gammainccinv(count + 1, 0.025))
-
-
 def _cycles(span: timedelta, model: Model) -> list[str]:
     """Cycles that the reference does not hold twice, and that its mode does not take out."""
     unknown = []
@@ -238,6 +231,3 @@ def _cycles(span: timedelta, model: Model) -> list[str]:
 
 def _round(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-__all__ = ["detectable", "levels", "poisson", "promise", "shifted"]

@@ -132,8 +132,9 @@ class Policy(Section):
 class Training(Section):
     """How a candidate is made."""
 
-    kind: Literal["none", "torch"] = "none"
-    """`none` only monitors; `torch` trains a tabular network."""
+    kind: str = Field(default="none", pattern=r"^(none|torch|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")
+    """`none` only monitors; `torch` trains a network over tables; `package.module:Class` is a
+    trainer of your own."""
     seed: int = 0
     """Makes a run repeatable."""
     window: Duration = timedelta(days=90)

@@ -17,7 +17,7 @@ from monitor.request import Request
 from monitor.source import Source
 from monitor.window import Window, format_duration, parse_time
 from retrain.contract import Contract, class_values
-from retrain.finetune import Split
+from retrain.trainer import Split
 
 LEAST = {"train": 200, "validation": 50, "holdout": 50}
 """Fewest labelled rows of each part; with fewer there is nothing to choose or to gate on."""

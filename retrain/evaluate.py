@@ -19,12 +19,11 @@ from monitor.outcomes import Outcomes
 from monitor.performance import Performance
 from monitor.window import format_duration
 from retrain.contract import Contract, class_codes, class_text
-from retrain.finetune import Fitted
 from retrain.metrics import LOWER_IS_BETTER, METRICS, NEEDS_SHARES, Floats, Judged
 from retrain.runtime import columns, feed, session
 from retrain.tally import outcomes
 
-__all__ = ["Answers", "Paired", "Scores", "answer", "compare", "disagreement", "eager", "judged",
+__all__ = ["Answers", "Paired", "Scores", "answer", "compare", "disagreement", "judged",
            "latency", "logged", "measure", "paired", "score", "session", "size"]
 
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
@@ -288,19 +287,3 @@ def _in_turn(calls: Mapping[str, Callable[[], object]], seconds: float, rounds: 
                 call()
             taken[name].append((time.process_time() - began) / repeats[name])
     return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def eager(fitted: Fitted) -> Callable[[pd.DataFrame], Callable[[], object]]:
-    """The torch module as ``latency`` measures it: eager, on rows that are encoded already."""
-    import torch
-
-    def prepared(rows: pd.DataFrame) -> Callable[[], object]:
-        numeric, categorical = map(torch.from_numpy, fitted.encoder.transform(rows))
-
-        def call() -> object:
-            with torch.inference_mode():
-                return fitted.module(numeric, categorical)
-
-        return call
-
-    return prepared

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from monitor.errors import ContractError
 from retrain.contract import Contract, class_text
-from retrain.finetune import Fitted
+from retrain.finetune import Network
 from retrain.preprocess import (
     FIRST,
     LIMIT,
@@ -43,7 +43,7 @@ NETWORK = "network/"
 """Prefix of the nodes and tensors of the trained network; quantization touches only these."""
 
 
-def to_onnx(fitted: Fitted, contract: Contract, path: Path) -> Path:
+def to_onnx(fitted: Network, contract: Contract, path: Path) -> Path:
     """Write the artifact and give its path; the same weights give the same bytes.
 
     ``ContractError`` where the network's inputs or classes are not those of the contract.
@@ -62,7 +62,7 @@ def to_onnx(fitted: Fitted, contract: Contract, path: Path) -> Path:
     return path
 
 
-def _agree(fitted: Fitted, contract: Contract) -> None:
+def _agree(fitted: Network, contract: Contract) -> None:
     known, asked = fitted.encoder.inputs, dict(contract.inputs)
     if missing := [name for name in known if name not in asked]:
         raise ContractError(f"the network takes {missing}, which the champion does not; train on "
@@ -185,7 +185,7 @@ class Graph:
     def _lookup(self, raw: str, **table: Any) -> str:
         return self.add("LabelEncoder", [raw], domain="ai.onnx.ml", default_int64=UNKNOWN, **table)
 
-    def network(self, fitted: Fitted, numeric: str | None, categorical: str | None) -> str:
+    def network(self, fitted: Network, numeric: str | None, categorical: str | None) -> str:
         """Append the torch module; gives its output ``[N, classes]`` or ``[N, 1]``."""
         body = exported(fitted).graph
         names = {"numeric": numeric or "", "categorical": categorical or ""}
@@ -205,7 +205,7 @@ class Graph:
             self.nodes.append(node)
         return renamed(body.output[0].name)
 
-    def answers(self, fitted: Fitted, contract: Contract, answer: str) -> list[Any]:
+    def answers(self, fitted: Network, contract: Contract, answer: str) -> list[Any]:
         """Append what turns logits into the contract's output columns, each ``[N]``."""
         if contract.task == "regression":
             value = self.add("Reshape", [answer, self.constant([-1], np.int64)])
@@ -216,7 +216,7 @@ class Graph:
         return [helper.make_tensor_value_info(name, ELEMENTS[kind], ["N"])
                 for name, kind in contract.outputs.items()]
 
-    def _classes(self, fitted: Fitted, contract: Contract, answer: str) -> None:
+    def _classes(self, fitted: Network, contract: Contract, answer: str) -> None:
         shares = self.add("Softmax", [answer], axis=1)
         texts = [class_text(value) for value in fitted.spec.classes]
         for name, value in contract.probabilities.items():
@@ -236,7 +236,7 @@ class Graph:
                                  producer_name="holdfast")
 
 
-def _labels(fitted: Fitted, contract: Contract) -> tuple[list[Any], Any]:
+def _labels(fitted: Network, contract: Contract) -> tuple[list[Any], Any]:
     """The contract's class values in the order of the network, and their array type."""
     assert contract.prediction is not None
     kind = contract.outputs[contract.prediction]
@@ -253,7 +253,7 @@ def _labels(fitted: Fitted, contract: Contract) -> tuple[list[Any], Any]:
                             f"{values}; the champion's classes must be numbers") from error
 
 
-def exported(fitted: Fitted) -> Any:
+def exported(fitted: Network) -> Any:
     """The torch module alone as an ONNX model with inputs ``numeric`` and ``categorical``."""
     import torch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,54 +13,19 @@ from numpy.typing import NDArray
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
-from retrain.contract import Task, class_codes, class_values, features_of
-from retrain.loop import Plan, Progress, Rows, State, run
+from retrain.contract import class_codes, class_values, features_of
+from retrain.loop import Loss, Plan, Progress, Rows, State, run
 from retrain.network import build, widened
 from retrain.preprocess import Encoder, numbers
 from retrain.spec import Spec
+from retrain.trainer import WEIGHT, Options, Split
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Labelled rows by time, oldest first; columns as ``Source.sample`` gives them.
-
-    Features under their names, ``_label``, ``_timestamp`` and, where logged, ``_prediction``,
-    ``_score`` and ``_version``. Choices are made on ``validation``; only the gate sees ``holdout``.
-    """
-
-    train: pd.DataFrame
-    validation: pd.DataFrame
-    holdout: pd.DataFrame
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to train; ``categorical`` names columns of numbers that are names, not amounts.
-
-    ``classes`` are those that the contract knows, for training rows that do not hold them all.
-    """
-
-    task: Task
-    categorical: tuple[str, ...] = ()
-    classes: tuple[Any, ...] = ()
-    seed: int = 0
-    epochs: int = 30
-    patience: int = 5
-    batch: int = 256
-    widths: tuple[int, ...] = (64, 128)
-    depth: int = 2
-    dropout: float = 0.1
-    rate: float = 2e-3
-    tuning_rate: float = 5e-4
-    recovery_rate: float = 2e-3
-    weight_decay: float = 1e-2
-
-
 @dataclass(slots=True)
-class Fitted:
+class Network:
     """A trained network (in evaluation mode) and how it came about."""
 
     module: nn.Module
@@ -68,41 +33,43 @@ class Fitted:
     encoder: Encoder
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
-    validation: dict[str, float] = field(default_factory=dict)
+    loss: float = math.inf
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Input column -> MLflow type."""
+        return self.encoder.inputs
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes in the order of the logits."""
+        return self.spec.classes
 
 
-def train(data: Split, options: Options, *, start: Fitted | Sequence[Fitted] | None = None,
-          checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Fitted:
+def train(data: Split, options: Options, *, start: Network | None = None, name: str = "tune",
+          checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Network:
     """The fitted network: ``start`` fine-tuned, or the best of the widths from scratch.
 
-    Of several starts (the champion and earlier versions) the one that ends best on validation is
-    taken: where a season comes back an older version is often the better start.
     Runs on one thread and repeats bit for bit; killed and called again with the same checkpoints it
     goes on after the last finished epoch and ends the same.
     """
-    starts = [start] if isinstance(start, Fitted) else list(start or ())
-    if starts:
-        return _best([fit(_widened(item, data.train), data,
-                          plan=plan_of(options, f"tune-{index}", options.tuning_rate),
-                          checkpoints=checkpoints, progress=progress)
-                      for index, item in enumerate(starts)])
+    if start is not None:
+        return fit(_widened(start, data.train), data, plan=plan_of(options, name,
+                                                                   options.tuning_rate),
+                   checkpoints=checkpoints, progress=progress)
     encoder = Encoder.fit(data.train, features_of(data.train), options.categorical)
-    return _best([fit(fresh(encoder, data.train, options, width), data,
-                  plan=plan_of(options, f"width-{width}", options.rate),
-                  checkpoints=checkpoints, progress=progress)
-              for width in options.widths])
+    return min((fit(fresh(encoder, data.train, options, width), data,
+                    plan=plan_of(options, f"width-{width}", options.rate),
+                    checkpoints=checkpoints, progress=progress)
+                for width in options.widths), key=lambda item: item.loss)
 
 
-def _best(fitted: Sequence[Fitted]) -> Fitted:
-    return min(fitted, key=lambda item: item.validation["loss"])
-
-
-def _widened(start: Fitted, frame: pd.DataFrame) -> Fitted:
+def _widened(start: Network, frame: pd.DataFrame) -> Network:
     encoder = start.encoder.widened(frame)
     if encoder == start.encoder:
-        return Fitted(copy.deepcopy(start.module), start.spec, encoder)
+        return Network(copy.deepcopy(start.module), start.spec, encoder)
     module, spec = widened(start.module, start.spec, before=start.encoder, after=encoder)
-    return Fitted(module, spec, encoder)
+    return Network(module, spec, encoder)
 
 
 def plan_of(options: Options, step: str, rate: float) -> Plan:
@@ -111,7 +78,7 @@ def plan_of(options: Options, step: str, rate: float) -> Plan:
                 options.weight_decay)
 
 
-def fresh(encoder: Encoder, frame: pd.DataFrame, options: Options, width: int) -> Fitted:
+def fresh(encoder: Encoder, frame: pd.DataFrame, options: Options, width: int) -> Network:
     """An untrained network of this width for the frame's labels."""
     import torch
 
@@ -129,11 +96,11 @@ def fresh(encoder: Encoder, frame: pd.DataFrame, options: Options, width: int) -
     spec = Spec(options.task, classes, 2 * len(encoder.numeric), encoder.cardinalities, width,
                 options.depth, options.dropout, offset, scale)
     torch.manual_seed(options.seed)
-    return Fitted(build(spec), spec, encoder)
+    return Network(build(spec), spec, encoder)
 
 
-def fit(fitted: Fitted, data: Split, *, plan: Plan, checkpoints: Checkpoints | None = None,
-        progress: Progress | None = None) -> Fitted:
+def fit(fitted: Network, data: Split, *, plan: Plan, checkpoints: Checkpoints | None = None,
+        progress: Progress | None = None) -> Network:
     """The network trained in place on labels alone."""
     rows, validation = encode(fitted, data.train), encode(fitted, data.validation)
     state = run(fitted.module, rows, validation=validation, plan=plan,
@@ -141,15 +108,15 @@ def fit(fitted: Fitted, data: Split, *, plan: Plan, checkpoints: Checkpoints | N
     return finished(fitted, state)
 
 
-def finished(fitted: Fitted, state: State) -> Fitted:
+def finished(fitted: Network, state: State) -> Network:
     """The network with the history of its training."""
     fitted.module.eval()
     fitted.history, fitted.best_epoch = state.history, state.best_epoch
-    fitted.validation = {"loss": state.best}
+    fitted.loss = state.best
     return fitted
 
 
-def encode(fitted: Fitted, frame: pd.DataFrame, teacher: Fitted | None = None) -> Rows:
+def encode(fitted: Network, frame: pd.DataFrame, teacher: Network | None = None) -> Rows:
     """Rows as tensors; those whose label is absent or none of the classes are left out."""
     import torch
 
@@ -159,8 +126,10 @@ def encode(fitted: Fitted, frame: pd.DataFrame, teacher: Fitted | None = None) -
     numeric, categorical = fitted.encoder.transform(frame)
     target = _targets(fitted.spec, frame)
     answers = torch.zeros(len(frame), 0) if teacher is None else output(teacher, frame)
-    return Rows(torch.from_numpy(numeric), torch.from_numpy(categorical),
-                torch.from_numpy(target), answers)
+    weight = (frame[WEIGHT].to_numpy(np.float32) if WEIGHT in frame
+              else np.ones(len(frame), dtype=np.float32))
+    return Rows((torch.from_numpy(numeric), torch.from_numpy(categorical)),
+                torch.from_numpy(target), answers, torch.from_numpy(weight.copy()))
 
 
 def _usable(spec: Spec, frame: pd.DataFrame) -> NDArray[np.bool_]:
@@ -175,20 +144,26 @@ def _targets(spec: Spec, frame: pd.DataFrame) -> NDArray[Any]:
     return class_codes(frame["_label"], spec.classes)
 
 
-def label_loss(spec: Spec) -> Any:
-    """Cross entropy, or Huber's loss of the standardized value."""
+def label_loss(spec: Spec) -> Loss:
+    """Cross entropy, or Huber's loss of the standardized value; the weighted mean over rows."""
     from torch.nn import functional
 
-    def classes(answer: Tensor, target: Tensor, teacher: Tensor) -> Tensor:
-        return functional.cross_entropy(answer, target)
+    def classes(answer: Tensor, rows: Rows) -> Tensor:
+        return mean(functional.cross_entropy(answer, rows.target, reduction="none"), rows.weight)
 
-    def value(answer: Tensor, target: Tensor, teacher: Tensor) -> Tensor:
-        return functional.smooth_l1_loss(answer[:, 0] / spec.scale, target / spec.scale, beta=0.5)
+    def value(answer: Tensor, rows: Rows) -> Tensor:
+        return mean(functional.smooth_l1_loss(answer[:, 0] / spec.scale, rows.target / spec.scale,
+                                              beta=0.5, reduction="none"), rows.weight)
 
     return value if spec.task == "regression" else classes
 
 
-def output(fitted: Fitted, frame: pd.DataFrame) -> Tensor:
+def mean(losses: Tensor, weight: Tensor) -> Tensor:
+    """The weighted mean of the rows' losses."""
+    return (losses * weight).sum() / weight.sum()
+
+
+def output(fitted: Network, frame: pd.DataFrame) -> Tensor:
     """Logits ``[n, classes]`` or values ``[n, 1]`` of the torch module."""
     import torch
 
@@ -200,7 +175,7 @@ def output(fitted: Fitted, frame: pd.DataFrame) -> Tensor:
     return answer
 
 
-def probabilities(fitted: Fitted, frame: pd.DataFrame) -> NDArray[np.float64]:
+def probabilities(fitted: Network, frame: pd.DataFrame) -> NDArray[np.float64]:
     """Class probabilities ``[n, classes]`` or values ``[n]`` of the torch module."""
     answer = output(fitted, frame).double()
     plain = answer[:, 0] if fitted.spec.task == "regression" else answer.softmax(dim=1)

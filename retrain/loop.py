@@ -18,25 +18,30 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with (step, total, metrics)."""
 
-Loss = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
-"""(output of the network, targets, teacher's output) -> mean loss."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Encoded rows: numbers, categories, targets and, for distillation, the teacher's output."""
+    """Encoded rows: the network's inputs, targets, for distillation the teacher's output, and how
+    much each row counts."""
 
-    numeric: Tensor
-    categorical: Tensor
+    inputs: tuple[Tensor, ...]
     target: Tensor
     teacher: Tensor
+    weight: Tensor
 
     def __len__(self) -> int:
         return len(self.target)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return (self.numeric[index], self.categorical[index], self.target[index],
-                self.teacher[index])
+    def batch(self, index: Tensor) -> Rows:
+        return Rows(tuple(item[index] for item in self.inputs), self.target[index],
+                    self.teacher[index], self.weight[index])
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (*self.inputs, self.target, self.teacher, self.weight)
+
+
+Loss = Callable[["Tensor", Rows], "Tensor"]
+"""(output of the network, its rows) -> mean loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,7 @@ def evaluate(module: nn.Module, rows: Rows, loss: Loss) -> float:
 
     module.eval()
     with torch.no_grad():
-        output = module(rows.numeric, rows.categorical)
-        return float(loss(output, rows.target, rows.teacher))
+        return float(loss(module(*rows.inputs), rows))
 
 
 def _epoch(module: nn.Module, rows: Rows, optimizer: Optimizer, plan: Plan, epoch: int,
@@ -121,17 +125,23 @@ def _epoch(module: nn.Module, rows: Rows, optimizer: Optimizer, plan: Plan, epoc
     order = torch.randperm(len(rows))
     total = 0.0
     for begin in range(0, len(rows), plan.batch):
-        numeric, categorical, target, teacher = rows.batch(order[begin:begin + plan.batch])
-        if plan.unknown and categorical.numel():
-            shown = torch.rand(categorical.shape) >= plan.unknown
-            categorical = categorical * shown
+        part = rows.batch(order[begin:begin + plan.batch])
         optimizer.zero_grad(set_to_none=True)
-        value = loss(module(numeric, categorical), target, teacher)
+        value = loss(module(*(_hidden(item, plan.unknown) for item in part.inputs)), part)
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
-        total += float(value.detach()) * len(target)
+        total += float(value.detach()) * len(part)
     return total / len(rows)
+
+
+def _hidden(codes: Tensor, share: float) -> Tensor:
+    """Codes of categories with this share of them shown as unknown; other inputs as they are."""
+    import torch
+
+    if not share or codes.is_floating_point() or not codes.numel():
+        return codes
+    return codes * (torch.rand(codes.shape) >= share)
 
 
 def _judge(module: nn.Module, state: State, metrics: dict[str, float]) -> None:
@@ -144,9 +154,7 @@ def _judge(module: nn.Module, state: State, metrics: dict[str, float]) -> None:
 
 def _fingerprint(module: nn.Module, rows: Rows, plan: Plan) -> str:
     digest = hashlib.sha256(repr(plan).encode())
-    tensors = [rows.numeric, rows.categorical, rows.target, rows.teacher,
-               *module.state_dict().values()]
-    for tensor in tensors:
+    for tensor in (*rows.tensors, *module.state_dict().values()):
         digest.update(tensor.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

@@ -15,13 +15,11 @@ from monitor.registry import FOLDER, Version
 from retrain.checkpoints import Checkpoints
 from retrain.contract import Contract
 from retrain.evaluate import Scores, answer, compare, latency, score, session
-from retrain.export import to_onnx
-from retrain.finetune import Fitted, Options, Split, train
 from retrain.metrics import METRICS
-from retrain.network import load
-from retrain.prune import prune, recover
-from retrain.quantize import CALIBRATION_ROWS, quantize
+from retrain.quantize import CALIBRATION_ROWS
 from retrain.rivals import same_answers
+from retrain.trainer import Fitted, Options, Split
+from retrain.trainers import trainer
 from retrain.work import Work
 
 STARTS = 4
@@ -41,7 +39,7 @@ class Point:
 
 
 def fit(work: Work, data: Split, contract: Contract, versions: Sequence[Version]) -> Fitted:
-    """The best fine-tuned one of ``versions`` (champion first), or a network from scratch.
+    """The best fine-tuned one of ``versions`` (champion first), or a model from scratch.
 
     Where a season comes back an earlier version is often the better start: the two newest
     predecessors and the very first are tried. Metrics go to stage `train`.
@@ -51,25 +49,29 @@ def fit(work: Work, data: Split, contract: Contract, versions: Sequence[Version]
     starts = {item.version: weights for item, weights in known if weights is not None}
     work.steps.next(f"train: {len(data.train)} rows, "
                     + (f"from version {', '.join(starts)}" if starts else "from scratch"))
-    fitted = train(data, options(work.model, contract), start=list(starts.values()),
-                   checkpoints=Checkpoints(work.folder / "train"))
+    made, asked = trainer(work.model.training.kind), options(work.model, contract)
+    checkpoints = Checkpoints(work.folder / "train")
+    fitted = min((made.tuned(start, data, asked, name=f"tune-{number}", checkpoints=checkpoints)
+                  for number, start in starts.items()), key=lambda item: item.loss,
+                 default=None) or made.fresh(data, asked, checkpoints=checkpoints)
     work.record.stage("train", fitted.history)
     return fitted
 
 
 def weights_of(work: Work, champion: Version, contract: Contract) -> Fitted | None:
-    """The network of a version that holdfast trained; None where it no longer fits."""
-    content = work.registry.artifact_bytes(champion.run_id, f"{FOLDER}/weights.safetensors") \
+    """The model of a version that holdfast trained; None where it no longer fits."""
+    made = trainer(work.model.training.kind)
+    content = work.registry.artifact_bytes(champion.run_id, f"{FOLDER}/{made.file}") \
         if champion.trained else None
     if content is None:
         return None
     with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
-        path = Path(folder) / "weights.safetensors"
+        path = Path(folder) / made.file
         path.write_bytes(content)
-        module, spec, encoder = load(path)
-    fits = set(encoder.inputs) <= set(contract.inputs) and same_answers(
-        replace(contract, classes=spec.classes), contract)
-    return Fitted(module, spec, encoder) if fits else None
+        fitted = made.load(path)
+    fits = set(fitted.inputs) <= set(contract.inputs) and same_answers(
+        replace(contract, classes=fitted.classes), contract)
+    return fitted if fits else None
 
 
 def options(model: Model, contract: Contract) -> Options:
@@ -82,11 +84,12 @@ def options(model: Model, contract: Contract) -> Options:
 def points(work: Work, fitted: Fitted, data: Split, contract: Contract) -> dict[str, Point]:
     """Every size by name; pruned ones up to the first within the accuracy budget."""
     work.steps.next("compress: prune, distil, quantize")
+    made = trainer(work.model.training.kind)
     found = {"fp32": _point(work, "fp32", fitted, data=data, contract=contract)}
     for share in sorted(work.model.training.prune, reverse=True):
         name = f"pruned-{share * 100:.0f}"
-        student = recover(prune(fitted, share), fitted, data, options=options(work.model, contract),
-                          checkpoints=Checkpoints(work.folder / name))
+        student = made.pruned(fitted, share, data, options=options(work.model, contract),
+                              checkpoints=Checkpoints(work.folder / name))
         work.record.stage(name, student.history)
         point = _point(work, name, student, data=data, contract=contract)
         lost = compare(point.scores, found["fp32"].scores, work.model.metric).difference
@@ -96,8 +99,8 @@ def points(work: Work, fitted: Fitted, data: Split, contract: Contract) -> dict[
             break
     for name in list(found):
         try:
-            small = quantize(found[name].artifact, work.folder / f"{name}-int8.onnx",
-                             calibration=data.train.tail(CALIBRATION_ROWS))
+            small = made.quantized(found[name].artifact, work.folder / f"{name}-int8.onnx",
+                                   calibration=data.train.tail(CALIBRATION_ROWS))
             found[f"{name}-int8"] = _scored(work, f"{name}-int8", found[name].fitted,
                                             artifact=small, data=data, contract=contract)
         except HoldfastError as error:
@@ -106,7 +109,8 @@ def points(work: Work, fitted: Fitted, data: Split, contract: Contract) -> dict[
 
 
 def _point(work: Work, name: str, fitted: Fitted, *, data: Split, contract: Contract) -> Point:
-    artifact = to_onnx(fitted, contract, work.folder / f"{name}.onnx")
+    artifact = trainer(work.model.training.kind).export(fitted, contract,
+                                                        work.folder / f"{name}.onnx")
     return _scored(work, name, fitted, artifact=artifact, data=data, contract=contract)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
-from retrain.finetune import Fitted, Options, Split, encode, finished, label_loss, plan_of
-from retrain.loop import Progress, run
+from retrain.finetune import Network, encode, finished, label_loss, mean, plan_of
+from retrain.loop import Loss, Progress, Rows, run
 from retrain.network import narrowed
+from retrain.trainer import Options, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,7 @@ ALPHA, TEMPERATURE = 0.7, 2.0
 """Weight of the teacher's answers against the labels, and how much they are softened."""
 
 
-def prune(fitted: Fitted, share: float) -> Fitted:
+def prune(fitted: Network, share: float) -> Network:
     """A copy without the ``share`` of hidden units of each layer that weigh least.
 
     Inputs, embeddings and the head keep their sizes. ``share`` 0 gives a plain copy.
@@ -32,10 +33,10 @@ def prune(fitted: Fitted, share: float) -> Fitted:
     if share:
         _remove_units(module, share, fitted)
     width: int = module.hidden[-1].out_features  # type: ignore[union-attr, index]
-    return Fitted(module.eval(), narrowed(fitted.spec, width), fitted.encoder)
+    return Network(module.eval(), narrowed(fitted.spec, width), fitted.encoder)
 
 
-def _remove_units(module: Any, share: float, fitted: Fitted) -> None:
+def _remove_units(module: Any, share: float, fitted: Network) -> None:
     import torch
     import torch_pruning
 
@@ -52,8 +53,8 @@ def _remove_units(module: Any, share: float, fitted: Fitted) -> None:
     pruner.step()
 
 
-def recover(student: Fitted, teacher: Fitted, data: Split, *, options: Options,
-            checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Fitted:
+def recover(student: Network, teacher: Network, data: Split, *, options: Options,
+            checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Network:
     """The student trained in place on labels and on the teacher's answers (Hinton 2015)."""
     step = f"recover-{student.spec.width}"
     state = run(student.module, encode(student, data.train, teacher),
@@ -63,22 +64,22 @@ def recover(student: Fitted, teacher: Fitted, data: Split, *, options: Options,
     return finished(student, state)
 
 
-def distillation(student: Fitted) -> Any:
+def distillation(student: Network) -> Loss:
     """``ALPHA`` x T^2 KL(teacher || student) of the softened classes + (1 - ALPHA) x label loss;
     for regression Huber's loss against the teacher's value in place of KL."""
     from torch.nn import functional
 
     spec, labels = student.spec, label_loss(student.spec)
 
-    def loss(answer: Tensor, target: Tensor, teacher: Tensor) -> Tensor:
+    def loss(answer: Tensor, rows: Rows) -> Tensor:
         if spec.task == "regression":
-            soft = functional.smooth_l1_loss(answer / spec.scale, teacher / spec.scale, beta=0.5)
+            soft = functional.smooth_l1_loss(answer / spec.scale, rows.teacher / spec.scale,
+                                             beta=0.5, reduction="none")[:, 0]
         else:
             soft = TEMPERATURE**2 * functional.kl_div(
                 functional.log_softmax(answer / TEMPERATURE, dim=1),
-                functional.log_softmax(teacher / TEMPERATURE, dim=1),
-                reduction="batchmean", log_target=True)
-        total: Tensor = ALPHA * soft + (1 - ALPHA) * labels(answer, target, teacher)
-        return total
+                functional.log_softmax(rows.teacher / TEMPERATURE, dim=1),
+                reduction="none", log_target=True).sum(dim=1)
+        return ALPHA * mean(soft, rows.weight) + (1 - ALPHA) * labels(answer, rows)
 
     return loss

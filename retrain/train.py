@@ -13,18 +13,19 @@ from monitor.errors import ConflictError, ContractError, HoldfastError
 from monitor.registry import CHALLENGER, CHAMPION, Outcome, Version
 from monitor.report import Reporter, Subject
 from monitor.window import Window, isoformat
-from retrain import network, register
+from retrain import register
 from retrain.baseline import own
 from retrain.card import card
 from retrain.contract import Contract, class_values, default
 from retrain.dataset import LEAST, Dataset, Refusal, assemble, conform, usable
 from retrain.evaluate import Scores, answer, logged, score, session
-from retrain.finetune import Fitted, Split
 from retrain.gate import choose, gate
 from retrain.importance import permuted
 from retrain.points import Point, fit, metrics, points
 from retrain.recall import best_again, same_contract
 from retrain.rivals import Rival, contract_of, rival
+from retrain.trainer import Fitted, Split
+from retrain.trainers import trainer
 from retrain.work import Work
 
 
@@ -244,9 +245,8 @@ def _registered(work: Work, contest: Contest, chosen: Point, *, whole: Fitted,
     record, request, model = work.record, work.request, work.model
     work.steps.next("log the artifact and try to serve it")
     record.text("baseline.json", baseline.to_json())
-    weights = network.save(work.folder / "weights.safetensors", whole.module, spec=whole.spec,
-                           encoder=whole.encoder)
-    record.file(weights, "weights.safetensors")
+    made = trainer(model.training.kind)
+    record.file(made.save(whole, work.folder / made.file), made.file)
     _report(work, result)
     candidate = register.Candidate(
         chosen.artifact, contest.contract, register.example(baseline.bins, contest.contract),

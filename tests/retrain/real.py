@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from retrain.finetune import Fitted, Options, Split, train
+from retrain.finetune import Network, train
+from retrain.trainer import Options, Split
 from tests.data import stream
 
 ELEC = Options("binary", categorical=("day",), widths=(64,), epochs=12)
@@ -30,7 +32,7 @@ def elec_split() -> Split:
 
 
 @cache
-def elec_champion() -> Fitted:
+def elec_champion() -> Network:
     """A network trained on the first seven months of elec2; made once per process."""
     return train(elec_split(), ELEC)
 
@@ -46,7 +48,7 @@ def hotel() -> Split:
 
 
 @cache
-def hotel_champion() -> Fitted:
+def hotel_champion() -> Network:
     """A network trained on bookings; made once per process."""
     return train(hotel(), Options("binary", widths=(32,), epochs=4))
 
@@ -65,3 +67,19 @@ def bikes() -> Split:
     frame = frame.rename(columns={"timestamp": "_timestamp", "cnt": "_label"}).head(4000)
     return Split(*(frame[a:b].reset_index(drop=True)
                    for a, b in ((0, 3000), (3000, 3500), (3500, 4000))))
+
+
+def eager(fitted: Network) -> Callable[[pd.DataFrame], Callable[[], object]]:
+    """The torch module as ``latency`` measures it: eager, on rows that are encoded already."""
+    import torch
+
+    def prepared(rows: pd.DataFrame) -> Callable[[], object]:
+        numeric, categorical = map(torch.from_numpy, fitted.encoder.transform(rows))
+
+        def call() -> object:
+            with torch.inference_mode():
+                return fitted.module(numeric, categorical)
+
+        return call
+
+    return prepared

@@ -22,7 +22,6 @@ from retrain.evaluate import (
     block_length,
     compare,
     disagreement,
-    eager,
     latency,
     logged,
     paired,
@@ -32,7 +31,7 @@ from retrain.evaluate import (
 from retrain.export import to_onnx
 from retrain.prune import prune
 from tests.data import stream
-from tests.retrain.real import bikes, elec, elec_champion
+from tests.retrain.real import bikes, eager, elec, elec_champion
 from tests.retrain.test_export import elec_contract
 
 METRICS = ("accuracy", "roc_auc", "log_loss", "brier")

@@ -16,8 +16,9 @@ import pytest
 from monitor.errors import ContractError
 from retrain.contract import Contract, default
 from retrain.export import to_onnx
-from retrain.finetune import Fitted, Options, probabilities, train
+from retrain.finetune import Network, probabilities, train
 from retrain.runtime import columns, session
+from retrain.trainer import Options
 from tests.retrain.real import bikes, elec, elec_champion, hotel, hotel_champion, insects
 
 
@@ -26,7 +27,7 @@ def elec_contract() -> Contract:
                    positive="UP")
 
 
-def answers(fitted: Fitted, contract: Contract, rows: pd.DataFrame, folder: Path
+def answers(fitted: Network, contract: Contract, rows: pd.DataFrame, folder: Path
             ) -> dict[str, np.ndarray]:
     return columns(session(to_onnx(fitted, contract, folder / "model.onnx")), rows)
 

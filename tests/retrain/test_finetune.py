@@ -15,7 +15,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
 from retrain.contract import class_codes
-from retrain.finetune import Fitted, Options, Split, encode, probabilities, train
+from retrain.finetune import Network, encode, probabilities, train
+from retrain.trainer import Options, Split
 from tests.retrain.real import ELEC, bikes, elec, elec_champion, elec_split, insects
 
 
@@ -23,12 +24,12 @@ class Killed(Exception):
     pass
 
 
-def accuracy(fitted: Fitted, frame: pd.DataFrame) -> float:
+def accuracy(fitted: Network, frame: pd.DataFrame) -> float:
     said = probabilities(fitted, frame).argmax(axis=1)
     return float(np.mean(said == class_codes(frame["_label"], fitted.spec.classes)))
 
 
-def same_weights(a: Fitted, b: Fitted) -> bool:
+def same_weights(a: Network, b: Network) -> bool:
     left, right = a.module.state_dict(), b.module.state_dict()
     return all(torch.equal(left[name], right[name]) for name in left)
 
@@ -60,14 +61,6 @@ def test_fine_tuning_learns_a_column_that_was_constant_before() -> None:
     scales = {column.name: column.scale for column in tuned.encoder.numeric}
     assert scales["vicprice"] > 0
     assert accuracy(tuned, after.holdout) > accuracy(elec_champion(), after.holdout) + 0.03
-
-
-def test_of_several_starts_the_best_on_validation_is_taken() -> None:
-    data = elec_split()
-    poor = train(replace_train(data, data.train.head(300)), replace(ELEC, epochs=1))
-    best = train(data, replace(ELEC, epochs=1), start=[poor, elec_champion()])
-    alone = train(data, replace(ELEC, epochs=1), start=elec_champion())
-    assert best.validation == alone.validation
 
 
 def replace_train(data: Split, rows: pd.DataFrame) -> Split:

@@ -10,10 +10,11 @@ import pytest
 
 from retrain.evaluate import Answers, Scores, answer, score, session
 from retrain.export import to_onnx
-from retrain.finetune import Split, train
+from retrain.finetune import train
 from retrain.gate import choose, gate
 from retrain.prune import prune
 from retrain.quantize import quantize
+from retrain.trainer import Split
 from tests.retrain.real import ELEC, elec, elec_champion, elec_split
 from tests.retrain.test_export import elec_contract
 

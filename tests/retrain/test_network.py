@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from retrain.finetune import Fitted, Options, fresh, output
+from retrain.finetune import Network, fresh, output
 from retrain.network import load, save, widened
 from retrain.spec import embedding_size
+from retrain.trainer import Options
 from tests.retrain.real import hotel, hotel_champion
 
 
@@ -17,7 +18,7 @@ def test_saved_weights_come_back_with_spec_and_encoder(tmp_path: Path) -> None:
     fitted = hotel_champion()
     path = save(tmp_path / "weights.safetensors", fitted.module, spec=fitted.spec,
                 encoder=fitted.encoder)
-    again = Fitted(*load(path))
+    again = Network(*load(path))
     assert (again.spec, again.encoder) == (fitted.spec, fitted.encoder)
     rows = hotel().holdout.head(100)
     assert torch.equal(output(again, rows), output(fitted, rows))
@@ -31,7 +32,7 @@ def test_a_widened_network_is_the_same_function() -> None:
     module, spec = widened(fitted.module, fitted.spec, before=fitted.encoder, after=after)
     assert sum(spec.cardinalities) > sum(fitted.spec.cardinalities)
     assert spec.embedding_sizes == fitted.spec.embedding_sizes
-    wider = Fitted(module, spec, after)
+    wider = Network(module, spec, after)
     known = rows.assign(country=["PRT", "Atlantis"] * (len(rows) // 2))
     np.testing.assert_array_equal(output(wider, known), output(fitted, known))
 

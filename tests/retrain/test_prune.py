@@ -60,7 +60,7 @@ def test_a_second_recovery_from_its_checkpoint_is_the_same(tmp_path: Path) -> No
                     progress=lambda step, total, metrics: calls.append(step))
     assert same_weights(first, again)
     assert calls == []
-    assert np.isfinite(first.validation["loss"])
+    assert np.isfinite(first.loss)
 
 
 def test_a_share_of_everything_is_refused() -> None:

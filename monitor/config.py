@@ -192,6 +192,14 @@ class Model(Section):
                 metric,
                 "mae, rmse or r2 for regression, another metric for classes",
             )
+        alarms = self.policy.alarm_on
+        require(
+            "drifted" in alarms or (bool(alarms) and self.log.labelled),
+            "policy.alarm_on",
+            ", ".join(alarms) or "empty",
+            "drifted among them: without labels nothing else can alarm"
+            if not self.log.labelled else "at least one of degraded, estimated, drifted",
+        )
         if self.training.kind != "none":
             require(
                 self.log.labelled,

@@ -92,7 +92,7 @@ def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState,
     if verdict.segment:
         return _segment(state, verdict, model)
     known = _believe(state, verdict)
-    known, episode = _episode(known, verdict)
+    known, episode = _episode(known, verdict, model)
     known = _phase(known, verdict.known_at)
     if _asks_for_retrain(verdict, model):
         refusal = _refusal(known, verdict, model)
@@ -216,12 +216,15 @@ def _believe(state: ModelState, verdict: Verdict) -> ModelState:
     return replace(state, inputs=inputs, quality=quality)
 
 
-def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision | None]:
+def _episode(state: ModelState, verdict: Verdict, model: Model
+             ) -> tuple[ModelState, Decision | None]:
+    alarms = model.policy.alarm_on
     if verdict.acknowledged and state.episode is not None and _explains(verdict, state.episode):
         return replace(state, episode=None, calm=0), Decision("clear", verdict.reason)
-    drifted = "inputs" in verdict.news and verdict.inputs == "drifted"
-    degraded = "labels" in verdict.news and verdict.quality == "degraded"
-    if drifted or degraded or _estimated(verdict):
+    drifted = ("drifted" in alarms and "inputs" in verdict.news and verdict.inputs == "drifted")
+    degraded = ("degraded" in alarms and "labels" in verdict.news
+                and verdict.quality == "degraded")
+    if drifted or degraded or ("estimated" in alarms and _estimated(verdict)):
         name = state.episode or f"{verdict.model}/{isoformat(verdict.window.start)}"
         known = _peak(replace(state, episode=name, calm=0), verdict, drifted)
         if state.episode is not None:
@@ -230,9 +233,10 @@ def _episode(state: ModelState, verdict: Verdict) -> tuple[ModelState, Decision 
     new_window = verdict.revision == 0 and "inputs" in verdict.news
     if state.episode is None or not new_window or verdict.kind in {"unknown", "faulty"}:
         return state, None
-    if state.inputs == "drifted" or state.quality == "degraded":
+    if ("drifted" in alarms and state.inputs == "drifted") or (
+            "degraded" in alarms and state.quality == "degraded"):
         return state, None
-    if not verdict.settled:
+    if "drifted" in alarms and not verdict.settled:
         return replace(state, calm=0), None
     if state.calm + 1 < CALM:
         return replace(state, calm=state.calm + 1), None
@@ -262,7 +266,7 @@ def _segment(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelSt
     worse = "labels" in verdict.news and verdict.quality == "degraded"
     if not worse or not model.policy.segments.alarm:
         return state, Decision("none", "segments inform; the verdict on all rows decides")
-    known, decision = _episode(state, replace(verdict, news=("labels",)))
+    known, decision = _episode(state, replace(verdict, news=("labels",)), model)
     told = decision and replace(decision, reason=f"{verdict.segment}: {decision.reason}")
     return _phase(known, verdict.known_at), told or NOTHING
 

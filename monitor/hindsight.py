@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from monitor.course import Alarm
+from monitor.degradation import degraded
 from monitor.fold import POOL, SEASON
 from monitor.outcomes import Outcomes, total
 from monitor.performance import (
@@ -24,7 +25,6 @@ from monitor.performance import (
     METRICS,
     RELATIVE,
     Performance,
-    degraded,
     measure,
     tabulate,
 )

@@ -11,6 +11,7 @@ from monitor.acknowledgement import NOTHING, Spoken, spared
 from monitor.baseline import Baseline
 from monitor.bins import Role
 from monitor.config import Model
+from monitor.degradation import degraded
 from monitor.drift import Comparison, DriftResult
 from monitor.faults import Fault, find, ordered
 from monitor.forecast import NO_FORECAST, Forecast, forecast
@@ -20,7 +21,7 @@ from monitor.losses import ErrorDrift, changed
 from monitor.movement import NAMED, weighed
 from monitor.movement import words as moved
 from monitor.outcomes import Outcomes
-from monitor.performance import METRICS_OF, Performance, degraded, measure, measure_all
+from monitor.performance import METRICS_OF, Performance, measure, measure_all
 from monitor.profile import Profile
 from monitor.refutation import Check
 from monitor.window import Window, format_duration

@@ -98,6 +98,10 @@ class Policy(Section):
 
     alarm_budget: AlarmBudget = AlarmBudget()
     """Drift and degradation episodes to bear while nothing changed, as `1 per 90d`."""
+    alarm_on: list[Literal["degraded", "estimated", "drifted"]] = [
+        "degraded", "estimated", "drifted"]
+    """What opens an episode. Where labels come soon, `[degraded]` keeps quiet about drift that
+    costs nothing: verdicts still tell it, and the whole alarm budget is degradation's."""
     fault_budget: AlarmBudget = AlarmBudget()
     """False findings of broken data that can be borne, beside those of drift and degradation."""
     statistics: list[Literal["psi", "js", "ks", "wasserstein", "chi2"]] = ["psi"]

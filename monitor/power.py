@@ -40,15 +40,20 @@ LARGEST = {"sd": 4.0, "share": 1.0}
 def levels(model: Model) -> dict[str, float]:
     """The chance of a false alarm: per checkpoint, of drift per checkpoint, and of intervals.
 
-    A model with labels may alarm for drift and for degradation: half the budget is drift's.
-    Degradation is judged on pools of at least a week, so its half is shared among days.
+    A model with labels may alarm for drift and for degradation: half the budget is drift's, unless
+    ``policy.alarm_on`` names one of them alone. Degradation is judged on pools of at least a week,
+    so its part is shared among days.
     """
     budget = model.policy.alarm_budget
     checkpoints = budget.per / model.calendar.pane
     level = min(budget.alarms / checkpoints, 0.5)
     days = budget.per / max(model.calendar.pane, timedelta(days=1))
-    return {"interval": 1 - min(budget.alarms / days, 0.05), "checkpoint": level,
-            "drift": level / 2 if model.log.labelled else level}
+    named = set(model.policy.alarm_on)
+    whole = {"interval": "drifted" not in named, "drift": named == {"drifted"}}
+    if not model.log.labelled:
+        whole["drift"] = True
+    return {"interval": 1 - min((1 + whole["interval"]) * budget.alarms / days, 0.05),
+            "checkpoint": level, "drift": level if whole["drift"] else level / 2}
 
 
 def promise(history: History, limits: Limits | None, largest: Floats, *, model: Model

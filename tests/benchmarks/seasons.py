@@ -1,12 +1,13 @@
 """Alarms from a stream's second year on that no loss follows, at equal delay on a planted loss.
 
-A model is trained on the first year, whose weeks are the reference; inputs and predictions are
-watched, one window per week. A loss is planted on several dates in turn: the model's most
-important movable input is miscounted so that the error over the live years rises by ``RISE``.
-A tool's factor is the one with the fewest empty alarms among those at which its median delay, to
-an alarm that opens after the plant, is at most the common one. An alarm counts once per four weeks
-that its episode lasts, and is empty if the mean error of neither its week nor the four after it
-exceeds the reference's by ``LOSS``.
+A model is trained on the first year, whose weeks are the reference. Inputs and predictions are
+watched, one window per week, and by the tools that wait for them labels too, which come a week
+later (``holdfast``, ``nannyml-labels``; ``holdfast-inputs`` is drift alone). A loss is planted on
+several dates in turn: the model's most important movable input is miscounted so that the error
+over the live years rises by ``RISE``. A tool's factor is the one with the fewest empty alarms among
+those at which its median delay, to an alarm that opens after the plant, is at most the common one.
+An alarm counts once per four weeks that its episode lasts, and is empty if the mean error of
+neither its week nor the four after it exceeds the reference's by ``LOSS``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tests.benchmarks.answered import HoldfastAnswered, NannyMLAnswered, seen
 from tests.benchmarks.counting import episodes
 from tests.benchmarks.tools import DAY, Tool, makers
 from tests.benchmarks.windowed import Windows, by_week, encoded, joined
@@ -75,7 +77,6 @@ class Life:
     reference: int
     usual: float
     model: Any
-    target: Floats
 
     @property
     def live(self) -> Windows:
@@ -91,19 +92,19 @@ def lived(watched: Watched, sparse: int) -> Life:
     inputs = encoded(frame[list(watched.inputs)])
     target = frame[watched.target].to_numpy(dtype=np.float64)
     first = int((stamps < stamps[0] + pd.DateOffset(years=1)).sum())
-    model, usual = _trained(inputs[:first], target[:first], stamps[:first])
-    told = inputs.assign(prediction=model.predict(inputs))
-    weeks = by_week(told.assign(label=target), stamps)
-    target = weeks.frame["label"].to_numpy()
-    errors = np.add.reduceat(np.abs(weeks.frame["prediction"].to_numpy() - target),
+    model, guess = _trained(inputs[:first], target[:first], stamps[:first])
+    promised = np.concatenate([guess, np.full(len(frame) - first, np.nan)])
+    weeks = by_week(inputs.assign(prediction=model.predict(inputs), label=target,
+                                  promised=promised), stamps)
+    errors = np.add.reduceat(np.abs(weeks.frame["prediction"] - weeks.frame["label"]).to_numpy(),
                              weeks.edges[:-1]) / weeks.sizes
     reference = sum(start < weeks.starts[0] + 52 * 7 * DAY for start in weeks.starts)
-    weeks = Windows(weeks.frame.drop(columns="label"), weeks.edges, weeks.starts)
-    return Life(watched, weeks, errors, reference, usual, model, target)
+    return Life(watched, weeks, errors, reference, float(np.abs(guess - target[:first]).mean()),
+                model)
 
 
-def _trained(inputs: pd.DataFrame, target: Floats, stamps: pd.Series) -> tuple[Any, float]:
-    """The model, and its mean error on months of the first year that it was not trained on."""
+def _trained(inputs: pd.DataFrame, target: Floats, stamps: pd.Series) -> tuple[Any, Floats]:
+    """The model, and answers to the first year by models that were not trained on the month."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
@@ -111,18 +112,18 @@ def _trained(inputs: pd.DataFrame, target: Floats, stamps: pd.Series) -> tuple[A
                                           random_state=0)
     months = stamps.dt.strftime("%Y-%m")
     guess = cross_val_predict(model, inputs, target, groups=months, cv=GroupKFold(6))
-    return model.fit(inputs, target), float(np.abs(guess - target).mean())
+    return model.fit(inputs, target), np.asarray(guess, dtype=np.float64)
 
 
 def spoiled(life: Life, size: float, first: int, last: int) -> tuple[Windows, float]:
     """Live weeks ``first`` to ``last - 1`` with the plant, answered anew, and their mean error."""
     weeks = life.live.part(first, last)
-    part = weeks.frame.drop(columns="prediction").copy()
+    part, held = weeks.frame[list(life.watched.inputs)].copy(), weeks.frame["label"]
     name, rng = life.watched.planted, np.random.default_rng(first)
     part[name] = life.watched.plant(part[name].to_numpy(dtype=np.float64), size, rng)
     part["prediction"] = life.model.predict(part)
-    start = life.windows.edges[life.reference + first]
-    error = np.abs(part["prediction"].to_numpy() - life.target[start:start + len(part)]).mean()
+    error = (part["prediction"] - held).abs().mean()
+    part = part.assign(label=held, promised=np.nan)
     return Windows(part, weeks.edges, weeks.starts), float(error)
 
 
@@ -140,14 +141,14 @@ def size_for(life: Life) -> float:
 
 def strengths(life: Life, tool: Tool, size: float, plants: int) -> tuple[Floats, list[Floats]]:
     """The tool's strengths on the live weeks, and on them with each plant at their end."""
-    tool.fit(life.windows.part(0, life.reference))
-    calm = tool.scores(life.live)
+    tool.fit(seen(life.windows.part(0, life.reference), tool))
+    calm = tool.scores(seen(life.live, tool))
     planted = []
     for first in np.linspace(0, calm.size - PLANTED, plants + 1)[1:].astype(int):
         begin = max(first - CONTEXT, 0)
         live = joined([life.live.part(begin, first),
                        spoiled(life, size, first, first + PLANTED)[0]])
-        planted.append(np.concatenate([calm[:begin], tool.scores(live)]))
+        planted.append(np.concatenate([calm[:begin], tool.scores(seen(live, tool))]))
     return calm, planted
 
 
@@ -200,6 +201,13 @@ def trials(life: Life, calm: Floats, planted: list[Floats]) -> Trials:
                   (empty(calm, 1.0, life), delay(planted, 1.0)), int((calm >= 1).sum()))
 
 
+def watchers() -> dict[str, Callable[[], Tool]]:
+    """Every tool by name: those that wait for labels, and those that look at inputs alone."""
+    inputs = makers(days=7, mode="same_season_last_year")
+    return {"holdfast": lambda: HoldfastAnswered(7, LOSS),
+            "holdfast-inputs": inputs.pop("holdfast"), **inputs, "nannyml-labels": NannyMLAnswered}
+
+
 def measure(quick: bool) -> dict[str, Any]:
     """Per stream and tool: empty alarms at equal delay, and at the tool's own threshold.
 
@@ -210,7 +218,7 @@ def measure(quick: bool) -> dict[str, Any]:
         life = lived(watched, sparse=25 if quick and name == "beijing_air" else 1)
         size = size_for(life)
         tools = {label: trials(life, *strengths(life, make(), size, 4 if quick else PLANTS))
-                 for label, make in makers(days=7, mode="same_season_last_year").items()}
+                 for label, make in watchers().items()}
         common = max((each.fastest for each in tools.values() if each.fastest <= PLANTED),
                      default=float(PLANTED))
         errors = life.errors[life.reference:]

@@ -64,9 +64,10 @@ def _seasonal(answer: Told) -> list[str]:
         equal = "not found" if told["alarms"] is None else str(told["alarms"])
         return f"{equal}; {told['by_default']} (delay {told['delay_by_default']:g})"
 
-    return table(("stream", "weeks", "common delay", *TOOLS), (
+    tools = list(next(iter(answer["seasonal"].values())))
+    return table(("stream", "weeks", "common delay", *tools), (
         (stream, told["stream"]["weeks"], f"{told['stream']['delay']:g}",
-         *(cell(told[name]) for name in TOOLS))
+         *(cell(told[name]) for name in tools))
         for stream, told in answer["seasonal_details"].items()))
 
 

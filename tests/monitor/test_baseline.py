@@ -15,6 +15,7 @@ from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
 from monitor.importance import Importances
 from monitor.outcomes import SUMS, Outcomes, coarsened
+from monitor.power import levels
 from monitor.profile import Profile
 from monitor.window import Window
 from tests.data import stream
@@ -142,6 +143,15 @@ def test_what_a_baseline_promises_is_plain_and_in_words() -> None:
     assert promise["detectable_shift"]["x"]["unit"] == "sd"
     assert promise["detectable_shift"]["c"]["unit"] == "share"
     assert [words.split(":")[0] for words in promise["unknown_cycles"]] == ["year"]
+
+
+@pytest.mark.parametrize(("alarms", "drift", "interval"), [
+    (["degraded", "drifted"], 0.5, 1), (["drifted"], 1, 1), (["degraded"], 0.5, 2)])
+def test_what_alarms_alone_has_the_whole_budget(alarms: list[str], drift: float, interval: int
+                                                ) -> None:
+    told = levels(model(log={"prediction": "p", "label": "y"}, policy={"alarm_on": alarms}))
+    assert told["drift"] == pytest.approx(drift / 90)
+    assert told["interval"] == pytest.approx(1 - interval / 90)
 
 
 def test_json_round_trips_and_stays_small() -> None:

@@ -126,3 +126,13 @@ def test_the_examples_that_ship_are_fine(name: str) -> None:
 def test_on_is_a_key_and_not_a_truth(tmp_path: Path) -> None:
     text = SMALL + "    policy: {retrain: {on: [drifted]}}\n"
     assert load(write(tmp_path, text)).config.models[0].policy.retrain.on == ["drifted"]
+
+
+def test_something_must_be_able_to_alarm(tmp_path: Path) -> None:
+    quiet = SMALL + "    policy: {alarm_on: [degraded]}\n"
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, quiet))
+    assert "policy.alarm_on" in "\n".join(caught.value.mistakes)
+    assert "without labels nothing else can alarm" in "\n".join(caught.value.mistakes)
+    labelled = quiet.replace("prediction: answer", "prediction: answer, label: truth")
+    assert load(write(tmp_path, labelled)).config.models[0].policy.alarm_on == ["degraded"]

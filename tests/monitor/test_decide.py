@@ -70,6 +70,21 @@ def test_drift_alone_raises_an_alarm_and_trains_nothing() -> None:
     assert state.episode == "m/2026-03-02T00:00:00Z"
 
 
+def test_where_only_degradation_alarms_drift_opens_no_episode_and_keeps_none_open() -> None:
+    rules = model(alarm_on=["degraded"])
+    days = [drifted(0), degraded(1), *(hot(day, 2.0) for day in (2, 3, 4)), drifted(5)]
+    state, actions = fold(WATCHED, days, rules)
+    assert actions == ["none", "retrain", "none", "none", "clear", "none"]
+    assert state.episode is None
+    assert state.inputs == "drifted"
+
+
+def test_where_only_drift_alarms_degradation_opens_no_episode() -> None:
+    rules = model(alarm_on=["drifted"], retrain={"on": ["drifted"]})
+    state, _ = fold(WATCHED, [degraded(0)], rules)
+    assert state.episode is None
+
+
 def test_an_episode_ends_after_calm_verdicts_in_a_row() -> None:
     days = [drifted(0), verdict(1), verdict(2), drifted(3), verdict(4), verdict(5), verdict(6)]
     state, actions = fold(WATCHED, days, model())

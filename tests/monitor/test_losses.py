@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from monitor.config import Model
+from monitor.degradation import degraded
 from monitor.losses import changed, stream
 from monitor.outcomes import SUMS, Outcomes, coarsened
-from monitor.performance import degraded, measure
+from monitor.performance import measure
 from monitor.window import EPOCH
 
 DAY = timedelta(days=1)

@@ -12,9 +12,7 @@ from monitor.outcomes import SCORE_CELLS, SUMS, Outcomes
 from monitor.performance import (
     METRICS,
     METRICS_OF,
-    Performance,
     Table,
-    degraded,
     measure,
     measure_all,
     roc_auc_bound,
@@ -212,30 +210,3 @@ def test_metrics_of_many_blocks_are_each_by_itself() -> None:
         alone = Table(left_out.sums[3:4], left_out.pairs[3:4], left_out.scores[3:4],
                       table.classes, table.positive)
         assert METRICS[name](left_out)[3] == pytest.approx(METRICS[name](alone)[0])
-
-
-def found(value: float, half: float, metric: str = "accuracy") -> Performance:
-    return Performance(metric, value, value - half, value + half, 500, span="7d")
-
-
-def test_degraded_asks_for_size_and_for_evidence() -> None:
-    reference = found(0.9, 0.01)
-    assert degraded(found(0.84, 0.02), reference, metric="accuracy", drop=0.03)[0]
-    assert not degraded(found(0.88, 0.005), reference, metric="accuracy", drop=0.03)[0]
-    worse, words = degraded(found(0.84, 0.08), reference, metric="accuracy", drop=0.03)
-    assert not worse
-    assert "doubt" in words
-    assert not degraded(found(0.84, 0.03), found(0.9, 0.055), metric="accuracy", drop=0.03)[0]
-    assert not degraded(found(0.95, 0.01), reference, metric="accuracy", drop=0.03)[0]
-
-
-def test_errors_drop_by_a_share_of_the_reference() -> None:
-    reference = found(200.0, 5, "mae")
-    assert degraded(found(230.0, 10, "mae"), reference, metric="mae", drop=0.1)[0]
-    assert not degraded(found(215.0, 2, "mae"), reference, metric="mae", drop=0.1)[0]
-
-
-def test_degraded_without_a_value_says_why() -> None:
-    nothing = Performance("accuracy", None, None, None, 3, reason="3 labelled rows")
-    assert degraded(nothing, found(0.9, 0.01), metric="accuracy", drop=0.03) == (
-        False, "accuracy cannot be compared: 3 labelled rows")

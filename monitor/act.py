@@ -6,7 +6,8 @@ safe to repeat, so that a crash between the two is healed by the next tick.
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from monitor.store import Pending
 from monitor.window import Window, isoformat, parse_time
 
 log = structlog.get_logger()
+
+UNSEEN = timedelta(days=30)
+"""How long a promoted version may stay unseen in the log until its probation ends regardless."""
 
 
 def act(model: Model, deps: Deps, now: datetime) -> None:
@@ -90,11 +94,15 @@ def _probation(model: Model, deps: Deps, now: datetime) -> None:
     adoptions = deps.store.adoptions(model.name)
     if state.phase != "probation" or not adoptions or state.adopted_at is None:
         return
-    known = recorded.folded_to or now
-    logged = state.champion if model.log.model_version else ""
-    matured = deps.store.labelled(model.name, adoptions[-1].key, version=logged,
-                                  since=model.calendar.pane_of(state.adopted_at), until=known)
-    decision = decide.probation(state, matured, known, model)
+    known, key = recorded.folded_to or now, adoptions[-1].key
+    logged = (state.champion or "") if model.log.model_version else ""
+    since = model.calendar.pane_of(state.adopted_at)
+    began = deps.store.first_pane(model.name, key, version=logged, since=since)
+    if began is None and known < state.adopted_at + UNSEEN:
+        return
+    matured = deps.store.labelled(model.name, key, version=logged, since=since, until=known)
+    decision = decide.probation(state, matured, known, model,
+                                since=max(began or since, state.adopted_at))
     if decision.action == "acquit":
         move(model, deps.store, now, decision.reason, lambda old: decide.acquitted(old, now))
     elif decision.action == "compare":
@@ -107,6 +115,9 @@ def _carry_out(pending: Pending, model: Model, deps: Deps, now: datetime) -> Non
         kind: Kind = "train" if decision.action == "retrain" else "score"
         request = request_for(kind, model, deps, pending.known_at, reason=decision.reason,
                               evidence=decision.evidence)
+        barred = decide.barred(deps.store.recorded(model.name).state, pending.known_at, model)
+        if kind == "train" and barred:
+            request = replace(request, options={**request.options, "barred": list(barred)})
         if not deps.store.request(request, pending.id):
             deps.store.settle(pending.id, "refused", "another request of this model is open")
     elif decision.action in {"promote", "roll_back"}:

@@ -127,6 +127,16 @@ class Archive(Database):
             return [Arrival(row.pane, row.known_at, Profile.unpack(row.profile).n, row.labelled)
                     for row in connection.execute(query)]
 
+    def first_pane(self, model: str, key: str, *, version: str, since: datetime
+                   ) -> datetime | None:
+        """The first pane from ``since`` on that ``version`` answered rows in; None: none yet."""
+        query = select(func.min(increments.c.pane)).where(
+            increments.c.model == model, increments.c.key == key, increments.c.pane >= since,
+            increments.c.version == version, increments.c.segment == "")
+        with self._read() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
+
     def labelled(self, model: str, key: str, *, since: datetime, until: datetime,
                  version: str | None = None) -> int:
         """Labelled rows of panes that start at ``since`` or later, as known at ``until``.

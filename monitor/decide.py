@@ -71,8 +71,14 @@ class ModelState:
     challenger: str | None = None
     comparisons: int = 0
     """Comparisons with the predecessor since the adoption."""
+    compared: str = ""
+    """What the last of them said, in words."""
     rolled_back: tuple[str, ...] = ()
-    """Versions that were rolled back once; promoted again by a person, they stay."""
+    """Versions that were rolled back once; promoted again by a person, they stay ..."""
+    rolled_back_at: datetime | None = None
+    """... and when the last of them was."""
+    kept: bool = False
+    """Whether holdfast undoes this promotion no more: it did so once, or a person insists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +113,12 @@ def adopted(state: ModelState, version: str | None, at: datetime, model: Model) 
     """The state once alias ``champion`` points at ``version`` (None: the alias is gone)."""
     if version == state.champion:
         return state
+    ours = state.phase == "awaiting_promotion" and model.policy.promotion == "automatic"
     fresh = replace(
         state,
         comparisons=0,
+        compared="",
+        kept=version in state.rolled_back and not (ours and version == state.challenger),
         champion=version,
         adopted_at=at,
         since=at,
@@ -125,9 +134,23 @@ def adopted(state: ModelState, version: str | None, at: datetime, model: Model) 
         return replace(fresh, phase="unknown")
     cooldown = at + model.policy.retrain.cooldown
     if version == state.predecessor:
-        return replace(fresh, phase="rolled_back", predecessor=None, cooldown_until=cooldown,
-                       rolled_back=(*state.rolled_back, str(state.champion)))
+        return _undone(replace(fresh, phase="rolled_back", predecessor=None,
+                               cooldown_until=cooldown), str(state.champion), at)
     return replace(fresh, phase="probation", predecessor=state.champion, cooldown_until=cooldown)
+
+
+def _undone(state: ModelState, version: str, at: datetime) -> ModelState:
+    """The state once it is known that ``version`` is to be no champion again by itself."""
+    return replace(state, rolled_back=tuple(dict.fromkeys((*state.rolled_back, version))),
+                   rolled_back_at=at)
+
+
+def barred(state: ModelState, known_at: datetime, model: Model) -> tuple[str, ...]:
+    """Versions that nobody but a person may promote: no event time since they were rolled back has
+    matured yet, so that the same data would say the same again."""
+    at = state.rolled_back_at
+    mature = known_at - model.maturity.delay
+    return state.rolled_back if at is not None and mature <= at else ()
 
 
 def requested(state: ModelState, request: Request, at: datetime) -> ModelState:
@@ -148,7 +171,7 @@ def concluded(state: ModelState, challenger: str | None, at: datetime, model: Mo
         return replace(state, request=None), NOTHING
     cooldown = at + model.policy.retrain.cooldown
     settled = replace(state, request=None, cooldown_until=cooldown, since=at)
-    if challenger is None:
+    if challenger is None or challenger in barred(state, at, model):
         return _phase(replace(settled, phase="stable"), at), NOTHING
     waiting = replace(settled, phase="awaiting_promotion", challenger=challenger)
     if model.policy.promotion == "manual":
@@ -162,23 +185,27 @@ def expired(state: ModelState, at: datetime) -> ModelState:
     return _phase(replace(state, phase="stable", challenger=None, since=at), at)
 
 
-def probation(state: ModelState, matured: int, now: datetime, model: Model) -> Decision:
+def probation(state: ModelState, matured: int, now: datetime, model: Model, *,
+              since: datetime | None = None) -> Decision:
     """Whether the champion on probation is compared with its predecessor now, or acquitted.
 
     ``matured`` counts its labelled rows. It is compared when there are enough of them, and once
-    more when the probation ends.
+    more when the probation ends, which began at ``since`` (its first logged row; default: its
+    adoption).
     """
     rule = model.policy.probation
     if state.phase != "probation" or state.request is not None or state.adopted_at is None:
         return NOTHING
-    over = now >= state.adopted_at + rule.length + model.maturity.delay
+    over = now >= (since or state.adopted_at) + rule.length + model.maturity.delay
     evidence = {"version": state.champion, "predecessor": state.predecessor, "matured": matured}
     if matured >= rule.rows and (state.comparisons == 0 or (over and state.comparisons == 1)):
         return Decision("compare", f"{matured} labelled rows of version {state.champion} have "
                                    "matured", evidence)
     if over:
-        return Decision("acquit", f"the probation of {format_duration(rule.length)} is over and "
-                                  f"version {state.predecessor} was not better", evidence)
+        last = state.compared or f"{matured} of its labelled rows have matured, {rule.rows} are " \
+                                 f"asked for to compare it with version {state.predecessor}"
+        return Decision("acquit", f"the probation of {format_duration(rule.length)} is over: "
+                                  f"{last}", evidence)
     return NOTHING
 
 
@@ -188,17 +215,22 @@ def compared(state: ModelState, result: dict[str, Any], now: datetime, model: Mo
 
     ``result`` holds ``difference``, ``low`` and ``high`` of predecessor minus champion on the same
     rows, in a metric where more is better, and ``reason`` in words. Without them (the comparison
-    failed) nothing is decided.
+    failed) nothing is decided. One about another champion says nothing about this one.
     """
-    state = replace(state, request=None, comparisons=state.comparisons + 1)
+    state = replace(state, request=None)
+    if result.get("champion", state.champion) != state.champion:
+        return state, NOTHING
+    reason = str(result.get("reason", ""))
+    state = replace(state, comparisons=state.comparisons + 1, compared=reason)
     low = result.get("low")
     if state.phase != "probation" or low is None or low <= 0:
         return state, NOTHING
     evidence = result | {"version": state.champion, "predecessor": state.predecessor}
-    if model.policy.rollback == "automatic" and state.champion not in state.rolled_back:
-        return state, Decision("roll_back", str(result.get("reason", "")),
-                               evidence | {"to": state.predecessor, "from": state.champion})
-    return acquitted(state, now), Decision("announce", str(result.get("reason", "")), evidence)
+    if model.policy.rollback == "automatic" and not state.kept:
+        moved = _undone(replace(state, kept=True), str(state.champion), now)
+        return moved, Decision("roll_back", reason, evidence | {"to": state.predecessor,
+                                                                "from": state.champion})
+    return acquitted(state, now), Decision("announce", reason, evidence)
 
 
 def acquitted(state: ModelState, at: datetime) -> ModelState:

@@ -122,7 +122,8 @@ def settle(state: ModelState, request: Request, outcome: Outcome, model: Model, 
     if state.request != request.request_id:
         return state
     if request.kind == "score":
-        return decide.compared(state, outcome.result, now, model)
+        told = {"champion": request.champion, "reason": outcome.reason} | outcome.result
+        return decide.compared(state, told, now, model)
     challenger = outcome.version if outcome.status == "registered" else None
     return decide.concluded(state, challenger, now, model)
 

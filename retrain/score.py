@@ -10,6 +10,7 @@ import pandas as pd
 
 from monitor.errors import ContractError
 from monitor.registry import Outcome
+from monitor.request import Request
 from monitor.source import Source
 from monitor.window import Window, isoformat, parse_time
 from retrain.contract import Contract, class_values
@@ -78,7 +79,7 @@ def _compared(work: Work) -> Outcome:
     with Source(model, work.config.limits) as source:
         frame = source.sample(window, known_by=request.known_at, limit=ROWS, labelled=True,
                               versions=versions)
-    frame = ordered(frame)
+    frame = sound(ordered(frame), request)
     if not len(frame):
         raise Refusal(f"no labelled row of version {number} in {window}")
     work.steps.next(f"version {number} against version {other} on {len(frame)} rows")
@@ -100,6 +101,14 @@ def _compared(work: Work) -> Outcome:
         "predecessor": other, "window": [isoformat(window.start), isoformat(window.end)],
         "values": {item.name: item.quality[model.metric].value
                    for item in (champion, predecessor)}})
+
+
+def sound(frame: pd.DataFrame, request: Request) -> pd.DataFrame:
+    """The rows outside the stretches whose data is broken: they say nothing about a model."""
+    for start, end in request.exclude:
+        times = frame["_timestamp"]
+        frame = frame[(times < parse_time(start)) | (times >= parse_time(end))]
+    return frame.reset_index(drop=True)
 
 
 def _window(work: Work) -> Window:

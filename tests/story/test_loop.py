@@ -13,6 +13,7 @@ from textwrap import dedent
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -224,8 +225,12 @@ def test_a_better_version_is_acquitted_by_the_comparison(promoted: Town) -> None
 
 @contextmanager
 def mistaken(folder: Path, server: str, source: tuple[Town, RequestRow],
-             rollback: str) -> Iterator[Town]:
-    """A trained version 1 that serves well, and a worse version 2 that a person promoted."""
+             rollback: str, *, noise: bool = False) -> Iterator[Town]:
+    """A trained version 1 that serves well, and a worse version 2 that a person promoted.
+
+    With ``noise`` labels follow nothing any more from that day on: both are as good as a coin. It
+    ends a day later, as requests of one name and instant are one request to an MLflow server.
+    """
     registered = f"loop-{uuid4().hex[:6]}"
     rules = {"rollback": rollback, "retrain": {"minimum_rows": 10_000}}
     with town(folder, server, registered, policy=rules) as place:
@@ -238,9 +243,14 @@ def mistaken(folder: Path, server: str, source: tuple[Town, RequestRow],
         place.tick(40)
         place.promote("2")
         place.tick(40)
-        for day in range(40, 44):
-            place.day(day, "2", 0.2)
-        place.tick(44)
+        coin = np.random.default_rng(7).choice(["yes", "no"], len(FRAME))
+        end = 45 if noise else 44
+        for day in range(40, end):
+            span = Window(START + day * DAY, START + (day + 1) * DAY)
+            place.day(day, "2", 0.5 if noise else 0.2)
+            if noise:
+                write_labels(place.folder, FRAME.assign(late=coin), span)
+        place.tick(end)
         yield place
 
 
@@ -266,6 +276,21 @@ def test_a_worse_promotion_is_rolled_back_once(
         assert place.champion() == "2"
         assert place.deps.store.decisions(NAME)[0].action == "announce"
         assert place.state.champion == "2"
+
+
+def test_a_world_that_worsens_for_both_rolls_nothing_back(
+        tmp_path: Path, mlflow_server: str, challenged: tuple[Town, RequestRow]) -> None:
+    with mistaken(tmp_path / "town", mlflow_server, challenged, "automatic", noise=True) as place:
+        row = place.ended(45)
+        assert row.status == "done", row.outcome
+        assert row.outcome is not None
+        result = row.outcome["result"]
+        assert result["low"] <= 0
+        assert max(result["values"].values()) < 0.65, "both are worse than the .85 before"
+        assert (place.champion(), place.state.champion) == ("2", "2")
+        assert place.state.phase == "probation"
+        assert not [item for item in place.deps.store.decisions(NAME)
+                    if item.action in {"roll_back", "announce"}]
 
 
 def test_a_worse_promotion_is_announced_where_people_roll_back(

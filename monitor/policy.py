@@ -160,3 +160,16 @@ class Training(Section):
     """Shares of hidden units to try to remove, largest first."""
     deadline: Duration = timedelta(hours=1)
     """Longest time that one training may take."""
+    ladder: list[Literal["recall", "probabilities", "ranges", "tune", "refit"]] = [
+        "recall", "probabilities", "ranges", "tune", "refit"]
+    """Actions to try, in this order, until one gains enough: an earlier version again, the
+    champion's answers bent to the newest labels, its int8 ranges taken anew, the champion
+    fine-tuned, a model from scratch."""
+    enough: float = Field(default=0.5, ge=0, le=1)
+    """Share of what the champion lost, against what it promised, that ends the ladder early."""
+    renew: bool = True
+    """Whether a candidate that passed is trained once more, by the same recipe, on all rows and
+    the holdout too: so that what is registered knows the newest rows. What was measured is then
+    the recipe; `false` registers the very artifact that the gate saw."""
+    budget: Duration = timedelta(minutes=30)
+    """Time after which no further action is begun; the best so far is taken."""

@@ -17,7 +17,12 @@ def card(result: Mapping[str, Any]) -> str:
         f"Made from {result['parent'] or 'scratch'} on labelled rows of {window} "
         f"({rows['train']} to train on, {rows['validation']} to choose on, {rows['holdout']} for "
         f"the gate), content {result['content_hash'][:12]}, known at {result['known_at']}.", "",
-        f"Chosen: {result['choice']}", "",
+        f"What was done: {result['what']}. {result['choice']}", "",
+        "## Actions tried, cheapest first", "",
+        *_table(["action", "result", "gain on validation", "gain on the holdout", "CPU seconds"],
+                [[entry["rung"], entry["result"], _number(entry["validation_gain"]),
+                  _number(entry["holdout_gain"]), _number(entry["cpu_seconds"])]
+                 for entry in result["ladder"]]), "",
         f"## On the newest holdout ({result['metric']})", "",
         *_table(["version", "value", "interval", "rows"], [_quality(name, entry)
                 for name, entry in result["holdout"].items()]), "",

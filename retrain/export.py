@@ -82,9 +82,10 @@ def _agree(fitted: Network, contract: Contract) -> None:
 
 
 class Graph:
-    """A graph that grows node by node."""
+    """A graph that grows node by node; ``prefix`` keeps its names apart from another graph's."""
 
-    def __init__(self, inputs: Any) -> None:
+    def __init__(self, inputs: Any, prefix: str = "") -> None:
+        self.prefix = prefix
         shape: list[Any] = ["N", 1] if len(inputs) == 1 else ["N"]
         self.types = dict(inputs)
         self.inputs = [helper.make_tensor_value_info(name, ELEMENTS[kind], shape)
@@ -95,13 +96,13 @@ class Graph:
     def add(self, kind: str, inputs: Sequence[str], *, name: str = "", domain: str = "",
             **attributes: Any) -> str:
         """Append a node with one output and give the output's name."""
-        output = name or f"{kind.lower()}/{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"node:{output}",
-                                           domain=domain, **attributes))
+        output = name or f"{self.prefix}{kind.lower()}/{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], domain=domain,
+                                           name=f"node:{self.prefix}{output}", **attributes))
         return output
 
     def constant(self, value: Any, dtype: Any) -> str:
-        name = f"constant/{len(self.constants)}"
+        name = f"{self.prefix}constant/{len(self.constants)}"
         array = np.asarray(value, dtype=dtype)
         self.constants.append(numpy_helper.from_array(array, name))
         return name
@@ -110,7 +111,11 @@ class Graph:
         """The column as ``[N]``, however many inputs there are."""
         if len(self.inputs) > 1:
             return column
-        return self.add("Reshape", [column, self.constant([-1], np.int64)])
+        return self.flat_of(column)
+
+    def flat_of(self, tensor: str) -> str:
+        """Any tensor of one value per row as ``[N]``."""
+        return self.add("Reshape", [tensor, self.constant([-1], np.int64)])
 
     def side_by_side(self, columns: Sequence[str]) -> str:
         """``[N]`` columns as ``[N, k]``; one Concat and two reshapes, however many columns."""
@@ -208,7 +213,7 @@ class Graph:
     def answers(self, fitted: Network, contract: Contract, answer: str) -> list[Any]:
         """Append what turns logits into the contract's output columns, each ``[N]``."""
         if contract.task == "regression":
-            value = self.add("Reshape", [answer, self.constant([-1], np.int64)])
+            value = self.flat_of(answer)
             [(name, kind)] = contract.outputs.items()
             self.add("Cast", [value], name=name, to=ELEMENTS[kind])
         else:
@@ -225,7 +230,7 @@ class Graph:
             self.add("Cast", [share], name=name, to=ELEMENTS[contract.outputs[name]])
         if contract.prediction is not None:
             best = self.add("ArgMax", [answer], axis=1, keepdims=0)
-            labels = self.constant(*_labels(fitted, contract))
+            labels = self.constant(*labels_of(fitted.spec.classes, contract))
             self.add("Gather", [labels, best], name=contract.prediction)
 
     def model(self, outputs: Sequence[Any]) -> Any:
@@ -236,12 +241,12 @@ class Graph:
                                  producer_name="holdfast")
 
 
-def _labels(fitted: Network, contract: Contract) -> tuple[list[Any], Any]:
-    """The contract's class values in the order of the network, and their array type."""
+def labels_of(classes: Sequence[Any], contract: Contract) -> tuple[list[Any], Any]:
+    """The contract's class values in the order of these classes, and their array type."""
     assert contract.prediction is not None
     kind = contract.outputs[contract.prediction]
     spelled = {class_text(value): value for value in contract.classes}
-    values = [spelled[class_text(value)] for value in fitted.spec.classes]
+    values = [spelled[class_text(value)] for value in classes]
     if kind == "string":
         return [str(value) for value in values], object
     types = {"boolean": np.bool_, "integer": np.int32, "long": np.int64, "float": np.float32,

@@ -58,7 +58,7 @@ def run(request: Request, folder: Path) -> Outcome:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-_STEPS: dict[Kind, int] = {"train": 8, "bootstrap": 8, "score": 3}
+_STEPS: dict[Kind, int] = {"train": 5, "bootstrap": 5, "score": 3}
 
 
 def _by_the_deadline(model: Model) -> None:

@@ -36,6 +36,10 @@ class Tabular:
         return recover(prune(fitted, share), fitted, data, options=options,
                        checkpoints=checkpoints)
 
+    def capped(self, options: Options, fitted: Network, start: Network | None = None) -> Options:
+        rounds = max(1, fitted.best_epoch)
+        return replace(options, epochs=rounds, patience=rounds, widths=(fitted.spec.width,))
+
     def export(self, fitted: Network, contract: Contract, path: Path) -> Path:
         return to_onnx(fitted, contract, path)
 

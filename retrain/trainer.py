@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
@@ -36,6 +38,13 @@ class Split:
     train: pd.DataFrame
     validation: pd.DataFrame
     holdout: pd.DataFrame
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """How much each training row counts, ``[n]``."""
+        if WEIGHT in self.train:
+            return self.train[WEIGHT].to_numpy(np.float64)
+        return np.ones(len(self.train))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,9 @@ class Trainer(Protocol):
     def pruned(self, fitted: Fitted, share: float, data: Split, *, options: Options,
                checkpoints: Checkpoints | None = None) -> Fitted:
         """A smaller copy without about this share of its inner units, recovered by training."""
+
+    def capped(self, options: Options, fitted: Fitted, start: Fitted | None = None) -> Options:
+        """Options that end a training after as many rounds as ``fitted`` took (from ``start``)."""
 
     def export(self, fitted: Fitted, contract: Contract, path: Path) -> Path:
         """The ONNX artifact from raw columns to the contract's answers."""

@@ -11,7 +11,7 @@ from retrain.trainer import Trainer
 BUILT_IN = {"torch": "retrain.tabular:Tabular"}
 """Value of ``training.kind`` -> import path of the class; imported when asked for."""
 
-METHODS = ("fresh", "tuned", "pruned", "export", "quantized", "save", "load", "varied")
+METHODS = ("fresh", "tuned", "pruned", "capped", "export", "quantized", "save", "load", "varied")
 
 
 def trainer(kind: str) -> Trainer:

@@ -71,7 +71,7 @@ def test_metrics_of_steps_lie_in_a_run_per_stage(deployed: Deployed) -> None:
     assert run is not None
     children = client.search_runs([run.info.experiment_id],
                                   f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
-    assert {child.info.run_name for child in children} == {"train", "pruned-50"}
+    assert {child.info.run_name for child in children} == {"tune", "tune-pruned-50"}
     for child in children:
         steps = [item.step for item in
                  client.get_metric_history(child.info.run_id, "validation_loss")]
@@ -81,7 +81,7 @@ def test_metrics_of_steps_lie_in_a_run_per_stage(deployed: Deployed) -> None:
 def test_the_candidate_goes_on_from_the_champions_weights(deployed: Deployed) -> None:
     assert deployed.second.result["parent"] == "version 1"
     said = (deployed.folder / deployed.train.request_id / "log.txt").read_text()
-    assert "from version 1" in said
+    assert "version 1 fine-tuned" in said
 
 
 def test_the_baseline_is_the_candidates_own(deployed: Deployed) -> None:
@@ -192,7 +192,7 @@ def test_told_to_stop_it_hands_back_and_goes_on(deployed: Deployed) -> None:
     asked = request(deployed.path, "train", champion="1", predecessors=("2",),
                     options={"report": False})
     process = start(asked, deployed.folder)
-    until(lambda: "[3/8]" in said(asked, deployed.folder))
+    until(lambda: "[2/5]" in said(asked, deployed.folder))
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 75
     waiting = deployed.registry.outcome(asked.request_id)

@@ -1,0 +1,88 @@
+"""Ascent: the ladder climbed on a job's ground, each proposal before the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from retrain import rungs
+from retrain.contest import Contest
+from retrain.evaluate import Scores, compare
+from retrain.gate import gate
+from retrain.ground import Ground
+from retrain.ladder import Attempt, Judged, Rung, Trial, climb
+from retrain.metrics import LOWER_IS_BETTER
+from retrain.players import promised
+from retrain.points import Point
+from retrain.rungs import Proposal
+from retrain.work import Work
+
+
+def climbed(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, Scores]
+            ) -> list[Attempt]:
+    """Every rung's attempt; without a champion there is only the model from scratch."""
+    champion = standing.champion
+    before = None if champion is None else standing.asked(champion, standing.validation)
+    training = work.model.training
+
+    def validation(proposal: Proposal) -> float:
+        return float("inf") if before is None else -compare(proposal.scores, before,
+                                                            standing.metric).difference
+
+    def judged(proposal: Proposal, level: float) -> Judged:
+        work.steps.note(f"gate: {len(standing.holdout)} newest rows for {proposal.rung}")
+        scores = standing.scored("candidate", proposal.artifact, standing.holdout)
+        first = None if found.champion is None else meeting[found.champion.name]
+        others = [item for name, item in meeting.items()
+                  if name != (proposal.again or "") and item is not first]
+        verdict = gate(scores, first, others, metric=standing.metric, gain=training.minimum_gain)
+        return Judged(verdict, scores, None if first is None else -compare(
+            scores, first, standing.metric).difference)
+
+    trial = Trial(validation, judged, training.minimum_gain, _enough(work, found, before),
+                  training.budget)
+    work.steps.next("climb the ladder")
+    return climb(_rungs(work, standing), trial, said=work.steps.note)
+
+
+def _rungs(work: Work, standing: Ground) -> list[Rung]:
+    def choice(rung: str, sizes: Mapping[str, Point]) -> tuple[str, str]:
+        return _choice(work, standing, rung, sizes)
+
+    def priced(proposal: Proposal) -> Proposal:
+        return rungs.priced(standing, proposal)
+
+    known = {
+        "recall": Rung("recall", lambda: priced(rungs.recall(standing))),
+        "probabilities": Rung("probabilities", lambda: priced(rungs.probabilities(standing))),
+        "ranges": Rung("ranges", lambda: priced(rungs.ranges(standing))),
+        "tune": Rung("tune", lambda: rungs.tune(standing, choice), trains=True),
+        "refit": Rung("refit", lambda: rungs.refit(standing, choice), trains=True)}
+    if standing.champion is None:
+        return [known["refit"]]
+    return [known[name] for name in work.model.training.ladder]
+
+
+def _choice(work: Work, standing: Ground, rung: str, sizes: Mapping[str, Point]
+            ) -> tuple[str, str]:
+    """The point to go on with and why; measured times differ, so a choice once made stays."""
+    tags = work.record.tags()
+    if tags.get(f"holdfast.point.{rung}") in sizes:
+        return tags[f"holdfast.point.{rung}"], tags.get(f"holdfast.choice.{rung}", "")
+    name, why = rungs.cheapest(standing, sizes)
+    work.steps.note(why)
+    work.record.tag(f"holdfast.choice.{rung}", why)
+    work.record.tag(f"holdfast.point.{rung}", name)
+    return name, why
+
+
+def _enough(work: Work, found: Contest, before: Scores | None) -> float:
+    """The gain that ends the climb: a share of what the champion lost since it was promoted."""
+    training, metric = work.model.training, work.model.metric
+    hoped = promised(work, found)
+    now = None if before is None else before.quality[metric].value
+    if hoped is None or now is None:
+        return training.minimum_gain
+    lost = (now - hoped) if metric in LOWER_IS_BETTER else (hoped - now)
+    return max(training.minimum_gain, training.enough * float(lost))
+
+

@@ -1,0 +1,116 @@
+"""Challenger: the candidate that passed, as a registered version with its alias and baseline."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from monitor.baseline import Baseline
+from monitor.errors import ConflictError, ContractError, HoldfastError
+from monitor.registry import CHALLENGER, CHAMPION, Outcome, Version
+from monitor.report import Reporter, Subject
+from monitor.window import Window
+from retrain import register
+from retrain.baseline import own
+from retrain.card import card
+from retrain.contest import Contest
+from retrain.dataset import Dataset, conform, usable
+from retrain.evaluate import Scores, answer, session
+from retrain.importance import permuted
+from retrain.players import PARENT
+from retrain.rungs import Proposal
+from retrain.story import finals
+from retrain.trainers import trainer
+from retrain.work import Work
+
+
+def again(work: Work, found: Contest, name: str, result: dict[str, Any]) -> Outcome:
+    """The earlier version as challenger; nothing new is registered."""
+    version = next(item.version for item in found.predecessors if item.name == name)
+    _point_alias(work, version, CHALLENGER)
+    return work.record.conclude("registered", result["reason"], version=version.version,
+                                result=result)
+
+
+def brought(work: Work, data: Dataset, found: Contest, proposal: Proposal,
+            *, scores: Scores) -> Baseline:
+    """The candidate's own baseline over all its rows; its performance is that of the holdout."""
+    whole = usable(pd.concat([data.split.train, data.split.validation, data.split.holdout],
+                             ignore_index=True), [found.contract])
+    artifact = session(proposal.artifact)
+    answers = answer(artifact, conform(whole, found.contract), found.contract)
+    made = own(work.model, work.config.limits, whole, answers=answers, span=data.window,
+               outcomes=scores.outcomes, folder=work.folder,
+               unseen=data.split.validation["_timestamp"].min().to_pydatetime())
+    holdout = conform(usable(data.split.holdout, [found.contract]), found.contract)
+    return replace(made, importance=permuted(artifact, holdout, found.contract,
+                                             metric=work.model.metric))
+
+
+def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Baseline,
+               result: dict[str, Any], tried: pd.DataFrame) -> Outcome:
+    """The candidate as a version with its alias, or ``ContractError`` before it is one.
+
+    The weights before compression are kept, for the next fine-tuning, and the float artifact of
+    a quantized one, to be compared with.
+    """
+    record, request, model = work.record, work.request, work.model
+    work.steps.next("log the artifact and try to serve it")
+    record.text("baseline.json", baseline.to_json())
+    made = trainer(model.training.kind)
+    if proposal.fitted is not None:
+        record.file(made.save(proposal.fitted, work.folder / made.file), made.file)
+    if proposal.parent is not None:
+        record.file(proposal.parent, PARENT)
+    _report(work, result)
+    candidate = register.Candidate(
+        proposal.artifact, found.contract, register.example(baseline.bins, found.contract),
+        card(result), {"holdfast.model": model.name, "holdfast.parent": request.champion or "",
+                       "holdfast.compression": result["point"], "holdfast.rung": proposal.rung})
+    model_id = register.log(record, candidate)
+    register.serves(f"models:/{model_id}", found.contract, tried)
+    alias = CHAMPION if request.kind == "bootstrap" else CHALLENGER
+    work.steps.next(f"register in {model.registered!r} as {alias}")
+    signal.setitimer(signal.ITIMER_REAL, 0)  # from here on the deadline would only do harm
+    version = register.register(record, candidate, model_id, registered=model.registered)
+    record.text("baseline.json", replace(baseline, version=version.version).to_json())
+    record.metrics(finals(result, model.metric), model_id)
+    _point_alias(work, version, alias)
+    work.steps.note(f"version {version.version}")
+    return record.conclude("registered", result["reason"], version=version.version, result=result)
+
+
+def _point_alias(work: Work, version: Version, alias: str) -> None:
+    """Point the alias at the version; a champion that somebody set meanwhile stays."""
+    registry, registered = work.registry, work.model.registered
+    for _ in range(5):
+        current = registry.aliases(registered).get(alias)
+        if alias == CHAMPION and current not in {None, version.version}:
+            raise ContractError(f"{registered!r} has a champion already, version {current}; "
+                                f"version {version.version} stays without an alias")
+        if registry.move_alias(registered, alias, to=version.version, expected=current):
+            return
+    raise ConflictError(f"alias {alias!r} of {registered!r} is moved by somebody else all the time")
+
+
+def _report(work: Work, result: dict[str, Any]) -> None:
+    """Evidently's report of the holdout against the older rows; a job goes on without it.
+
+    ``options: {report: false}`` leaves it out.
+    """
+    if work.request.options.get("report") is False:
+        return
+    if work.request.kind == "bootstrap" and work.model.reference.source is not None:
+        return
+    start, end = (pd.Timestamp(text).to_pydatetime() for text in result["window"])
+    opened = end - min(work.model.training.holdout, (end - start) / 2)
+    subject = Subject(work.model.name, Window(opened, end), work.request.known_at,
+                      heading=result["reason"], reference=Window(start, opened))
+    try:
+        path = Reporter(work.registry, work.request.config, rows=2000).write(subject, work.folder)
+        work.record.file(path, f"reports/{path.name}")
+    except HoldfastError as error:
+        work.steps.note(f"no report: {error}")

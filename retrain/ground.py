@@ -1,0 +1,94 @@
+"""Ground: what every rung of the ladder stands on; rows, versions, the trainer and a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from monitor.policy import Training
+from retrain.contract import Contract
+from retrain.dataset import conform
+from retrain.evaluate import Answers, Scores, answer, score, session
+from retrain.metrics import METRICS
+from retrain.trainer import Fitted, Options, Split, Trainer
+
+Note = Callable[[str], None]
+Stage = Callable[[str, Sequence[Mapping[str, float]]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A version that stands against the candidates: its artifact, contract, and own weights.
+
+    ``parent`` is the artifact that it was quantized from; ``logged`` answers for a champion that
+    cannot be run.
+    """
+
+    name: str
+    contract: Contract
+    artifact: Path | None = None
+    fitted: Fitted | None = None
+    parent: Path | None = None
+    logged: Callable[[pd.DataFrame], Answers] | None = None
+    barred: str = ""
+    """Why it may not be proposed again; empty where it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Rows by training window, who serves and served, how to train, and where to put files.
+
+    ``splits`` are (name, split): all share one validation and one holdout part.
+    """
+
+    trainer: Trainer
+    options: Options
+    contract: Contract
+    metric: str
+    metrics: tuple[str, ...]
+    training: Training
+    splits: tuple[tuple[str, Split], ...]
+    champion: Player | None
+    predecessors: tuple[Player, ...]
+    folder: Path
+    note: Note
+    stage: Stage
+
+    @property
+    def validation(self) -> pd.DataFrame:
+        return self.splits[0][1].validation
+
+    @property
+    def holdout(self) -> pd.DataFrame:
+        return self.splits[0][1].holdout
+
+    def split(self, name: str) -> Split:
+        """The rows of the training window of this name."""
+        return dict(self.splits)[name]
+
+    def scored(self, name: str, artifact: Path, frame: pd.DataFrame) -> Scores:
+        """An artifact of the common contract on these rows."""
+        return score(name, answer(session(artifact), frame, self.contract), frame,
+                     contract=self.contract, metrics=self.metrics)
+
+    def asked(self, player: Player, frame: pd.DataFrame) -> Scores | None:
+        """A version on these rows, by its artifact or its logged answers; None by neither."""
+        if player.artifact is not None:
+            rows = conform(frame, player.contract)
+            answers = answer(session(player.artifact), rows, player.contract)
+        elif player.logged is not None:
+            rows, answers = frame, player.logged(frame)
+        else:
+            return None
+        return score(player.name, answers, rows, contract=player.contract, metrics=self.metrics)
+
+
+def metrics(task: str, metric: str) -> tuple[str, ...]:
+    """What is measured beside the metric that decides."""
+    asked = {"binary": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss"),
+             "multiclass": ("accuracy", "balanced_accuracy", "log_loss"),
+             "regression": ("mae", "rmse", "r2")}[task]
+    return tuple(dict.fromkeys((metric, *(name for name in asked if name in METRICS))))

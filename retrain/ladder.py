@@ -1,0 +1,133 @@
+"""Ladder: the cheapest action that works, each proven on the newest rows, which open once a rung.
+
+A rung whose proposal is no better than the champion on validation never opens the holdout. What
+the whole climb may err by is spent over the rungs that do: a half, a quarter, an eighth.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Literal
+
+from monitor.errors import HoldfastError
+from retrain.evaluate import Scores
+from retrain.gate import GateResult
+from retrain.rungs import Proposal
+
+ERROR = 0.05
+"""Chance that the climb may let a candidate pass that is no better, over all its rungs."""
+
+Result = Literal["impossible", "no gain", "refused", "passed", "not tried"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A named action; ``trains`` says whether it fits weights."""
+
+    name: str
+    make: Callable[[], Proposal]
+    trains: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A proposal before the gate: its word, the scores on the holdout, and the gain over the
+    champion there (None where there is no champion)."""
+
+    verdict: GateResult
+    scores: Scores
+    gain: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of one rung; gains are over the champion, positive where better."""
+
+    rung: str
+    result: Result
+    reason: str
+    seconds: float = 0.0
+    proposal: Proposal | None = None
+    validation: float | None = None
+    judged: Judged | None = None
+
+    @property
+    def gain(self) -> float | None:
+        """The gain over the champion on the holdout; None where it was not opened."""
+        return None if self.judged is None else self.judged.gain
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, for the record of the run."""
+        made = self.proposal
+        return {"rung": self.rung, "result": self.result, "reason": self.reason,
+                "cpu_seconds": round(self.seconds, 2), "what": made.what if made else None,
+                "trained": bool(made and made.trained), "holdout_gain": self.gain,
+                "validation_gain": _finite(self.validation)}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is asked of proposals: their gain on validation, the gate's word, and what is enough."""
+
+    validation: Callable[[Proposal], float]
+    gate: Callable[[Proposal, float], Judged]
+    minimum_gain: float
+    enough: float
+    budget: timedelta
+
+
+def climb(rungs: Sequence[Rung], trial: Trial, *, said: Callable[[str], None]) -> list[Attempt]:
+    """One attempt per rung, in order; the climb ends at the first that gained enough.
+
+    ``gate`` is asked with the level of its intervals. A rung that raises ``HoldfastError`` is
+    recorded and the next one tried.
+    """
+    attempts: list[Attempt] = []
+    opened, over = 0, time.monotonic() + trial.budget.total_seconds()
+    for rung in rungs:
+        if attempts and time.monotonic() > over:
+            attempts.append(Attempt(rung.name, "not tried", "the budget of the ladder is used up"))
+            continue
+        if any(item.result == "passed" and (item.gain is None or item.gain >= trial.enough)
+               for item in attempts):
+            attempts.append(Attempt(rung.name, "not tried", "a cheaper action gained enough"))
+            continue
+        attempt = _tried(rung, trial, ERROR / 2 ** (opened + 1))
+        opened += attempt.judged is not None
+        said(f"{rung.name}: {attempt.result}: {attempt.reason}")
+        attempts.append(attempt)
+    return attempts
+
+
+def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
+    began = time.process_time()
+    try:
+        proposal = rung.make()
+    except HoldfastError as problem:
+        return Attempt(rung.name, "impossible", str(problem), time.process_time() - began)
+    gain = trial.validation(proposal)
+    made = Attempt(rung.name, "no gain", "", time.process_time() - began, proposal, gain)
+    if gain < trial.minimum_gain:
+        return replace(made, reason=f"{proposal.what}: {gain:+.4f} on validation, at least "
+                                    f"{trial.minimum_gain:+.4f} is asked")
+    judged = trial.gate(proposal, 1 - error)
+    return replace(made, result="passed" if judged.verdict.passed else "refused", judged=judged,
+                   reason=f"{proposal.what}: {judged.verdict.reason}",
+                   seconds=time.process_time() - began)
+
+
+def best(attempts: Sequence[Attempt]) -> Attempt | None:
+    """Of those that passed the one that gained most on validation; None where none passed.
+
+    The holdout let them pass and chooses no further among them.
+    """
+    passed = [item for item in attempts if item.result == "passed"]
+    return max(passed, key=lambda item: item.validation or 0.0, default=None)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else value

@@ -1,0 +1,96 @@
+"""Players: a job's versions and rows as the ground that the ladder stands on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from monitor.baseline import Baseline
+from monitor.config import Model
+from monitor.errors import HoldfastError
+from monitor.performance import measure
+from monitor.registry import FOLDER, Version
+from retrain.contest import Contest
+from retrain.contract import Contract
+from retrain.evaluate import DAY, Answers, logged
+from retrain.ground import Ground, Player, metrics
+from retrain.rivals import Rival, same_answers
+from retrain.trainer import Fitted, Options, Split, Trainer
+from retrain.trainers import trainer
+from retrain.work import Work
+
+PARENT = "parent.onnx"
+"""Artifact of a run: the float form of a version that was registered quantized."""
+
+
+def ground(work: Work, found: Contest, splits: Sequence[tuple[str, Split]]) -> Ground:
+    """Everything that rungs work with; weights of versions are read where they still fit."""
+    made = trainer(work.model.training.kind)
+    return Ground(
+        made, options(work.model, found.contract), found.contract, work.model.metric,
+        metrics(work.model.task, work.model.metric), work.model.training, tuple(splits),
+        None if found.champion is None else _player(work, made, found.champion, found.contract),
+        tuple(_player(work, made, item, found.contract) for item in found.predecessors),
+        work.folder, work.steps.note, work.record.stage)
+
+
+def options(model: Model, contract: Contract) -> Options:
+    """How the model's configuration says to train, for the classes of the contract."""
+    training = model.training
+    return Options(model.task, tuple(model.log.features.categorical), contract.classes,
+                   seed=training.seed, epochs=training.epochs, widths=tuple(training.widths))
+
+
+def _player(work: Work, made: Trainer, item: Rival, contract: Contract) -> Player:
+    theirs = item.contract or contract
+    return Player(item.name, theirs, item.artifact if item.contract else None,
+                  weights_of(work, made, item.version, contract), _parent(work, item.version),
+                  None if item.runnable else _by_the_log(theirs))
+
+
+def _by_the_log(contract: Contract) -> Callable[[pd.DataFrame], Answers]:
+    return lambda frame: logged(frame, contract)
+
+
+def _parent(work: Work, version: Version) -> Path | None:
+    content = work.registry.artifact_bytes(version.run_id, f"{FOLDER}/{PARENT}") \
+        if version.trained else None
+    if content is None:
+        return None
+    path = work.folder / "versions" / version.version / PARENT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def weights_of(work: Work, made: Trainer, version: Version, contract: Contract) -> Fitted | None:
+    """The model of a version that holdfast trained; None where it no longer fits."""
+    content = work.registry.artifact_bytes(version.run_id, f"{FOLDER}/{made.file}") \
+        if version.trained else None
+    if content is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
+        path = Path(folder) / made.file
+        path.write_bytes(content)
+        fitted = made.load(path)
+    fits = set(fitted.inputs) <= set(contract.inputs) and same_answers(
+        replace(contract, classes=fitted.classes), contract)
+    return fitted if fits else None
+
+
+def promised(work: Work, found: Contest) -> float | None:
+    """What the champion's own baseline promises of the deciding metric; None where unknown."""
+    if found.champion is None:
+        return None
+    try:
+        text = work.registry.baseline(found.champion.version)
+        if text is None:
+            return None
+        return measure(Baseline.from_json(text).performance, work.model.metric,
+                       positive=work.model.log.positive_label, block=DAY).value
+    except HoldfastError:
+        return None

@@ -1,0 +1,84 @@
+"""The ladder: cheapest first, no holdout without a gain on validation, the error in halves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.errors import HoldfastError
+from retrain.gate import GateResult
+from retrain.ladder import ERROR, Attempt, Judged, Rung, Trial, best, climb
+from retrain.rungs import Proposal
+
+GAINS = st.lists(st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2), st.booleans()),
+                 min_size=1, max_size=6)
+
+
+def rung(index: int, possible: bool = True) -> Rung:
+    def make() -> Proposal:
+        if not possible:
+            raise HoldfastError("nothing to do it with")
+        return Proposal(f"r{index}", "something", Path("a.onnx"), cast(Any, SimpleNamespace()))
+
+    return Rung(f"r{index}", make)
+
+
+def climbed(gains: list[tuple[float, float, bool]], *, enough: float = 0.1,
+            minimum: float = 0.005) -> tuple[list[Attempt], list[float]]:
+    levels: list[float] = []
+
+    def gate(proposal: Proposal, level: float) -> Judged:
+        levels.append(level)
+        gain = gains[int(proposal.rung[1:])][1]
+        return Judged(GateResult(gain >= minimum, "said", ()), cast(Any, None), gain)
+
+    trial = Trial(lambda proposal: gains[int(proposal.rung[1:])][0], gate, minimum, enough,
+                  timedelta(minutes=5))
+    rungs = [rung(index, possible) for index, (_, _, possible) in enumerate(gains)]
+    return climb(rungs, trial, said=lambda line: None), levels
+
+
+@given(GAINS)
+def test_laws_of_the_climb(gains: list[tuple[float, float, bool]]) -> None:
+    attempts, levels = climbed(gains)
+    assert [item.rung for item in attempts] == [f"r{index}" for index in range(len(gains))]
+    assert sum(1 - level for level in levels) < ERROR
+    for attempt, (validation, holdout, possible) in zip(attempts, gains, strict=True):
+        if attempt.judged is not None:
+            assert possible
+            assert validation >= 0.005
+            assert (attempt.result == "passed") == (holdout >= 0.005)
+        if attempt.result == "impossible":
+            assert not possible
+    stopped = [index for index, item in enumerate(attempts)
+               if item.result == "passed" and (item.gain or 0) >= 0.1]
+    if stopped:
+        assert all(item.result == "not tried" for item in attempts[stopped[0] + 1:])
+    taken = best(attempts)
+    passed = [item.validation or 0 for item in attempts if item.result == "passed"]
+    assert (taken is None) == (not passed)
+    if taken is not None:
+        assert taken.validation == max(passed)
+
+
+def test_the_climb_ends_at_the_first_that_gains_enough() -> None:
+    attempts, levels = climbed([(0.02, 0.02, True), (0.2, 0.15, True), (0.3, 0.3, True)])
+    assert [item.result for item in attempts] == ["passed", "passed", "not tried"]
+    assert levels == pytest.approx([0.975, 0.9875])
+    taken = best(attempts)
+    assert taken is not None
+    assert taken.rung == "r1"
+
+
+def test_a_used_up_budget_begins_nothing_more() -> None:
+    trial = Trial(lambda proposal: 1.0, lambda proposal, level: Judged(
+        GateResult(False, "no", ()), cast(Any, None), 0.0), 0.005, 0.1, timedelta(seconds=-1))
+    attempts = climb([rung(0), rung(1)], trial, said=lambda line: None)
+    assert [item.result for item in attempts] == ["refused", "not tried"]
+    assert "budget" in attempts[1].reason

@@ -63,6 +63,13 @@ def request_for(kind: Kind, model: Model, deps: Deps, known_at: datetime, *, rea
         exclude=broken(model, deps, known_at))
 
 
+def _rested(model: Model, deps: Deps) -> datetime | None:
+    """From when on weights may be fitted again: ``retrain.rest`` after the last time they were."""
+    fitted = [row.request.known_at for row in deps.store.requests(model.name)
+              if ((row.outcome or {}).get("result") or {}).get("trained")]
+    return max(fitted) + model.policy.retrain.rest if fitted else None
+
+
 def broken(model: Model, deps: Deps, known_at: datetime) -> tuple[tuple[str, str], ...]:
     """Stretches that nothing is learned from: faulty windows, and what people said is a fault.
 
@@ -115,6 +122,9 @@ def _carry_out(pending: Pending, model: Model, deps: Deps, now: datetime) -> Non
         kind: Kind = "train" if decision.action == "retrain" else "score"
         request = request_for(kind, model, deps, pending.known_at, reason=decision.reason,
                               evidence=decision.evidence)
+        rested = _rested(model, deps)
+        if kind == "train" and rested is not None and rested > pending.known_at:
+            request = replace(request, options=request.options | {"rest": isoformat(rested)})
         barred = decide.barred(deps.store.recorded(model.name).state, pending.known_at, model)
         if kind == "train" and barred:
             request = replace(request, options={**request.options, "barred": list(barred)})

@@ -48,6 +48,9 @@ class RetrainPolicy(Section):
     """Verdicts that may start one; `estimated` is degradation that is estimated without labels."""
     cooldown: Duration = timedelta(days=14)
     """Shortest time between two."""
+    rest: Duration = timedelta(days=45)
+    """Shortest time between two that fit weights; in between only what is cheap is tried: an
+    earlier version again, bent answers, new int8 ranges."""
     minimum_rows: int = Field(default=2000, ge=100)
     """Matured labelled rows needed since the reference period."""
 

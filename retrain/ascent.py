@@ -51,12 +51,14 @@ def _rungs(work: Work, standing: Ground) -> list[Rung]:
     def priced(proposal: Proposal) -> Proposal:
         return rungs.priced(standing, proposal)
 
+    until = work.request.options.get("rest")
+    barred = f"weights were fitted lately; they rest until {until}" if until else ""
     known = {
         "recall": Rung("recall", lambda: priced(rungs.recall(standing))),
         "probabilities": Rung("probabilities", lambda: priced(rungs.probabilities(standing))),
         "ranges": Rung("ranges", lambda: priced(rungs.ranges(standing))),
-        "tune": Rung("tune", lambda: rungs.tune(standing, choice), trains=True),
-        "refit": Rung("refit", lambda: rungs.refit(standing, choice), trains=True)}
+        "tune": Rung("tune", lambda: rungs.tune(standing, choice), barred),
+        "refit": Rung("refit", lambda: rungs.refit(standing, choice), barred)}
     if standing.champion is None:
         return [known["refit"]]
     return [known[name] for name in work.model.training.ladder]

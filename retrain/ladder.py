@@ -26,11 +26,11 @@ Result = Literal["impossible", "no gain", "refused", "passed", "not tried"]
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A named action; ``trains`` says whether it fits weights."""
+    """A named action; ``barred`` says why it may not be taken now, empty where it may."""
 
     name: str
     make: Callable[[], Proposal]
-    trains: bool = False
+    barred: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,9 @@ def climb(rungs: Sequence[Rung], trial: Trial, *, said: Callable[[str], None]) -
     attempts: list[Attempt] = []
     opened, over = 0, time.monotonic() + trial.budget.total_seconds()
     for rung in rungs:
+        if rung.barred:
+            attempts.append(Attempt(rung.name, "not tried", rung.barred))
+            continue
         if attempts and time.monotonic() > over:
             attempts.append(Attempt(rung.name, "not tried", "the budget of the ladder is used up"))
             continue

@@ -8,7 +8,7 @@ from typing import cast
 from monitor.errors import HoldfastError
 from retrain.trainer import Trainer
 
-BUILT_IN = {"torch": "retrain.tabular:Tabular"}
+BUILT_IN = {"torch": "retrain.tabular:Tabular", "sklearn": "retrain.scikit:Scikit"}
 """Value of ``training.kind`` -> import path of the class; imported when asked for."""
 
 METHODS = ("fresh", "tuned", "pruned", "capped", "export", "quantized", "save", "load", "varied")

@@ -1,0 +1,174 @@
+"""The scikit-learn trainer of tables: boosted trees, forests and linear models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from monitor.errors import HoldfastError
+from monitor.kinds import ESTIMATORS
+from retrain import boosting, conversion, estimator
+from retrain.checkpoints import Checkpoints
+from retrain.contract import Contract, features_of
+from retrain.design import Design
+from retrain.estimator import Pipeline, Rows
+from retrain.trainer import Options, Split, Unsupported
+
+TRIED = 512
+"""Validation rows that every artifact is compared with scikit-learn on."""
+
+TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+           "sklearn.tree._tree.Tree")
+"""Types beyond skops' own that a saved model may hold: both hold arrays of nodes alone."""
+
+
+class Scikit:
+    """scikit-learn over tables; see ``retrain.trainer.Trainer`` for what each method promises."""
+
+    file: ClassVar[str] = "model.skops"
+
+    def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
+              ) -> Pipeline:
+        name, asked = estimator.settings(options)
+        design = Design.fit(data.train, features_of(data.train), options.categorical)
+        classes = estimator.classes_of(data.train, options)
+        given, chosen = _rows(design, data, options, classes)
+        with estimator.one_thread():
+            made = _new(name, given, chosen, asked=asked, options=options)
+        return _pipeline(Pipeline(name, options.task, made, design, classes), data, chosen)
+
+    def tuned(self, start: Pipeline, data: Split, options: Options, *, name: str = "tune",
+              checkpoints: Checkpoints | None = None) -> Pipeline:
+        kind, asked = estimator.settings(options)
+        if kind != start.kind:
+            raise Unsupported(f"a {start.kind} cannot go on as a {kind}")
+        design = start.design.renewed(data.train)
+        given, chosen = _rows(design, data, options, start.classes)
+        with estimator.one_thread():
+            made = _further(start, given, chosen, asked=asked)
+        return _pipeline(replace(start, estimator=made, design=design), data, chosen)
+
+    def pruned(self, fitted: Pipeline, share: float, data: Split, *, options: Options,
+               checkpoints: Checkpoints | None = None) -> Pipeline:
+        if fitted.kind == "linear":
+            raise Unsupported("a linear model has no inner units that could be removed")
+        count = (fitted.estimator.n_iter_ if fitted.kind == "hist_gradient_boosting"
+                 else len(fitted.estimator.estimators_))
+        kept = max(1, round(count * (1 - share)))
+        if kept == count:
+            raise Unsupported(f"of {count} trees none can be removed")
+        given, chosen = _rows(fitted.design, data, options, fitted.classes)
+        with estimator.one_thread():
+            smaller = _smaller(fitted, kept, given, chosen, options=options)
+        made = min(smaller, key=lambda item: estimator.loss(item, chosen))
+        return _pipeline(replace(fitted, estimator=made), data, chosen)
+
+    def export(self, fitted: Pipeline, contract: Contract, path: Path) -> Path:
+        return conversion.to_onnx(fitted, contract, path)
+
+    def quantized(self, source: Path, target: Path, *, calibration: pd.DataFrame) -> Path:
+        raise Unsupported("ONNX Runtime has no int8 form of trees, and a linear model is one row "
+                          "of numbers; fewer trees make it smaller (training.prune)")
+
+    def save(self, fitted: Pipeline, path: Path) -> Path:
+        import skops.io
+
+        about = {"kind": fitted.kind, "task": fitted.task, "classes": list(fitted.classes),
+                 "design": fitted.design.to_dict(), "loss": fitted.loss,
+                 "history": fitted.history}
+        path.write_bytes(skops.io.dumps({"about": json.dumps(about),
+                                         "estimator": fitted.estimator}))
+        return path
+
+    def load(self, path: Path) -> Pipeline:
+        import skops.io
+        from skops.io.exceptions import UntrustedTypesFoundException
+
+        try:
+            stored = skops.io.load(path, trusted=list(TRUSTED))
+        except UntrustedTypesFoundException as error:
+            raise HoldfastError(f"{path.name} holds types that no model of ours has, and is not "
+                                f"loaded: {error}") from error
+        about = json.loads(stored["about"])
+        return Pipeline(about["kind"], about["task"], stored["estimator"],
+                        Design.from_dict(about["design"]), tuple(about["classes"]),
+                        about["history"], about["loss"])
+
+    def varied(self, trial: Any, options: Options) -> Options:
+        name, _ = estimator.settings(options)
+        asked: dict[str, Any] = {"estimator": name}
+        if name == "linear":
+            asked["penalty"] = trial.suggest_float("penalty", 1e-3, 1e3, log=True)
+        elif name == "random_forest":
+            asked |= {"trees": trial.suggest_int("trees", 5, 150, log=True),
+                      "depth": trial.suggest_int("depth", 3, 20),
+                      "least": trial.suggest_int("least", 1, 50, log=True),
+                      "features": trial.suggest_float("features", 0.1, 1.0)}
+        else:
+            asked |= {"trees": trial.suggest_int("trees", 10, 300, log=True),
+                      "leaves": trial.suggest_int("leaves", 4, 64, log=True),
+                      "least": trial.suggest_int("least", 5, 100, log=True),
+                      "rate": trial.suggest_float("rate", 0.02, 0.4, log=True),
+                      "penalty": trial.suggest_float("penalty", 1e-3, 10.0, log=True)}
+        return replace(options, settings=asked)
+
+
+def _rows(design: Design, data: Split, options: Options, classes: tuple[Any, ...]
+          ) -> tuple[Rows, Rows]:
+    """Training rows that hold every class, and validation rows."""
+    given, chosen = (estimator.rows(design, part, task=options.task, classes=classes)
+                     for part in (data.train, data.validation))
+    return estimator.complete(given, len(classes)), chosen
+
+
+def _new(name: str, given: Rows, chosen: Rows, *, asked: dict[str, float], options: Options
+         ) -> Any:
+    """A new estimator of this name; the validation rows decide when to stop."""
+    classifies = options.task != "regression"
+    if name == "hist_gradient_boosting":
+        return boosting.fresh(given, chosen, asked, classifies=classifies, options=options)
+    if name == "random_forest":
+        return estimator.forest(given, asked, classifies=classifies, seed=options.seed)
+    return estimator.linear(given, chosen, asked, classifies=classifies)
+
+
+def _further(start: Pipeline, given: Rows, chosen: Rows, *, asked: dict[str, float]) -> Any:
+    """The estimator with more trees of these rows, or with coefficients that went on."""
+    if start.kind == "linear":
+        return estimator.linear(given, chosen, asked, classifies=start.task != "regression",
+                                start=start.estimator)
+    if start.kind == "hist_gradient_boosting":
+        return boosting.further(start.estimator, given, chosen, max(1, int(asked["trees"]) // 2))
+    have = len(start.estimator.estimators_)
+    return estimator.grown(start.estimator, given, min(have, int(asked["trees"])))
+
+
+def _smaller(fitted: Pipeline, kept: int, given: Rows, chosen: Rows, *, options: Options
+             ) -> list[Any]:
+    """Estimators with this many trees: the first ones, and of boosted trees bolder new ones."""
+    if fitted.kind == "random_forest":
+        return [estimator.first_trees(fitted.estimator, kept)]
+    have = fitted.estimator.n_iter_
+    asked = {key: item.default for key, item in ESTIMATORS[fitted.kind].items()}
+    asked |= {"trees": kept, "rate": min(0.5, fitted.estimator.learning_rate * have / kept),
+              "leaves": fitted.estimator.max_leaf_nodes,
+              "least": fitted.estimator.min_samples_leaf}
+    again = boosting.fresh(given, chosen, asked, classifies=fitted.task != "regression",
+                           options=options)
+    return [boosting.first(fitted.estimator, kept), again]
+
+
+def _pipeline(made: Pipeline, data: Split, chosen: Rows) -> Pipeline:
+    """The pipeline with its loss, its history, and the rows that artifacts are tried on."""
+    made.loss = estimator.loss(made.estimator, chosen)
+    boosted = made.kind == "hist_gradient_boosting"
+    made.history = (boosting.history(made.estimator) if boosted
+                    else [{"epoch": 0.0, "validation_loss": made.loss}])
+    places = np.linspace(0, len(data.validation) - 1, min(TRIED, len(data.validation)))
+    made.tried = data.validation.iloc[places.astype(int)].reset_index(drop=True)
+    return made

@@ -11,6 +11,7 @@ from monitor.binning import make_bins
 from monitor.bins import ColumnSummary
 from monitor.config import Config, FeatureTable, Labels, Limits, Log, Model, Privacy
 from monitor.errors import HoldfastError
+from monitor.kinds import importable
 from monitor.mistakes import closest
 from monitor.partitions import Layout
 from monitor.reference import reference_span
@@ -116,6 +117,7 @@ def _champions(config: Config, findings: Findings) -> None:
 def _misplaced(model: Model, config: Config, where: str) -> Iterator[str]:
     """Tables that cannot be read, and columns that are named and not there."""
     log, reference = model.log, model.reference.source
+    yield from _trainer(model, where)
     plain_glob = "/".join(Layout.of(reference or "", by_date=False).segments)
     if reference and "://" not in reference and not list(Path("/").glob(plain_glob.lstrip("/"))):
         yield f"{where}.reference.source: {reference}: no file matches; right would be a file"
@@ -144,6 +146,13 @@ def _misplaced(model: Model, config: Config, where: str) -> Iterator[str]:
     if log.features_from is None or "log.features_from" in held:
         for key, column in inputs(model):
             yield from _there(f"{where}.{key}", column, every)
+
+
+def _trainer(model: Model, where: str) -> Iterator[str]:
+    module, _, name = model.training.kind.partition(":")
+    if name and not importable(module):
+        yield (f"{where}.training.kind: no module {module!r} can be imported here; right would be "
+               "an installed one, or its folder in PYTHONPATH")
 
 
 def _there(where: str, column: str, held: Columns) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from monitor.mistakes import closest
@@ -50,6 +51,14 @@ def require_kind(kind: str) -> None:
         return
     raise ValueError(f"{kind!r} is no kind of trainer; {closest(kind, KINDS)} (or the import path "
                      "of your own, package.module:Class)")
+
+
+def importable(module: str) -> bool:
+    """Whether the module is there, without running it (only the packages that hold it)."""
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def require_settings(estimator: str, settings: Mapping[str, Any]) -> None:

@@ -6,9 +6,10 @@ import re
 from datetime import timedelta
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from monitor.fields import Duration, Section
+from monitor.kinds import require_kind, require_settings
 
 
 class PerformancePolicy(Section):
@@ -139,9 +140,15 @@ class Policy(Section):
 class Training(Section):
     """How a candidate is made."""
 
-    kind: str = Field(default="none", pattern=r"^(none|torch|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")
-    """`none` only monitors; `torch` trains a network over tables; `package.module:Class` is a
-    trainer of your own."""
+    kind: str = "none"
+    """`none` only monitors; `torch` trains a network over tables, `sklearn` an estimator of
+    scikit-learn; `package.module:Class` is a trainer of your own (docs/trainers.md)."""
+    estimator: Literal["hist_gradient_boosting", "random_forest", "linear"] = (
+        "hist_gradient_boosting")
+    """Which estimator `sklearn` trains."""
+    settings: dict[str, Any] = {}
+    """Settings of the trainer itself; those of `sklearn` and of your own are in
+    docs/trainers.md."""
     seed: int = 0
     """Makes a run repeatable."""
     window: Duration = timedelta(days=90)
@@ -176,3 +183,15 @@ class Training(Section):
     the recipe; `false` registers the very artifact that the gate saw."""
     budget: Duration = timedelta(minutes=30)
     """Time after which no further action is begun; the best so far is taken."""
+
+    @field_validator("kind")
+    @classmethod
+    def _kind(cls, value: str) -> str:
+        require_kind(value)
+        return value
+
+    @model_validator(mode="after")
+    def _settings(self) -> Training:
+        if self.kind == "sklearn":
+            require_settings(self.estimator, self.settings)
+        return self

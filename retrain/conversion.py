@@ -6,8 +6,10 @@ by hand. Every artifact is compared with scikit-learn on rows before it is writt
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from retrain.contract import Contract, class_text
 from retrain.estimator import Floats, Pipeline
 from retrain.export import OPSETS, Graph, _agree
 from retrain.runtime import columns, session
+from retrain.trainer import Fitted
 
 ESTIMATOR = "estimator/"
 """Prefix of the nodes and tensors of the converted estimator."""
@@ -36,22 +39,35 @@ def to_onnx(pipeline: Pipeline, contract: Contract, path: Path) -> Path:
 
     ``ContractError`` where inputs or classes are not the contract's, or where answers differ.
     """
-    asked: Any = pipeline  # has what the graph reads of a network: classes and an encoder
-    _agree(asked, contract)
     graph = Graph(contract.inputs)
     answer = _grafted(graph, converted(pipeline), pipeline.design.drawn(graph))
     if contract.task != "regression":
         answer = graph.add("Log", [answer])
-    model = graph.model(graph.answers(asked, contract, answer))
-    onnx.checker.check_model(model)
-    partial = path.with_name(path.name + ".untried")
+    untried = path.with_name(path.name + ".untried")
     try:
-        partial.write_bytes(model.SerializeToString(deterministic=True))
+        finished(graph, pipeline, answer, contract=contract, path=untried)
         for rows in tried(pipeline, contract):
-            same(partial, pipeline, contract, rows)
-        partial.replace(path)
+            same(untried, pipeline, contract, rows)
+        untried.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        untried.unlink(missing_ok=True)
+    return path
+
+
+def finished(graph: Graph, fitted: Fitted, scores: str, *, contract: Contract, path: Path) -> Path:
+    """Close a graph with the contract's answers and write it, whole or not at all.
+
+    ``scores`` are logits ``[N, classes]`` in the order of ``fitted.classes``, or values ``[N, 1]``.
+    ``ContractError`` where inputs or classes are not the contract's.
+    """
+    known: Any = SimpleNamespace(encoder=SimpleNamespace(inputs=dict(fitted.inputs)),
+                                 spec=SimpleNamespace(classes=tuple(fitted.classes)))
+    _agree(known, contract)
+    model = graph.model(graph.answers(known, contract, scores))
+    onnx.checker.check_model(model)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(model.SerializeToString(deterministic=True))
+    os.replace(partial, path)
     return path
 
 

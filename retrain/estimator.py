@@ -22,7 +22,7 @@ from monitor.errors import HoldfastError
 from monitor.kinds import ESTIMATORS, require_settings
 from retrain.contract import Task, class_codes, class_values
 from retrain.design import Design
-from retrain.preprocess import Encoder, numbers
+from retrain.preprocess import numbers
 from retrain.trainer import WEIGHT, Options
 
 Floats = NDArray[np.float64]
@@ -51,15 +51,6 @@ class Pipeline:
     def inputs(self) -> dict[str, str]:
         """Input column -> MLflow type."""
         return self.design.encoder.inputs
-
-    @property
-    def encoder(self) -> Encoder:
-        return self.design.encoder
-
-    @property
-    def spec(self) -> Pipeline:
-        """Itself: the graph asks it for its classes."""
-        return self
 
     def answer(self, frame: pd.DataFrame) -> Floats:
         """Class probabilities ``[n, classes]``, or values ``[n]``, by scikit-learn itself."""

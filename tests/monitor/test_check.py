@@ -40,6 +40,14 @@ def mistakes(folder: Path, *models: dict[str, Any], **settings: Any) -> list[str
     return found
 
 
+def test_a_trainer_that_is_not_there_is_found_before_it_is_needed(tmp_path: Path,
+                                                                  log: dict[str, Any]) -> None:
+    [said] = mistakes(tmp_path, {"name": "a", "log": log,
+                                 "training": {"kind": "no_such.place:Trainer"}})
+    assert "models[0].training.kind: no module 'no_such.place' can be imported here" in said
+    assert not mistakes(tmp_path, {"name": "a", "log": log, "training": {"kind": "json:tool"}})
+
+
 def test_a_right_configuration_names_what_is_watched_and_what_is_set_aside(
         tmp_path: Path, log: dict[str, Any]) -> None:
     file = configured(tmp_path, {"name": "a", "log": log})

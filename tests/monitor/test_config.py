@@ -86,6 +86,22 @@ def test_training_needs_labels(tmp_path: Path) -> None:
         load(write(tmp_path, SMALL + "    training: {kind: torch}\n"))
 
 
+@pytest.mark.parametrize(("training", "words"), [
+    ("{kind: tourch}", "training.kind: 'tourch' is no kind of trainer; did you mean 'torch'"),
+    ("{kind: 'my.trainers'}", "or the import path of your own, package.module:Class"),
+    ("{kind: sklearn, estimator: linear, settings: {trees: 5}}",
+     "training.settings.trees: unknown for linear"),
+    ("{kind: sklearn, settings: {trees: 2.5}}", "right would be a whole number between 1 and"),
+    ("{kind: sklearn, settings: {rate: 3}}", "right would be a number between 0.0001 and 1"),
+    ("{kind: sklearn, estimator: forest}", "'random_forest'")])
+def test_mistakes_about_the_trainer_are_told_in_words(tmp_path: Path, training: str, words: str
+                                                      ) -> None:
+    text = SMALL.replace("timestamp: t", "timestamp: t, label: y", 1)
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text + f"    training: {training}\n"))
+    assert words in str(caught.value)
+
+
 def test_secrets_come_from_environment_and_files_and_are_masked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

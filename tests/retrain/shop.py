@@ -75,7 +75,8 @@ def start(asked: Request, folder: Path) -> subprocess.Popen[bytes]:
     with (place / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "retrain", str(place / "request.json")], stdout=log, stderr=log,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(
+                [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])})
 
 
 def work(asked: Request, folder: Path) -> Outcome:

@@ -13,14 +13,13 @@ import skops.io
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from monitor.errors import ContractError, HoldfastError
-from monitor.kinds import ESTIMATORS, KINDS
+from monitor.kinds import ESTIMATORS
 from retrain import boosting, estimator
 from retrain.contract import Contract, class_codes, default
 from retrain.estimator import Pipeline
 from retrain.runtime import columns, session
 from retrain.scikit import Scikit
 from retrain.trainer import WEIGHT, Options, Split, Unsupported
-from retrain.trainers import BUILT_IN
 from tests.retrain.real import bikes, elec, elec_split, hotel, insects
 from tests.retrain.shop import request, shop, work
 
@@ -216,8 +215,6 @@ def test_settings_are_checked_in_words() -> None:
         SCIKIT.fresh(few(), Options("binary", settings={"estimator": "svm"}))
 
 
-def test_the_kinds_that_the_configuration_knows_are_those_that_there_are() -> None:
-    assert set(KINDS) == {"none", *BUILT_IN}
 
 
 def test_a_whole_job_goes_on_from_the_champions_trees(tmp_path: Path) -> None:

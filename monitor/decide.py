@@ -104,7 +104,7 @@ def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState,
         refusal = _refusal(known, verdict, model)
         if refusal is None:
             moved = replace(known, phase="retraining", since=verdict.known_at)
-            return moved, Decision("retrain", verdict.reason, _evidence(verdict))
+            return moved, Decision("retrain", verdict.reason, _evidence(verdict) | _began(known))
         return known, episode or Decision("hold", f"no retrain: {refusal}", _evidence(verdict))
     return known, episode or NOTHING
 
@@ -358,6 +358,11 @@ def _refusal(state: ModelState, verdict: Verdict, model: Model) -> str | None:
             f"{rule.minimum_rows} are asked for"
         )
     return None
+
+
+def _began(state: ModelState) -> dict[str, Any]:
+    """When the open episode began: from then on rows are of the new kind."""
+    return {} if state.episode is None else {"since": state.episode.rpartition("/")[2]}
 
 
 def _evidence(verdict: Verdict) -> dict[str, Any]:

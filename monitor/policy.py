@@ -156,7 +156,23 @@ class Training(Section):
     max_rows: int = Field(default=200_000, ge=1000)
     """Most rows that leave the log for one training; more are hash-sampled."""
     holdout: Duration = timedelta(days=28)
-    """Newest matured event time that only the gate sees."""
+    """Newest matured event time that only the gate sees. Less, where the log is shorter than
+    `window` and `holdout` together (the same share of what there is), or where the drift began
+    lately (so that there is some of it to learn from; a quarter of this at least)."""
+    embargo: Duration = timedelta(days=1)
+    """Event time left out before the validation rows and before the holdout, so that rows are not
+    judged by their neighbours; as long as what a label speaks of is right where labels look ahead
+    (a stay of two weeks: `14d`)."""
+    windows: list[Literal["all", "since", "recent", "reference"]] = [
+        "all", "since", "recent", "reference"]
+    """Which rows to try to train on; validation chooses. `all` of the window; those `since` the
+    drift began; its most `recent` third; the `reference` period beside it, older rows counting
+    less."""
+    half_life: Duration | None = None
+    """Age at which a row counts half, for `reference`; default: half of `window`."""
+    class_balance: Literal["none", "balanced"] = "none"
+    """`balanced` lets all classes count the same in training; probabilities then speak of such a
+    balanced world until they are recalibrated."""
     epochs: int = Field(default=30, ge=1)
     """Most passes over the training rows."""
     widths: list[int] = [64, 128]

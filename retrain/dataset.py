@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,12 @@ LEAST = {"train": 200, "validation": 50, "holdout": 50}
 VALIDATION = 0.2
 """Share of the time before the holdout that choices are made on."""
 
+STRATA = 8
+"""Stretches of a log with too many rows that are sampled each by itself: none vanishes."""
+
+OLDER = 0.25
+"""Share of ``training.max_rows`` that rows of the reference period may be, beside the newest."""
+
 BOOTSTRAP_HOLDOUT = 0.2
 """Share of the reference period that a first champion never sees: what it promises is measured
 there, and everything that follows is held against it."""
@@ -36,11 +43,15 @@ class Refusal(HoldfastError):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Rows by time, the event time they span, and a hash of their content."""
+    """Rows by time, the event time they span, and a hash of their content.
+
+    ``older`` are rows of the reference period from before the window, to train on beside it.
+    """
 
     split: Split
     window: Window
     content_hash: str
+    older: pd.DataFrame
 
     @property
     def rows(self) -> int:
@@ -55,33 +66,79 @@ def assemble(request: Request, model: Model, limits: Limits) -> Dataset:
     a bootstrap the reference period; stretches that the request excludes are left out. ``Refusal``
     where that is too little.
     """
+    training = model.training
     file = request.kind == "bootstrap" and model.reference.source is not None
     with Source(model, limits, reference=file) as source:
         window = _reference(model, source) if request.kind == "bootstrap" else _newest(
             request.known_at, model)
         known_by = window.end + timedelta(days=36500) if file else request.known_at
-        frame = source.sample(window, known_by=known_by, limit=model.training.max_rows,
-                              labelled=True)
-    frame = ordered(_without(frame, [*model.reference.exclude, *(
-        (parse_time(start), parse_time(end)) for start, end in request.exclude)]))
+        frame = _sampled(source, window, known_by, training.max_rows)
+        older = _sampled(source, before, known_by, int(training.max_rows * OLDER)) if (
+            before := _before(window, request, model)) else frame.iloc[:0]
+    frame, older = (_learnable(part, request, model) for part in (frame, older))
     if len(frame) > 1 and frame["_timestamp"].nunique() == 1:
         raise Refusal("the rows carry no time, so that they cannot be split by it; right would be "
                       f"a column {model.log.timestamp!r} in them")
-    holdout = model.training.holdout
+    split = by_time(frame, window, lengths(frame, window, request, model))
+    _enough(split, model)
+    return Dataset(split, window, content_hash(pd.concat([older, frame])), older)
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How much event time the newest parts hold, and how much is left out before each."""
+
+    holdout: timedelta
+    validation: timedelta
+    embargo: timedelta = timedelta(0)
+
+
+def by_time(frame: pd.DataFrame, window: Window, lengths: Lengths) -> Split:
+    """The newest rows for the gate, those before for choices, and what lies before for training.
+
+    The last ``embargo`` of training and of validation rows is left out, so that rows are not
+    judged by their neighbours in time; never more than a quarter of the validation part.
+    """
+    opened = window.end - lengths.holdout
+    chosen = opened - lengths.validation
+    gap = min(lengths.embargo, lengths.validation / 4)
+    time = frame["_timestamp"]
+    parts = [frame[time < chosen - gap], frame[(time >= chosen) & (time < opened - gap)],
+             frame[time >= opened]]
+    return Split(*(part.reset_index(drop=True) for part in parts))
+
+
+def lengths(frame: pd.DataFrame, window: Window, request: Request, model: Model) -> Lengths:
+    """How the window is parted.
+
+    A bootstrap keeps a fifth for the gate, a retrain ``training.holdout``; of a log that does not
+    reach back over the whole window as large a share of what there is. A drift that began lately
+    is shared out: two fifths of it for the gate (a quarter of the usual length at least), half of
+    the rest for choices, so that there is something of it to learn from.
+    """
+    holdout, embargo = model.training.holdout, model.training.embargo
     if request.kind == "bootstrap":
         holdout = window.length * BOOTSTRAP_HOLDOUT
-    split = by_time(frame, window, holdout)
-    _enough(split, model)
-    return Dataset(split, window, content_hash(frame))
+    elif len(frame):
+        covered = window.end - max(window.start, frame["_timestamp"].min().to_pydatetime())
+        holdout = holdout * min(1.0, covered / window.length)
+    validation = (window.length - holdout) * VALIDATION
+    began = began_at(request)
+    if began is None or not window.start < began < window.end:
+        return Lengths(holdout, validation, embargo)
+    stretch = window.end - began
+    small = max(min(holdout, stretch * 0.4), holdout / 4)
+    rest = (window.length - small) * VALIDATION
+    return Lengths(small, max(min(rest, (stretch - small) / 2), small / 2), embargo)
 
 
-def by_time(frame: pd.DataFrame, window: Window, holdout: timedelta) -> Split:
-    """The newest ``holdout`` of the window, the last fifth of the rest, and what lies before."""
-    opened = window.end - holdout
-    chosen = opened - (opened - window.start) * VALIDATION
-    time = frame["_timestamp"]
-    parts = [frame[time < chosen], frame[(time >= chosen) & (time < opened)], frame[time >= opened]]
-    return Split(*(part.reset_index(drop=True) for part in parts))
+def began_at(request: Request) -> datetime | None:
+    """When the drift began that the request is about, where its evidence says so."""
+    told = request.evidence.get("since")
+    try:
+        return None if told is None else parse_time(told)
+    except HoldfastError:
+        return None
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -137,6 +194,32 @@ def _typed(column: pd.Series, kind: str) -> pd.Series:
     except (TypeError, ValueError, KeyError) as error:
         raise Refusal(f"column {column.name!r} is logged as {column.dtype} and cannot be served as "
                       f"{kind}; right would be the type that the champion takes") from error
+
+
+def _sampled(source: Source, window: Window, known_by: datetime, limit: int) -> pd.DataFrame:
+    """The labelled rows, or at most ``limit`` of them: by hash, as many from each eighth of the
+    window, so that a time with few rows is not lost among one with many."""
+    frame = source.sample(window, known_by=known_by, limit=limit, labelled=True)
+    if len(frame) < limit:
+        return frame
+    edges = [window.start + window.length * part / STRATA for part in range(STRATA + 1)]
+    parts = [source.sample(Window(start, end), known_by=known_by, limit=limit // STRATA,
+                           labelled=True) for start, end in pairwise(edges)]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def _before(window: Window, request: Request, model: Model) -> Window | None:
+    """The part of the reference period that lies before the window; None where there is none."""
+    reference = model.reference.window
+    if request.kind == "bootstrap" or reference is None or reference.start >= window.start:
+        return None
+    return Window(reference.start, min(reference.end, window.start))
+
+
+def _learnable(frame: pd.DataFrame, request: Request, model: Model) -> pd.DataFrame:
+    """The rows without the stretches that nothing may be learned from, in one order."""
+    return ordered(_without(frame, [*model.reference.exclude, *(
+        (parse_time(start), parse_time(end)) for start, end in request.exclude)]))
 
 
 def _newest(known_at: datetime, model: Model) -> Window:

@@ -16,6 +16,7 @@ from monitor.window import Window, isoformat
 from retrain.contract import Contract
 from retrain.dataset import (
     Dataset,
+    Lengths,
     Refusal,
     assemble,
     by_time,
@@ -52,7 +53,7 @@ def test_the_newest_rows_are_for_the_gate_and_those_before_for_choices() -> None
     frame = rows()
     window = Window(frame["_timestamp"].min().to_pydatetime(),
                     frame["_timestamp"].max().to_pydatetime() + timedelta(days=1))
-    split = by_time(frame, window, timedelta(days=10))
+    split = by_time(frame, window, Lengths(timedelta(days=10), timedelta(days=18)))
     assert [len(part) for part in (split.train, split.validation, split.holdout)] == [72, 18, 10]
     assert split.train["_timestamp"].max() < split.validation["_timestamp"].min()
     assert split.validation["_timestamp"].max() < split.holdout["_timestamp"].min()

@@ -137,6 +137,17 @@ class Policy(Section):
     """How a promoted version is watched."""
 
 
+class Search(Section):
+    """What a search for hyperparameters and architecture may cost."""
+
+    trials: int = Field(default=40, ge=1)
+    """Most trials."""
+    minutes: float = Field(default=20.0, gt=0)
+    """Most minutes of trials; where runs must be comparable let the trials end first."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that try at a time; with one a search is repeatable but for measured times."""
+
+
 class Training(Section):
     """How a candidate is made."""
 
@@ -170,6 +181,8 @@ class Training(Section):
     less."""
     half_life: Duration | None = None
     """Age at which a row counts half, for `reference`; default: half of `window`."""
+    search: Search = Search()
+    """What a search may cost."""
     class_balance: Literal["none", "balanced"] = "none"
     """`balanced` lets all classes count the same in training; probabilities then speak of such a
     balanced world until they are recalibrated."""

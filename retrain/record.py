@@ -72,6 +72,28 @@ class Record:
                 if key != "epoch" and value == value])
             client.set_terminated(run.info.run_id)
 
+    def trial(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Log a trial of a search as a child run of its own, once."""
+        from mlflow.entities import Metric, Param
+
+        client, now = self.registry.client, int(time.time() * 1000)
+        with self.registry.words(f"{name} of run {self.run_id}"):
+            run = self._child(name)
+            if run.info.status != "RUNNING":
+                return
+            client.log_batch(run.info.run_id, metrics=[
+                Metric(key, float(value), now, 0) for key, value in metrics.items()],
+                params=[Param(key, redact(str(value))[:5000]) for key, value in params.items()])
+            client.set_terminated(run.info.run_id)
+
+    def data(self, name: str, content_hash: str, source: str) -> None:
+        """Log the rows that were trained on as an input of the run, by their content's hash."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        with self.registry.words(f"run {self.run_id}"):
+            self.registry.client.log_inputs(self.run_id, [DatasetInput(
+                Dataset(name, content_hash[:36], "local", json.dumps({"uri": redact(source)})))])
+
     def metrics(self, values: Mapping[str, float], model_id: str | None = None) -> None:
         """Log final metrics to the run (and to its model)."""
         with self.registry.words(f"run {self.run_id}"):

@@ -1,0 +1,307 @@
+"""Search: hyperparameters and architecture by one study over quality, latency and size.
+
+Optuna's tree-structured Parzen estimator proposes (Ozaki et al. 2020 for several objectives). A
+trial is first fitted to the newest third of the rows, and ends there when it does clearly worse on
+them than the default does. The study lies in the work folder, so that a killed search goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from monitor.errors import HoldfastError
+from retrain.checkpoints import Checkpoints
+from retrain.contract import Contract
+from retrain.evaluate import Paired, Scores, answer, compare, latency, score, session
+from retrain.front import Tried, cheaper, front, picture
+from retrain.record import Record
+from retrain.trainer import Fitted, Options, Split, Trainer
+
+BEGINNING = 1 / 3
+"""Share of the training rows, the newest, that a trial is fitted to first."""
+
+HOPELESS = 1.15
+"""A trial ends after that when its loss is this many times the default's on the same rows."""
+
+MEASURED_ROWS, SECONDS = 256, 0.06
+"""Validation rows that latency is measured on, and CPU seconds of each measurement."""
+
+TOLERANCE = 0.005
+"""How much worse than the default the upper end of a choice's interval may be, in the metric."""
+
+LEVEL = 0.5
+"""Level of that interval: of many trials the best looks better than it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quest:
+    """What is searched: a trainer's options on these rows, for this contract and metric.
+
+    ``max_latency`` is {rows per call: milliseconds}, ``max_size`` bytes.
+    """
+
+    trainer: Trainer
+    options: Options
+    contract: Contract
+    data: Split
+    metric: str
+    folder: Path
+    max_size: int | None = None
+    max_latency: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """How much may be searched: finished trials, minutes of searching, processes at a time."""
+
+    trials: int = 40
+    minutes: float = 20.0
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the search chose: the default again (``number`` None) or a trial, and why."""
+
+    number: int | None
+    fitted: Fitted
+    options: Options
+    artifact: Path
+    scores: Scores
+    default: Tried
+    tried: tuple[Tried, ...]
+    reason: str
+
+
+def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
+           said: Callable[[str], None] = lambda _: None) -> Found:
+    """The best of the trials that is no worse than the default and cheaper, or better at no cost.
+
+    ``default`` is the model of ``quest.options`` where it is fitted already. Trials that were
+    finished before a kill count.
+    """
+    quest.folder.mkdir(parents=True, exist_ok=True)
+    fitted = default or quest.trainer.fresh(quest.data, quest.options, checkpoints=Checkpoints(
+        quest.folder / "default"))
+    artifact = quest.trainer.export(fitted, quest.contract, quest.folder / "default.onnx")
+    start = _start(quest, artifact)
+    study = _study(quest)
+    _forget_unfinished(study)
+    helpers = _helpers(quest, spending, start)
+    _work(quest, spending, start, said=said)
+    for process in helpers:
+        process.join()
+    seconds = latency({"default": session(artifact)}, _rows(quest), batches=(1,), seconds=SECONDS)
+    told = Tried(-1, "default", {}, fitted.loss, seconds["default"][1], artifact.stat().st_size)
+    tried = tuple(_tried(item, told) for item in study.get_trials(deepcopy=False)
+                  if item.state.is_finished())
+    return _chosen(quest, tried, told, fitted=fitted, artifact=artifact)
+
+
+def recorded(record: Record, found: Found, folder: Path) -> None:
+    """Each trial as a nested run, and the picture of the front as an artifact."""
+    for item in found.tried:
+        costs = {"loss": item.loss, "latency_batch_1_seconds": item.latency,
+                 "size_bytes": item.size, "feasible": float(item.feasible)}
+        record.trial(f"trial-{item.number}", dict(item.params) | {"state": item.state,
+                                                            "reason": item.reason},
+                     {key: float(value) for key, value in costs.items() if value is not None})
+    record.file(picture(found.tried, found.default, found.number, folder / "front.png"),
+                "search/front.png")
+    record.json("search/trials.json", [asdict(item) for item in found.tried])
+
+
+def _start(quest: Quest, artifact: Path) -> tuple[str, float]:
+    """The default's artifact, and its loss where it is fitted to the newest rows alone."""
+    small = quest.trainer.fresh(_beginning(quest.data), quest.options, checkpoints=Checkpoints(
+        quest.folder / "default-beginning"))
+    return str(artifact), small.loss
+
+
+def _beginning(data: Split) -> Split:
+    rows = data.train.tail(max(1, int(len(data.train) * BEGINNING))).reset_index(drop=True)
+    return Split(rows, data.validation, data.holdout)
+
+
+def _study(quest: Quest) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _quiet():
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{quest.folder / 'study.db'}", engine_kwargs={"connect_args": {
+                "timeout": 60}})
+        return optuna.create_study(study_name="search", storage=storage, load_if_exists=True,
+                                   directions=["minimize"] * 3)
+
+
+def _forget_unfinished(study: Any) -> None:
+    """Trials that a kill left open are closed; their place is taken by new ones."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _helpers(quest: Quest, spending: Spending, start: tuple[str, float]) -> list[Any]:
+    """The other worker processes, at work; they end when this process does."""
+    context = multiprocessing.get_context("spawn")
+    made = [context.Process(target=_work, args=(quest, spending, start),
+                            kwargs={"parent": os.getpid()}, daemon=True)
+            for _ in range(spending.workers - 1)]
+    for process in made:
+        process.start()
+    return made
+
+
+def _work(quest: Quest, spending: Spending, start: tuple[str, float], *,
+          parent: int | None = None, said: Callable[[str], None] | None = None) -> None:
+    """Trials, one after the other, until the budget is spent or the parent is gone."""
+    study = _study(quest)
+    while parent is None or os.getppid() == parent:
+        trials = study.get_trials(deepcopy=False)
+        counted = sum(item.state.name != "FAIL" or "problem" in item.user_attrs
+                      for item in trials)
+        took = sum((item.datetime_complete - item.datetime_start).total_seconds()
+                   for item in trials if item.datetime_complete and item.datetime_start)
+        if counted >= spending.trials or took > spending.minutes * 60 * spending.workers:
+            return
+        with _quiet():
+            _one(quest, study, start, said=said)
+
+
+def _one(quest: Quest, study: Any, start: tuple[str, float], *,
+         said: Callable[[str], None] | None) -> None:
+    """One trial from the proposal to its result."""
+    import optuna
+
+    number = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=quest.options.seed * 10_007 + number)
+    trial = study.ask()
+    try:
+        reason = _fit(quest, trial, start)
+    except HoldfastError as error:
+        trial.set_user_attr("problem", str(error))
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return
+    if isinstance(reason, str):
+        trial.set_user_attr("reason", reason)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(trial, reason)
+    if said is not None and trial.number % 10 == 9:
+        said(f"{trial.number + 1} trials")
+
+
+def _fit(quest: Quest, trial: Any, start: tuple[str, float]) -> tuple[float, ...] | str:
+    """Loss, latency in units of the default's, and size; or why the trial ended early."""
+    options = quest.trainer.varied(trial, quest.options)
+    place = quest.folder / f"trial-{trial.number}"
+    first = quest.trainer.fresh(_beginning(quest.data), options,
+                                checkpoints=Checkpoints(place / "beginning"))
+    if first.loss > HOPELESS * start[1]:
+        return f"loss {first.loss:.4f} on a third of the rows, the default's is {start[1]:.4f}"
+    fitted = quest.trainer.fresh(quest.data, options, checkpoints=Checkpoints(place / "whole"))
+    place.mkdir(parents=True, exist_ok=True)
+    artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
+    quest.trainer.save(fitted, place / quest.trainer.file)
+    size = artifact.stat().st_size
+    batches = tuple(sorted({1, *quest.max_latency}))
+    taken = latency({"default": session(Path(start[0])), "it": session(artifact)}, _rows(quest),
+                    batches=batches, seconds=SECONDS)
+    trial.set_constraint("size", float(size - quest.max_size) if quest.max_size else 0.0)
+    for batch, most in quest.max_latency.items():
+        trial.set_constraint(f"latency-{batch}", taken["it"][batch] * 1000 - most)
+    trial.set_user_attr("fits", (quest.max_size is None or size <= quest.max_size) and all(
+        taken["it"][batch] * 1000 <= most for batch, most in quest.max_latency.items()))
+    trial.set_user_attr("size", size)
+    return fitted.loss, taken["it"][1] / taken["default"][1], float(size)
+
+
+def _rows(quest: Quest) -> Any:
+    return quest.data.validation.tail(MEASURED_ROWS)
+
+
+def _tried(trial: Any, default: Tried) -> Tried:
+    values = trial.values if trial.state.name == "COMPLETE" else None
+    attributes = trial.user_attrs
+    reason = str(attributes.get("reason") or attributes.get("problem") or "")
+    if values is None:
+        return Tried(trial.number, trial.state.name.lower(), trial.params, reason=reason)
+    assert default.latency is not None
+    return Tried(trial.number, "complete", trial.params, values[0], values[1] * default.latency,
+                 int(values[2]), bool(attributes.get("fits", True)))
+
+
+def _chosen(quest: Quest, tried: tuple[Tried, ...], default: Tried, *, fitted: Fitted,
+            artifact: Path) -> Found:
+    """The default, or the trial of the front that is worth most against it."""
+    standing = _scored(quest, "default", artifact)
+    best: tuple[float, Tried, Scores, str] | None = None
+    for item in front(tried):
+        scores = _scored(quest, f"trial {item.number}", _place(quest, item) / "model.onnx")
+        worth, why = _worth(item, default, compare(scores, standing, quest.metric, level=LEVEL))
+        if worth > 0 and (best is None or worth > best[0]):
+            best = worth, item, scores, why
+    if best is None:
+        done = sum(item.state == "complete" for item in tried)
+        return Found(None, fitted, quest.options, artifact, standing, default, tried,
+                     f"none of {done} complete trials (of {len(tried)}) is better than the default")
+    _, item, scores, why = best
+    place = _place(quest, item)
+    again = quest.trainer.load(place / quest.trainer.file)
+    assert item.loss is not None
+    again.loss = item.loss
+    return Found(item.number, again, options_of(quest, item), place / "model.onnx", scores,
+                 default, tried, f"trial {item.number} of {len(tried)}: {why}")
+
+
+def _worth(item: Tried, default: Tried, against: Paired) -> tuple[float, str]:
+    """How much the trial is worth over the default, 0 where it is not, and why in words.
+
+    Cheaper: the logarithm of how much smaller and faster it is, where its quality holds. Better:
+    at no more size and latency.
+    """
+    smaller, faster = cheaper(item, default)
+    words = (f"worse by {against.difference:+.4f} ({against.low:+.4f} to {against.high:+.4f}), "
+             f"{smaller:.2f} times smaller and {faster:.2f} times faster than the default")
+    if min(smaller, faster) < 1 or max(smaller, faster) == 1:
+        return 0.0, words
+    if against.difference <= 0 and against.high <= TOLERANCE:
+        return math.log(smaller) + math.log(faster) - 20 * min(against.difference, 0.0), words
+    return 0.0, words
+
+
+def _place(quest: Quest, item: Tried) -> Path:
+    return quest.folder / f"trial-{item.number}"
+
+
+def options_of(quest: Quest, item: Tried) -> Options:
+    """The options that the trial was fitted with."""
+    import optuna
+
+    with _quiet():
+        return quest.trainer.varied(optuna.trial.FixedTrial(dict(item.params)), quest.options)
+
+
+def _scored(quest: Quest, name: str, artifact: Path) -> Scores:
+    rows = quest.data.validation
+    scores = score(name, answer(session(artifact), rows, quest.contract), rows,
+                   contract=quest.contract, metrics=(quest.metric,))
+    return replace(scores, size_bytes=artifact.stat().st_size)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna warns of what is experimental in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

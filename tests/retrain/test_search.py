@@ -1,0 +1,146 @@
+"""The search: one study over loss, latency and size, that survives a kill and keeps its word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.config import load
+from monitor.registry import Registry
+from retrain import search as module
+from retrain.contract import default
+from retrain.evaluate import answer, compare, score, session
+from retrain.front import Tried, cheaper, front, picture
+from retrain.record import Record
+from retrain.scikit import Scikit
+from retrain.search import Found, Quest, Spending, recorded, search
+from retrain.trainer import Options, Split
+from tests.retrain.real import bikes, elec_split
+from tests.retrain.shop import request, shop
+
+
+def few() -> Split:
+    data = elec_split()
+    return replace(data, train=data.train.tail(2500).reset_index(drop=True))
+
+
+def quest(folder: Path, **changes: Any) -> Quest:
+    data = few()
+    contract = default(data.train, "binary", classes=("DOWN", "UP"), positive="UP")
+    options = Options("binary", categorical=("day",), classes=("DOWN", "UP"),
+                      settings={"trees": 60})
+    return replace(Quest(Scikit(), options, contract, data, "accuracy", folder), **changes)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return search(quest(tmp_path_factory.mktemp("search")), Spending(trials=12))
+
+
+def test_what_is_chosen_is_no_worse_and_cheaper_on_the_holdout_too(found: Found) -> None:
+    assert found.number is not None
+    chosen = next(item for item in found.tried if item.number == found.number)
+    smaller, faster = cheaper(chosen, found.default)
+    assert smaller > 1
+    assert faster >= 1
+    contract, rows = quest(Path()).contract, few().holdout
+    scores = [score(path.parent.name, answer(session(path), rows, contract), rows,
+                    contract=contract, metrics=("accuracy",))
+              for path in (found.artifact, found.artifact.parents[1] / "default.onnx")]
+    assert compare(*scores, "accuracy").difference <= 0.005
+    assert f"trial {found.number} of 12" in found.reason
+
+
+def test_options_and_model_of_the_choice_come_back(found: Found) -> None:
+    chosen = next(item for item in found.tried if item.number == found.number)
+    assert found.options.settings["trees"] == chosen.params["trees"]
+    assert found.fitted.loss == chosen.loss
+    again = Scikit().fresh(few(), found.options)
+    assert again.loss == pytest.approx(chosen.loss)
+
+
+def test_bad_trials_end_early_with_the_reason(found: Found) -> None:
+    assert {item.state for item in found.tried} == {"complete", "pruned"}
+    ended = [item for item in found.tried if item.state == "pruned"]
+    assert all("on a third of the rows, the default's is" in item.reason for item in ended)
+
+
+class Killed(Exception):
+    pass
+
+
+class Dies(Scikit):
+    """Killed in the middle of its third trial."""
+
+    exports = 0
+
+    def export(self, *given: Any) -> Path:
+        Dies.exports += 1
+        if Dies.exports == 4:
+            raise Killed
+        return super().export(*given)
+
+
+def test_a_killed_search_goes_on_and_counts_what_was_finished(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        search(quest(tmp_path, trainer=Dies()), Spending(trials=6))
+    again = search(quest(tmp_path), Spending(trials=6))
+    done = [item for item in again.tried if item.state in {"complete", "pruned"}]
+    assert len(done) == 6
+    assert [item.number for item in again.tried if item.state == "fail"] == [2]
+
+
+def test_limits_are_kept_or_the_default_stays(tmp_path: Path) -> None:
+    limited = search(quest(tmp_path, max_size=1), Spending(trials=3))
+    assert limited.number is None
+    assert "is better than the default" in limited.reason
+    assert not any(item.feasible for item in limited.tried if item.state == "complete")
+
+
+def test_minutes_end_it_too(tmp_path: Path) -> None:
+    assert len(search(quest(tmp_path), Spending(trials=50, minutes=0.001)).tried) == 1
+
+
+def test_values_and_two_workers(tmp_path: Path) -> None:
+    data = bikes()
+    asked = Quest(Scikit(), Options("regression", categorical=("hr",),
+                                    settings={"estimator": "linear"}),
+                  default(data.train, "regression"), data, "mae", tmp_path)
+    found = search(asked, Spending(trials=4, workers=2))
+    assert 4 <= len(found.tried) <= 5
+    assert all(item.state in {"complete", "pruned"} for item in found.tried)
+
+
+def test_the_front_holds_what_no_other_beats(tmp_path: Path) -> None:
+    costs = [(1.0, 1.0, 10), (2.0, 0.5, 10), (2.0, 0.6, 11), (0.5, 2.0, 20), (0.1, 0.1, 1)]
+    tried = [Tried(index, "complete", {}, loss, latency, size, feasible=index != 4)
+             for index, (loss, latency, size) in enumerate(costs)]
+    tried.append(Tried(5, "pruned", {}))
+    assert [item.number for item in front(tried)] == [0, 1, 3]
+    path = picture(tried, Tried(-1, "default", {}, 1.5, 1.0, 12), 1, tmp_path / "front.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_trial_is_a_nested_run_and_the_front_a_picture(tmp_path: Path, found: Found) -> None:
+    path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    registry = Registry(load(path).config.mlflow)
+    record = Record.open(registry, request(path, "train", champion="1"))
+    for _ in range(2):  # after a kill it is written again
+        recorded(record, found, tmp_path)
+    record.data("shop", "c" * 64, "log.parquet")
+    children = registry.client.search_runs(
+        [record.experiment], f"tags.`mlflow.parentRunId` = '{record.run_id}'")
+    assert len(children) == 12
+    assert all("trees" in child.data.params for child in children)
+    listed = registry.client.list_artifacts(record.run_id, "holdfast/search")
+    assert {item.path for item in listed} == {"holdfast/search/front.png",
+                                             "holdfast/search/trials.json"}
+    [given] = registry.client.get_run(record.run_id).inputs.dataset_inputs
+    assert given.dataset.digest == "c" * 36
+
+
+def test_the_tolerance_is_the_one_that_is_promised() -> None:
+    assert module.TOLERANCE == 0.005

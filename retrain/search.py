@@ -35,7 +35,11 @@ MEASURED_ROWS, SECONDS = 256, 0.06
 """Validation rows that latency is measured on, and CPU seconds of each measurement."""
 
 TOLERANCE = 0.005
-"""How much worse than the default the upper end of a choice's interval may be, in the metric."""
+"""How much worse than the default the upper end of a choice's interval may be, in the metric (for
+mae and rmse: as a share)."""
+
+BETTER = 20.0
+"""What a hundredth of quality is worth: as much as being smaller or faster by a fifth."""
 
 LEVEL = 0.5
 """Level of that interval: of many trials the best looks better than it is."""
@@ -248,7 +252,8 @@ def _chosen(quest: Quest, tried: tuple[Tried, ...], default: Tried, *, fitted: F
     best: tuple[float, Tried, Scores, str] | None = None
     for item in front(tried):
         scores = _scored(quest, f"trial {item.number}", _place(quest, item) / "model.onnx")
-        worth, why = _worth(item, default, compare(scores, standing, quest.metric, level=LEVEL))
+        against = compare(scores, standing, quest.metric, level=LEVEL)
+        worth, why = _worth(item, default, against, _unit(standing, quest.metric))
         if worth > 0 and (best is None or worth > best[0]):
             best = worth, item, scores, why
     if best is None:
@@ -264,7 +269,13 @@ def _chosen(quest: Quest, tried: tuple[Tried, ...], default: Tried, *, fitted: F
                  default, tried, f"trial {item.number} of {len(tried)}: {why}")
 
 
-def _worth(item: Tried, default: Tried, against: Paired) -> tuple[float, str]:
+def _unit(standing: Scores, metric: str) -> float:
+    """What differences of the metric are told in: errors as a share of the default's."""
+    value = standing.quality[metric].value
+    return abs(value) if metric in {"mae", "rmse"} and value else 1.0
+
+
+def _worth(item: Tried, default: Tried, against: Paired, unit: float) -> tuple[float, str]:
     """How much the trial is worth over the default, 0 where it is not, and why in words.
 
     Cheaper: the logarithm of how much smaller and faster it is, where its quality holds. Better:
@@ -275,8 +286,8 @@ def _worth(item: Tried, default: Tried, against: Paired) -> tuple[float, str]:
              f"{smaller:.2f} times smaller and {faster:.2f} times faster than the default")
     if min(smaller, faster) < 1 or max(smaller, faster) == 1:
         return 0.0, words
-    if against.difference <= 0 and against.high <= TOLERANCE:
-        return math.log(smaller) + math.log(faster) - 20 * min(against.difference, 0.0), words
+    if against.difference <= 0 and against.high <= TOLERANCE * unit:
+        return math.log(smaller * faster) - BETTER * against.difference / unit, words
     return 0.0, words
 
 

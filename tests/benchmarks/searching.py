@@ -1,0 +1,102 @@
+"""What a search finds beside the default options, on rows that neither has seen.
+
+Run as `python -m tests.benchmarks.searching`. Two streams, two trainers; the study chooses on
+validation rows, quality is told of the newest ones. `worse` is paired (accuracy, or R2 for bikes):
+positive is worse than the default; `smaller` and `faster` (batch 1) are ratios to it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from retrain.contract import default
+from retrain.evaluate import answer, compare, latency, score, session
+from retrain.scikit import Scikit
+from retrain.search import TOLERANCE, Quest, Spending, search
+from retrain.tabular import Tabular
+from retrain.trainer import Options, Split, Trainer
+from tests.benchmarks.tables import table
+from tests.data import stream
+
+Told = dict[str, Any]
+
+TRAINERS: dict[str, Trainer] = {"torch": Tabular(), "sklearn": Scikit()}
+
+METRICS = {"elec2": "accuracy", "bike_sharing": "r2"}
+
+
+def measure(quick: bool = False) -> Told:
+    """{stream: {trainer: what was chosen, against the default on the newest rows}}."""
+    spending = Spending(trials=8 if quick else 30, minutes=8)
+    return {name: {kind: _searched(name, kind, spending) for kind in TRAINERS}
+            for name in METRICS}
+
+
+def rows(name: str) -> tuple[Split, Options]:
+    """The stream in three parts by time, and the default options for it."""
+    frame = stream(name).rename(columns={"timestamp": "_timestamp"})
+    if name == "elec2":
+        frame = frame.drop(columns="date").rename(columns={"class": "_label"}).head(9000)
+        frame["_label"] = frame["_label"].astype(object)
+        options = Options("binary", categorical=("day",), classes=("DOWN", "UP"))
+    else:
+        frame = frame.drop(columns=["casual", "registered"]).rename(columns={"cnt": "_label"})
+        frame = frame.head(9000)
+        options = Options("regression", categorical=("hr", "weekday", "weathersit"))
+    cuts = [0, 5400, 7200, 9000]
+    return Split(*(frame[a:b].reset_index(drop=True) for a, b in pairwise(cuts))), options
+
+
+def _searched(name: str, kind: str, spending: Spending) -> Told:
+    data, options = rows(name)
+    contract = default(data.train, options.task, classes=options.classes)
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
+        quest = Quest(TRAINERS[kind], options, contract, data, METRICS[name], Path(folder))
+        found = search(quest, spending)
+        before = Path(folder) / "default.onnx"
+        first, second = (score(path.stem, answer(session(path), data.holdout, contract),
+                               data.holdout, contract=contract, metrics=(quest.metric,))
+                         for path in (before, found.artifact))
+        against = compare(second, first, quest.metric)
+        taken = latency({"default": session(before), "chosen": session(found.artifact)},
+                        data.holdout.tail(500), batches=(1, 256), seconds=0.5)
+        smaller = before.stat().st_size / found.artifact.stat().st_size
+    return {"chosen": found.reason, "trials": len(found.tried),
+            "pruned": sum(item.state == "pruned" for item in found.tried),
+            "default": first.quality[quest.metric].value,
+            "quality": second.quality[quest.metric].value, "worse": against.difference,
+            "interval": [against.low, against.high], "smaller": smaller,
+            "faster": taken["default"][1] / taken["chosen"][1],
+            "faster_256": taken["default"][256] / taken["chosen"][256],
+            "kept_its_word": _kept(against.difference, smaller,
+                                   taken["default"][1] / taken["chosen"][1])}
+
+
+def _kept(worse: float, smaller: float, faster: float) -> bool:
+    """No worse and smaller and faster, or better at no more size and latency."""
+    cheaper = smaller > 1 and faster > 1
+    return (worse <= TOLERANCE and cheaper) or (worse < 0 and min(smaller, faster) >= 1)
+
+
+def shown(told: Told) -> str:
+    """The results as a table."""
+    frame = pd.DataFrame([
+        {"stream": name, "trainer": kind, "default": f"{it['default']:.4f}",
+         "chosen": f"{it['quality']:.4f}", "worse": f"{it['worse']:+.4f}",
+         "smaller": f"{it['smaller']:.1f}", "faster": f"{it['faster']:.2f}",
+         "trials": f"{it['trials']} ({it['pruned']} ended early)"}
+        for name, kinds in told.items() for kind, it in kinds.items()])
+    return "\n".join(table(list(frame.columns), frame.to_numpy().tolist()))
+
+
+if __name__ == "__main__":
+    result = measure("--quick" in sys.argv)
+    print(shown(result))
+    print(json.dumps({"search": result}, indent=1))

@@ -68,6 +68,14 @@ class Scikit:
         made = min(smaller, key=lambda item: estimator.loss(item, chosen))
         return _pipeline(replace(fitted, estimator=made), data, chosen)
 
+    def capped(self, options: Options, fitted: Pipeline, start: Pipeline | None = None) -> Options:
+        if fitted.kind != "hist_gradient_boosting":
+            return options
+        trees = fitted.estimator.n_iter_
+        if start is not None:
+            trees = max(1, 2 * (trees - start.estimator.n_iter_))  # going on adds up to half
+        return replace(options, settings=dict(options.settings) | {"trees": trees})
+
     def export(self, fitted: Pipeline, contract: Contract, path: Path) -> Path:
         return conversion.to_onnx(fitted, contract, path)
 

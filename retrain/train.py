@@ -8,11 +8,12 @@ from retrain import challenger, story
 from retrain.ascent import climbed
 from retrain.card import card
 from retrain.contest import Contest, comparable, contest, everybody
-from retrain.dataset import Dataset, Refusal, assemble, conform
+from retrain.dataset import Dataset, Refusal, assemble, conform, usable
 from retrain.ladder import best
 from retrain.players import ground
 from retrain.rungs import renewed
 from retrain.trainer import Split
+from retrain.windows import windows
 from retrain.work import Work
 
 
@@ -26,7 +27,8 @@ def train(work: Work) -> Outcome:
     split = Split(*(conform(part, found.contract)
                     for part in (raw.train, raw.validation, raw.holdout)))
     _describe(work, data, split, found)
-    standing = ground(work, found, [("the training window", split)])
+    older = conform(usable(data.older, [found.contract]), found.contract)
+    standing = ground(work, found, windows(split, older, request=work.request, model=work.model))
     meeting, not_run = everybody(work, found, raw.holdout)
     if found.champion is not None and found.champion.name not in meeting:
         raise Refusal(f"the champion cannot be compared with: {not_run[found.champion.name]}")

@@ -1,0 +1,397 @@
+"""Does the loop pay? Four ways to keep one first version right, lived through day by day.
+
+Each day's rows are answered by the version that serves; their labels are known ``DELAY`` later. All
+policies begin with the same version and train with the same trainer (boosted trees) and the same
+committed defaults: `never`; `blind`, every 30 days on the newest ``training.window``; `evidently`,
+the same training whenever half of the columns drift by Evidently's default tests; and `holdfast`:
+the product's ladder and gate, asked for when performance on matured labels is degraded by the
+product's rule, promoted automatically. A training is any run that fitted weights, promoted or not.
+Scores are means over stretches of 30 days after the onset, weighted by rows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from monitor.config import Model
+from monitor.degradation import degraded
+from monitor.performance import Performance, measure
+from monitor.request import Request
+from monitor.window import Window, isoformat
+from retrain.contract import Contract, default
+from retrain.dataset import Lengths, by_time, lengths
+from retrain.evaluate import Scores, answer, compare, judged, score, session
+from retrain.gate import gate
+from retrain.ground import Ground, Player, metrics
+from retrain.ladder import Attempt, Judged, Rung, Trial, best, climb
+from retrain.metrics import METRICS
+from retrain.rungs import Proposal, cheapest, probabilities, recall, refit, renewed
+from retrain.scikit import Scikit
+from retrain.trainer import Fitted, Options, Split
+from retrain.windows import windows
+from tests.benchmarks.peers import Evidently
+from tests.benchmarks.windowed import Windows
+from tests.data import stream
+
+DAY, DELAY, MONTH = timedelta(days=1), timedelta(days=7), timedelta(days=30)
+WEEK = timedelta(days=7)
+POOL = timedelta(days=28)
+"""Matured event time that performance is pooled over, as in `monitor.fold`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A stream: its metric, what the first version learns from, and when the world changes."""
+
+    stream: str
+    task: str
+    metric: str
+    label: str
+    drop: tuple[str, ...]
+    first: int
+    """Rows of the first version; the rest is lived through."""
+    onset: int | None
+    positive: Any = None
+    categorical: tuple[str, ...] = ()
+    every: timedelta | None = None
+    """Event time between rows, where the stream's own times are made up."""
+
+
+COURSES = {
+    "elec2": Course("elec2", "binary", "accuracy", "class", ("date",), 10_000, 17_424, "UP",
+                    ("day",)),
+    "bike_sharing": Course("bike_sharing", "regression", "r2", "cnt",
+                           ("casual", "registered", "yr"), 4344, 8645),
+    "insects_gradual": Course("insects_gradual", "multiclass", "accuracy", "class", (), 6037,
+                              14_028, every=timedelta(minutes=30)),
+    "hotel_booking": Course("hotel_booking", "binary", "average_precision", "is_canceled",
+                            ("y_pred", "y_pred_proba"), 12_900, 35_000, 1),
+    "control_elec2_shuffled": Course("control_elec2_shuffled", "binary", "accuracy", "class",
+                                     ("date",), 10_000, None, "UP", ("day",)),
+}
+POLICIES = ("never", "blind", "evidently", "holdfast")
+
+
+def measured(quick: bool = False) -> dict[str, Any]:
+    """{stream: {policy: {mean, trainings}}}."""
+    names = ["elec2", "bike_sharing"] if quick else list(COURSES)
+    return {name: {policy: told(name, policy) for policy in POLICIES} for name in names}
+
+
+def told(name: str, policy: str) -> dict[str, Any]:
+    """The mean score after the onset and the number of trainings of one policy on one stream."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
+        life = Life(COURSES[name], Path(folder))
+        getattr(life, policy)()
+        return {"mean": life.mean(), "trainings": life.trainings, "acts": life.acts}
+
+
+@dataclass(slots=True)
+class Version:
+    """A version on stage: its player, what it promised, and since when it serves."""
+
+    player: Player
+    promised: Performance
+
+
+@dataclass
+class Life:
+    """One policy on one stream."""
+
+    course: Course
+    folder: Path
+    trainings: int = 0
+    acts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        course = self.course
+        frame = stream(course.stream).rename(columns={"timestamp": "_timestamp",
+                                                      course.label: "_label"})
+        frame = frame.drop(columns=list(course.drop))
+        if course.every is not None:
+            frame["_timestamp"] = pd.Timestamp("2024-01-01") + np.arange(len(frame)) * course.every
+        frame["_timestamp"] = pd.to_datetime(frame["_timestamp"]).dt.tz_localize("UTC")
+        for column in frame.select_dtypes(["category", "string"]).columns:
+            frame[column] = frame[column].astype(object)
+        self.frame = frame.reset_index(drop=True).assign(_place=np.arange(len(frame)))
+        self.model = _model(course)
+        first = self.frame.head(course.first)
+        classes = () if course.task == "regression" else tuple(sorted(frame["_label"].unique()))
+        self.contract: Contract = default(first, course.task, classes=classes,
+                                          positive=course.positive)
+        self.options = Options(course.task, course.categorical, self.contract.classes)
+        self.trainer = Scikit()
+        self.metrics = metrics(course.task, course.metric)
+        span = _span(first)
+        split = by_time(first, span, Lengths(span.length * .2, span.length * .2))
+        fitted = self.trainer.fresh(split, self.options)
+        self.first = self._version("first", fitted, split.holdout)
+        self.serving = self.first
+        self.answered: list[tuple[pd.DataFrame, Path]] = []
+
+    def _version(self, name: str, fitted: Fitted, holdout: pd.DataFrame) -> Version:
+        path = self.trainer.export(fitted, self.contract, self.folder / f"{name}.onnx")
+        return Version(Player(name, self.contract, path, fitted),
+                       self.performance(self.scores(path, holdout)))
+
+    def scores(self, artifact: Path, frame: pd.DataFrame) -> Scores:
+        return score("it", answer(session(artifact), frame, self.contract), frame,
+                     contract=self.contract, metrics=(self.course.metric,))
+
+    def performance(self, scores: Scores) -> Performance:
+        positive = None if self.course.positive is None else str(self.course.positive)
+        return measure(scores.outcomes, self.course.metric, positive=positive, block=DAY)
+
+    def days(self) -> list[datetime]:
+        """Midnights from the first day lived through to the last."""
+        start = self.frame["_timestamp"].iloc[self.course.first].floor("D")
+        end = self.frame["_timestamp"].iloc[-1]
+        return [day.to_pydatetime() for day in pd.date_range(start, end, freq="D")]
+
+    def between(self, start: datetime, end: datetime) -> pd.DataFrame:
+        times = self.frame["_timestamp"]
+        low, high = (times.searchsorted(pd.Timestamp(at)) for at in (start, end))
+        return self.frame.iloc[low:high].reset_index(drop=True)
+
+    def live(self, act: Callable[[datetime], None]) -> None:
+        """Each day: act on what is known, then answer the day's rows."""
+        begun = self.frame["_timestamp"].iloc[self.course.first].to_pydatetime()
+        for day in self.days():
+            act(day)
+            rows = self.between(max(day, begun), day + DAY)
+            path = self.serving.player.artifact
+            assert path is not None
+            if self.answered and self.answered[-1][1] == path:
+                rows = pd.concat([self.answered.pop()[0], rows], ignore_index=True)
+            self.answered.append((rows, path))
+
+    def mean(self) -> float:
+        """The mean score after the onset over stretches of 30 days, weighted by rows."""
+        onset = self.frame["_timestamp"].iloc[self.course.onset or self.course.first]
+        frames, said = [], []
+        for rows, path in self.answered:
+            kept = rows[rows["_timestamp"] >= onset].reset_index(drop=True)
+            if len(kept):
+                frames.append(kept)
+                said.append(judged(answer(session(path), kept, self.contract), kept,
+                                   self.contract))
+        times = pd.concat([frame["_timestamp"] for frame in frames], ignore_index=True)
+        place = ((times - onset) // MONTH).to_numpy()
+        whole = _joined(said)
+        values = []
+        for stretch in np.unique(place):
+            inside = (place == stretch).astype(float)
+            value = METRICS[self.course.metric](whole)(inside)
+            if np.isfinite(value) and inside.sum() >= 100:
+                values.append((value, inside.sum()))
+        value, weight = np.array(values).T
+        return float(np.average(value, weights=weight))
+
+    def never(self) -> None:
+        """The first version for ever."""
+        self.live(lambda day: None)
+
+    def blind(self) -> None:
+        """A training every 30 days."""
+        begun = self.days()[0]
+
+        def act(day: datetime) -> None:
+            if day > begun and (day - begun) % MONTH == timedelta(0):
+                self._train(day)
+
+        self.live(act)
+
+    def evidently(self) -> None:
+        """A training whenever half of the columns of the newest week drift from what the serving
+        version was trained on; at rest for the cooldown after one."""
+        tool = Evidently("evidently", .5)
+        names = list(self.contract.inputs)
+        begun = self.days()[0]
+        coded = self.frame[names].apply(lambda item: item.astype("category")
+                                        if item.dtype == object else item)
+        tool.fit(_windows(coded.head(self.course.first)))
+        self._rested = begun
+
+        def act(day: datetime) -> None:
+            week = self.between(day - WEEK, day)
+            if day < begun + WEEK or day < self._rested or len(week) < 30:
+                return
+            if tool.scores(_windows(coded.loc[week["_place"]]))[0] < 1:
+                return
+            rows = self._train(day)
+            if rows is not None:
+                tool.fit(_windows(coded.loc[rows["_place"]]))
+            self._rested = day + self.model.policy.retrain.cooldown
+
+        self.live(act)
+
+    def _train(self, day: datetime) -> pd.DataFrame | None:
+        """A new model of the newest matured rows, promoted without a question."""
+        end = day - DELAY
+        rows = self.between(end - self.model.training.window, end)
+        if len(rows) < 200 or (self.course.task != "regression" and rows["_label"].nunique() < 2):
+            return None
+        span = Window(rows["_timestamp"].min().to_pydatetime(), end)
+        split = by_time(rows, span, Lengths(timedelta(0), span.length * .2))
+        fitted = self.trainer.fresh(split, self.options)
+        whole = self.trainer.fresh(Split(rows, split.validation, split.holdout),
+                                   self.trainer.capped(self.options, fitted))
+        self.trainings += 1
+        self.serving = self._version(f"blind-{day:%Y%m%d}", whole, split.validation)
+        return rows
+
+    def holdfast(self) -> None:
+        """The ladder, when matured labels say that quality is degraded."""
+        self.versions = [self.serving]
+        self._cooled = self._rested = self.days()[0]
+        self.began: datetime | None = None
+        self.live(self._watch)
+
+    def _watch(self, day: datetime) -> None:
+        """The product's word on matured labels; where it is degraded, the ladder."""
+        end, begun = day - DELAY, self.days()[0]
+        pool = self.between(max(end - POOL, begun), end)
+        if len(pool) < 100 or end - begun < WEEK:
+            return
+        assert self.serving.player.artifact is not None
+        now = self.performance(self.scores(self.serving.player.artifact, pool))
+        rule = self.model.policy.performance.drop
+        worse = [degraded(now, item.promised, metric=self.course.metric, drop=rule)
+                 for item in (self.serving, self.first)]
+        if not any(found for found, _ in worse):
+            self.began = None
+            return
+        self.began = self.began or pool["_timestamp"].min().to_pydatetime()
+        if day >= self._cooled:
+            self._cooled = day + self.model.policy.retrain.cooldown
+            self._climb(day, severe=severe(now, self.serving.promised, self.course.metric, rule))
+
+    def _climb(self, day: datetime, *, severe: bool) -> None:
+        training, end = self.model.training, day - DELAY
+        begun = self.frame["_timestamp"].iloc[0].to_pydatetime()
+        window = Window(max(end - training.window - training.holdout, begun), end)
+        request = Request("it", "train", self.course.stream, "", day,
+                          evidence={"since": isoformat(self.began)} if self.began else {})
+        rows = self.between(window.start, window.end)
+        split = by_time(rows, window, lengths(rows, window, request, self.model))
+        if len(split.train) < 200 or min(len(split.validation), len(split.holdout)) < 50:
+            return
+        older = self.between(begun, min(window.start, self.days()[0]))
+        place = self.folder / f"{day:%Y%m%d}"
+        place.mkdir()
+        others = [item.player for item in reversed(self.versions)
+                  if item.player.name != self.serving.player.name]
+        ground = Ground(self.trainer, self.options, self.contract, self.course.metric,
+                        self.metrics, training,
+                        tuple(windows(split, older, request=request, model=self.model)),
+                        self.serving.player, tuple(others), place, lambda line: None,
+                        lambda name, history: None)
+        attempts = self._attempts(ground, barred=day < self._rested and not severe)
+        if any(item.proposal and item.proposal.trained for item in attempts):
+            self.trainings += 1
+            self._rested = day + self.model.policy.retrain.rest
+        taken = best(attempts)
+        self.acts.append(f"{day:%Y-%m-%d} " + (taken.rung if taken else "nothing"))
+        if taken is not None:
+            self._adopt(ground, taken, day)
+
+    def _attempts(self, ground: Ground, *, barred: bool) -> list[Attempt]:
+        assert ground.champion is not None
+        before = ground.asked(ground.champion, ground.validation)
+        first = ground.asked(ground.champion, ground.holdout)
+        assert before is not None
+        assert first is not None
+        found = [(item.name, ground.asked(item, ground.holdout)) for item in ground.predecessors]
+        others = [(name, item) for name, item in found if item is not None]
+
+        def gated(proposal: Proposal, level: float) -> Judged:
+            scores = ground.scored("candidate", proposal.artifact, ground.holdout)
+            verdict = gate(scores, first, [item for name, item in others
+                                           if name != proposal.again],
+                           metric=ground.metric, gain=ground.training.minimum_gain)
+            return Judged(verdict, scores, -compare(scores, first, ground.metric).difference)
+
+        lost = _lost(before.quality[ground.metric].value, self.serving.promised.value)
+        trial = Trial(lambda item: -compare(item.scores, before, ground.metric).difference, gated,
+                      ground.training.minimum_gain,
+                      max(ground.training.minimum_gain, ground.training.enough * lost),
+                      ground.training.budget)
+        rest = "weights rest" if barred else ""
+        rungs = [Rung("recall", lambda: recall(ground)),
+                 Rung("probabilities", lambda: probabilities(ground)),
+                 Rung("refit", lambda: refit(ground, lambda _, sizes: cheapest(ground, sizes)),
+                      rest)]
+        return climb(rungs, trial, said=lambda line: None)
+
+    def _adopt(self, ground: Ground, taken: Attempt, day: datetime) -> None:
+        proposal, judged_ = taken.proposal, taken.judged
+        assert proposal is not None
+        assert judged_ is not None
+        if proposal.again is not None:
+            self.serving = next(item for item in self.versions
+                                if item.player.name == proposal.again)
+            return
+        proposal = renewed(ground, proposal)
+        player = Player(f"{taken.rung}-{day:%Y%m%d}", self.contract, proposal.artifact,
+                        proposal.fitted)
+        self.serving = Version(player, self.performance(judged_.scores))
+        self.versions.append(self.serving)
+
+
+def severe(now: Performance, promised: Performance, metric: str, drop: float) -> bool:
+    """Whether the loss is so large that weights need not rest."""
+    return _lost(now.value, promised.value) >= 2 * drop
+
+
+def _lost(now: float | None, promised: float | None) -> float:
+    return 0.0 if now is None or promised is None else max(promised - now, 0.0)
+
+
+def _joined(parts: list[Any]) -> Any:
+    from retrain.metrics import Judged as Rows
+
+    share = (None if parts[0].share is None else np.concatenate([item.share for item in parts]))
+    return Rows(np.concatenate([item.label for item in parts]),
+                np.concatenate([item.answer for item in parts]), share, parts[0].classes,
+                parts[0].positive)
+
+
+def _span(frame: pd.DataFrame) -> Window:
+    end = frame["_timestamp"].max() + pd.Timedelta(seconds=1)
+    return Window(frame["_timestamp"].min().to_pydatetime(), end.to_pydatetime())
+
+
+def _model(course: Course) -> Model:
+    """The committed defaults, for a log with this stream's columns."""
+    return Model.model_validate({
+        "name": course.stream.replace("_", "-"), "task": course.task,
+        "log": {"source": "x.parquet", "timestamp": "_timestamp", "prediction": "p",
+                "label": "_label"},
+        "reference": {"from": datetime(1990, 1, 1, tzinfo=UTC).isoformat(),
+                      "to": datetime(1990, 2, 1, tzinfo=UTC).isoformat()},
+        "policy": {"performance": {"metric": course.metric}},
+        "training": {"kind": "sklearn"}})
+
+
+def _windows(frame: pd.DataFrame) -> Windows:
+    """All the rows as one window."""
+    return Windows(frame, np.array([0, len(frame)]))
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    for stream_name in sys.argv[1].split(","):
+        for policy_name in sys.argv[2].split(","):
+            sys.stdout.write(json.dumps({stream_name: {policy_name: told(
+                stream_name, policy_name)}}) + "\n")
+            sys.stdout.flush()

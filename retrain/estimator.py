@@ -186,6 +186,28 @@ def first_trees(forest: Any, count: int) -> Any:
     return small.set_params(n_estimators=count)
 
 
+def settled(estimator: Any) -> Any:
+    """The estimator with thresholds that single floats can hold, as its graph has them.
+
+    Rows are single floats: one lies below a threshold exactly where it lies below the next smaller
+    single float, but not always below the nearest one.
+    """
+    for nodes in _nodes(estimator):
+        single = nodes.astype(np.float32)
+        above = single.astype(np.float64) > nodes
+        nodes[:] = np.where(above, np.nextafter(single, np.float32(-np.inf)), single)
+    return estimator
+
+
+def _nodes(estimator: Any) -> Iterator[NDArray[np.float64]]:
+    """The thresholds of each tree, to be written to; none of a linear model."""
+    for trees in getattr(estimator, "_predictors", []):
+        for tree in trees:
+            yield tree.nodes["num_threshold"]
+    for tree in getattr(estimator, "estimators_", []):
+        yield tree.tree_.threshold
+
+
 def answer(estimator: Any, matrix: NDArray[np.float32]) -> Floats:
     """Class probabilities ``[n, classes]``, or values ``[n]``."""
     with one_thread():

@@ -41,8 +41,10 @@ def ground(work: Work, found: Contest, splits: Sequence[tuple[str, Split]]) -> G
 def options(model: Model, contract: Contract) -> Options:
     """How the model's configuration says to train, for the classes of the contract."""
     training = model.training
+    settings = {"estimator": training.estimator} if training.kind == "sklearn" else {}
     return Options(model.task, tuple(model.log.features.categorical), contract.classes,
-                   seed=training.seed, epochs=training.epochs, widths=tuple(training.widths))
+                   seed=training.seed, epochs=training.epochs, widths=tuple(training.widths),
+                   settings=settings | training.settings)
 
 
 def _player(work: Work, made: Trainer, item: Rival, contract: Contract) -> Player:

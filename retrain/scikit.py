@@ -69,12 +69,15 @@ class Scikit:
         return _pipeline(replace(fitted, estimator=made), data, chosen)
 
     def capped(self, options: Options, fitted: Pipeline, start: Pipeline | None = None) -> Options:
-        if fitted.kind != "hist_gradient_boosting":
-            return options
-        trees = fitted.estimator.n_iter_
-        if start is not None:
-            trees = max(1, 2 * (trees - start.estimator.n_iter_))  # going on adds up to half
-        return replace(options, settings=dict(options.settings) | {"trees": trees})
+        made, before = fitted.estimator, None if start is None else start.estimator
+        if fitted.kind == "linear":
+            fixed = {"penalty": 1 / made.C if hasattr(made, "C") else made.alpha}
+        elif fitted.kind == "random_forest":
+            fixed = {"trees": len(made.estimators_) - (len(before.estimators_) if before else 0)}
+        else:
+            fixed = {"trees": made.n_iter_ if before is None
+                     else max(1, 2 * (made.n_iter_ - before.n_iter_))}  # half of them at most
+        return replace(options, settings={**options.settings, **fixed})
 
     def export(self, fitted: Pipeline, contract: Contract, path: Path) -> Path:
         return conversion.to_onnx(fitted, contract, path)
@@ -173,7 +176,7 @@ def _smaller(fitted: Pipeline, kept: int, given: Rows, chosen: Rows, *, options:
 
 def _pipeline(made: Pipeline, data: Split, chosen: Rows) -> Pipeline:
     """The pipeline with its loss, its history, and the rows that artifacts are tried on."""
-    made.loss = estimator.loss(made.estimator, chosen)
+    made.loss = estimator.loss(estimator.settled(made.estimator), chosen)
     boosted = made.kind == "hist_gradient_boosting"
     made.history = (boosting.history(made.estimator) if boosted
                     else [{"epoch": 0.0, "validation_loss": made.loss}])

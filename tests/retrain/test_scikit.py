@@ -184,6 +184,25 @@ def test_what_a_kind_cannot_do_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_once_more_on_all_rows_takes_as_many_rounds(name: str) -> None:
+    """With validation rows among the training rows nothing else would stop it."""
+    data, options = few(), asked("binary", name)
+    whole = Split(pd.concat([data.train, data.validation]), data.validation, data.holdout)
+    first = fitted(name)
+    again = SCIKIT.fresh(whole, SCIKIT.capped(options, first))
+    tuned = SCIKIT.tuned(first, data, options)
+    more = SCIKIT.tuned(first, whole, SCIKIT.capped(options, tuned, first))
+
+    def rounds(made: Pipeline) -> float:
+        it = made.estimator
+        return {"linear": lambda: it.C, "random_forest": lambda: len(it.estimators_),
+                "hist_gradient_boosting": lambda: it.n_iter_}[name]()
+
+    assert rounds(again) == rounds(first)
+    assert rounds(tuned) <= rounds(more) <= rounds(tuned) + 1
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_weights_count_rows(name: str) -> None:
     data = few()
     up = (data.train["_label"] == "UP").to_numpy()
@@ -208,6 +227,20 @@ def test_an_artifact_that_answers_otherwise_is_not_written(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_neighbouring_single_floats_fall_on_the_right_side() -> None:
+    """Between such there is no room: a threshold must not be rounded up to the larger one."""
+    low = np.nextafter(np.float32(1.5), np.float32(2))
+    high = np.nextafter(low, np.float32(2))
+    rows = np.array([[low], [high]] * 20, dtype=np.float32)
+    with estimator.one_thread():
+        made = HistGradientBoostingClassifier(min_samples_leaf=1).fit(rows, [0, 1] * 20)
+        before = made.predict_proba(rows)
+        assert np.float32((float(low) + float(high)) / 2) == high  # so it would be
+        estimator.settled(made)
+        np.testing.assert_array_equal(made.predict_proba(rows), before)
+    assert made._predictors[0][0].nodes["num_threshold"][0] == low
+
+
 def test_settings_are_checked_in_words() -> None:
     with pytest.raises(HoldfastError, match="did you mean 'trees'"):
         SCIKIT.fresh(few(), Options("binary", settings={"treees": 3}))
@@ -218,9 +251,12 @@ def test_settings_are_checked_in_words() -> None:
 
 
 def test_a_whole_job_goes_on_from_the_champions_trees(tmp_path: Path) -> None:
-    path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", kind="retrain.scikit:Scikit")
-    quick = {"options": {"report": False}}
-    assert work(request(path, "bootstrap", **quick), tmp_path).version == "1"
-    second = request(path, "train", champion="1", **quick)
-    assert work(second, tmp_path).status == "registered"
-    assert "has no int8 form" in (tmp_path / second.request_id / "log.txt").read_text()
+    path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", kind="sklearn", ladder=["tune"],
+                settings={"trees": 20})
+    first, second = (request(path, "bootstrap", options={"report": False}),
+                     request(path, "train", champion="1", options={"report": False}))
+    assert work(first, tmp_path).version == "1"
+    work(second, tmp_path)
+    said = [(tmp_path / item.request_id / "log.txt").read_text() for item in (first, second)]
+    assert "has no int8 form" in said[0]
+    assert "version 1 fine-tuned on the rows of" in said[1]

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from monitor import decide
+from monitor import decide, shadow
 from monitor.acknowledgement import faulty_spans
 from monitor.config import Model
 from monitor.deps import Deps
@@ -38,13 +38,17 @@ def act(model: Model, deps: Deps, now: datetime) -> None:
     pending = deps.store.pending(model.name)
     if pending is not None:
         _carry_out(pending, model, deps, now)
+    quiet = pending is None and not deps.store.intents(model.name)
     _finish_intents(model, deps)
     report(model, deps)
+    if quiet and deps.launcher is not None and deps.store.open_request(model.name) is None:
+        _score(model, deps)
     row = deps.store.open_request(model.name)
     if row is None:
         return
-    move(model, deps.store, now, f"request {row.request.request_id}",
-         lambda state: decide.requested(state, row.request, now))
+    if not row.request.purpose:
+        move(model, deps.store, now, f"request {row.request.request_id}",
+             lambda state: decide.requested(state, row.request, now))
     if deps.launcher is not None and row.attempts == 0:
         deps.store.attempt(row.request.request_id)
         deps.launcher.start(row.request)
@@ -94,6 +98,16 @@ def broken(model: Model, deps: Deps, known_at: datetime) -> tuple[tuple[str, str
     return tuple((isoformat(span.start), isoformat(span.end)) for span in joined)
 
 
+def _score(model: Model, deps: Deps) -> None:
+    """Ask for the scoring that is due; it waits on nothing and nothing waits long on it."""
+    asked = shadow.due(model, deps.store)
+    if asked is not None:
+        request = request_for("score", model, deps, asked.known_at, reason=asked.reason)
+        deps.store.request(replace(
+            request, options=request.options | asked.options | {"purpose": asked.purpose},
+            request_id=f"{model.name}-{asked.purpose}-{asked.known_at:%Y%m%dT%H%M%S}"))
+
+
 def _probation(model: Model, deps: Deps, now: datetime) -> None:
     """Ask for a comparison, or end the probation, when its time has come."""
     recorded = deps.store.recorded(model.name)
@@ -119,6 +133,9 @@ def _probation(model: Model, deps: Deps, now: datetime) -> None:
 def _carry_out(pending: Pending, model: Model, deps: Deps, now: datetime) -> None:
     decision = pending.decision
     if decision.action in {"retrain", "compare"}:
+        open_one = deps.store.open_request(model.name)
+        if open_one is not None and open_one.request.purpose:
+            return  # it ends soon, and this goes on at a later tick
         kind: Kind = "train" if decision.action == "retrain" else "score"
         request = request_for(kind, model, deps, pending.known_at, reason=decision.reason,
                               evidence=decision.evidence)

@@ -18,6 +18,9 @@ from monitor.request import Kind
 from monitor.store import Store
 from monitor.window import Window, isoformat, parse_time
 
+SCORING = 120.0
+"""Seconds that a person's request waits for a scoring of versions that is under way."""
+
 
 def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime, wait: bool
         ) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
                             "train a first one from the reference period")
     kind: Kind = "bootstrap" if bootstrap else "train"
     request = request_for(kind, model, deps, now, reason=reason)
+    _let_scoring_end(model, deps, now)
     if not deps.store.request(request, None):
         row = deps.store.open_request(model.name)
         raise HoldfastError(f"request {row.request.request_id} of this model is open; wait for it"
@@ -60,6 +64,18 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
                     "reason": outcome.get("reason", request.reason),
                     "version": outcome.get("version"), "run_id": outcome.get("run_id")}
     raise HoldfastError(f"request {request.request_id} is gone from the store")
+
+
+def _let_scoring_end(model: Model, deps: Deps, now: datetime) -> None:
+    """Wait for a short-lived scoring of versions that is under way, and keep what it found."""
+    row = deps.store.open_request(model.name)
+    if row is None or not row.request.purpose or deps.launcher is None:
+        return
+    deadline = time.monotonic() + SCORING
+    while deps.launcher.running(row.request.request_id) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    with deps.source(model) as source:
+        follow(model, source, deps, now)
 
 
 MICRO = timedelta(microseconds=1)

@@ -80,6 +80,14 @@ class Errands(Database):
                  .order_by(requests.c.id.desc()).limit(newest))
         return self._requests(query)
 
+    def scored(self, model: str, purpose: str) -> RequestRow | None:
+        """The newest request that scores versions for this purpose, whatever became of it."""
+        found = self._requests(select(requests).where(
+            requests.c.model == model, requests.c.kind == "score",
+            requests.c.request_id.startswith(f"{model}-{purpose}-", autoescape=True))
+            .order_by(requests.c.id.desc()).limit(1))
+        return found[0] if found else None
+
     def open_request(self, model: str) -> RequestRow | None:
         """The request that is being worked on."""
         found = self._requests(select(requests).where(requests.c.model == model,

@@ -22,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from monitor import shadow
 from monitor.config import Config
 from monitor.decide import Phase
 from monitor.errors import HoldfastError
@@ -148,6 +149,7 @@ def samples(store: Store, config: Config) -> Samples:
             _state(page, store, model.name)
             _window(page, store, model.name)
             _errands(page, store, model.name)
+            _shadow(page, model.name, shadow.newest(store, model.name))
     _totals(page, store, known & set(names))
     return dict(page.samples)
 
@@ -170,6 +172,28 @@ def _state(page: _Page, store: Store, model: str) -> None:
         if measured is not None:
             _performance(page, measured.line)
             _groups(page, store, measured.line)
+
+
+def _shadow(page: _Page, model: str, line: dict[str, Any] | None) -> None:
+    """Challenger and champion side by side, while the challenger waits."""
+    if line is None:
+        return
+    version = line["challenger"]
+    for kind, name in (("realized", "performance"), ("estimated", "estimated_performance")):
+        for role, found in line[kind].items():
+            for metric, item in found.items():
+                for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
+                    page.put(f"holdfast_shadow_{name}{suffix}", item[key], model, line[role], role,
+                             metric)
+    if line["gain"] is not None:
+        for key, suffix in (("difference", ""), ("low", "_low"), ("high", "_high")):
+            page.put(f"holdfast_shadow_gain{suffix}", line["gain"][key], model, version,
+                     line["gain"]["metric"])
+    for key, name in (("differing", "differing_ratio"), ("distance", "distance"), ("n", "rows"),
+                      ("labelled", "labelled_rows")):
+        page.put(f"holdfast_shadow_{name}", line.get(key), model, version)
+    page.put("holdfast_shadow_known_at_timestamp_seconds", parse_time(line["known_at"]), model,
+             version)
 
 
 def _window(page: _Page, store: Store, model: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monitor import decide
+from monitor import decide, shadow
 from monitor.acknowledgement import faulty_spans
 from monitor.baseline import Baseline
 from monitor.config import Model
@@ -109,6 +109,8 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
                           f"its process ended {max(failures, row.attempts)} times without an "
                           "outcome", "")
     ended = outcome
+    if request.purpose == "shadow":
+        shadow.keep(model, deps, request, ended)
     move(model, deps.store, now, f"request {ended.status}: {ended.reason}",
          lambda state: settle(state, request, ended, model, now))
     deps.store.conclude(request.request_id, ended.status,
@@ -119,7 +121,7 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
 def settle(state: ModelState, request: Request, outcome: Outcome, model: Model, now: datetime
            ) -> Step:
     """What an ended request changes; nothing when the state has moved on without it."""
-    if state.request != request.request_id:
+    if state.request != request.request_id or request.purpose:
         return state
     if request.kind == "score":
         told = {"champion": request.champion, "reason": outcome.reason} | outcome.result

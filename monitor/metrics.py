@@ -22,6 +22,8 @@ _GAP = ("model", "version", "column", "measure")
 _QUALITY = ("model", "version", "metric", "estimated", "span")
 
 _ESTIMATE = ("model", "version", "metric", "span")
+_SHADOW = ("model", "version", "role", "metric")
+_GAIN = ("model", "version", "metric")
 
 
 def _gauge(labels: tuple[str, ...], text: str) -> Metric:
@@ -120,6 +122,31 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_error_drift_since_timestamp_seconds": _gauge(
         _V, "Since when errors are larger than in the reference, as newly measured. Absent while "
             "they are not."),
+    # a challenger that waits, beside the champion on the same newer rows
+    "holdfast_shadow_performance": _gauge(
+        _SHADOW, "Measured performance of challenger and champion on rows with mature labels."),
+    "holdfast_shadow_performance_low": _gauge(_SHADOW, "Lower end of its 95 % interval."),
+    "holdfast_shadow_performance_high": _gauge(_SHADOW, "Upper end of its 95 % interval."),
+    "holdfast_shadow_estimated_performance": _gauge(
+        _SHADOW, "What the labels that are not mature yet are expected to say of each."),
+    "holdfast_shadow_estimated_performance_low": _gauge(
+        _SHADOW, "Lower end of the 95 % interval of what they will say."),
+    "holdfast_shadow_estimated_performance_high": _gauge(
+        _SHADOW, "Upper end of the 95 % interval of what they will say."),
+    "holdfast_shadow_gain": _gauge(
+        _GAIN, "How much better the challenger is, paired by row; for errors, how much smaller."),
+    "holdfast_shadow_gain_low": _gauge(
+        _GAIN, "Lower end of its 95 % interval over blocks of time."),
+    "holdfast_shadow_gain_high": _gauge(
+        _GAIN, "Upper end of its 95 % interval over blocks of time."),
+    "holdfast_shadow_differing_ratio": _gauge(
+        _V, "Share of rows that the challenger (`version`) answers with another class."),
+    "holdfast_shadow_distance": _gauge(
+        _V, "Mean absolute difference between the two answers, where they are numbers."),
+    "holdfast_shadow_rows": _gauge(_V, "Rows that both were asked about."),
+    "holdfast_shadow_labelled_rows": _gauge(_V, "Those of them whose labels are mature."),
+    "holdfast_shadow_known_at_timestamp_seconds": _gauge(
+        _V, "The checkpoint that the comparison knows everything of that had arrived by then."),
     # over time
     "holdfast_verdicts_total": _counter(
         ("model", "verdict"), "Verdicts on all rows, revisions included."),

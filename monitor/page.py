@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from monitor import shadow
 from monitor.acknowledgement import Acknowledgement
 from monitor.config import Config, Model
 from monitor.exporter import TOP, ruling, severity
@@ -45,6 +46,7 @@ TONES = {"stable": "good", "drifted": "warn", "degraded": "bad", "faulty": "bad"
 
 STRIP = 30
 """Windows in the strip of a model's recent verdicts."""
+ROLES = ("champion", "challenger")
 MOVED = 5
 """Features named on the front page."""
 
@@ -81,6 +83,8 @@ class Card:
     tick: Tick | None
     gaps: list[dict[str, Any]]
     segments: list[dict[str, Any]]
+    shadow: dict[str, Any] | None
+    shadows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,8 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
         trouble=trouble, reports=store.reports(model.name, 3), tick=tick,
         gaps=[gap for gap in measured.line.get("groups", []) if gap["value"] is not None]
         if measured else [],
-        segments=_segments(store, measured or newest))
+        segments=_segments(store, measured or newest), shadow=shadow.newest(store, model.name),
+        shadows=_shadows(store, model.name))
 
 
 def past(store: Store, name: str, newest: int = 100) -> Past:
@@ -147,6 +152,25 @@ def _segments(store: Store, row: Row | None) -> list[dict[str, Any]]:
     return [{**part, "tone": TONES[part["verdict"]], "told": [
         item for item in ruling(part) if item["value"] is not None]}
         for part in sorted(parts, key=lambda part: (-part["n"], part["segment"]))[:TOP]]
+
+
+def _shadows(store: Store, model: str) -> list[dict[str, Any]]:
+    """The waiting challenger beside the champion, window by window, the newest first."""
+    state = store.recorded(model).state
+    if state.phase != "awaiting_promotion" or not state.challenger or not state.champion:
+        return []
+    pair = state.challenger, state.champion
+    return [row.line | {"sides": {role: beside(row.line, role) for role in ROLES}}
+            for row in store.scores(model, "shadow_window", pair, newest=STRIP)]
+
+
+def beside(line: dict[str, Any], role: str) -> dict[str, Any] | None:
+    """The deciding metric of one side: measured, else estimated, else None."""
+    for kind in ("realized", "estimated"):
+        item = (line[kind].get(role) or {}).get(line["metric"])
+        if item is not None:
+            return {**item, "metric": line["metric"], "estimated": kind == "estimated"}
+    return None
 
 
 def _told(row: Row | None) -> list[dict[str, Any]]:

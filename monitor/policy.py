@@ -65,6 +65,15 @@ class Probation(Section):
     """Matured rows needed before it is compared with its predecessor."""
 
 
+class Shadow(Section):
+    """How a challenger that waits for a person is compared with the champion meanwhile."""
+
+    every: Duration = timedelta(days=1)
+    """How often newer rows are scored with both, and older ones again once their labels came."""
+    rows: int = Field(default=5000, ge=0)
+    """Most rows that leave the log for one comparison; 0 switches it off."""
+
+
 class AlarmBudget(Section):
     """How many false alarms people can bear."""
 
@@ -135,6 +144,8 @@ class Policy(Section):
     """Whether a promotion that proves to be a mistake is undone or only announced."""
     probation: Probation = Probation()
     """How a promoted version is watched."""
+    shadow: Shadow = Shadow()
+    """How a challenger that waits for a person is compared with the champion meanwhile."""
 
 
 class Search(Section):

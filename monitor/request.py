@@ -36,6 +36,11 @@ class Request:
     options: dict[str, Any] = field(default_factory=dict)
     exclude: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def purpose(self) -> str:
+        """What versions are scored for beside the model's state (`shadow`, …); '' for the rest."""
+        return str(self.options.get("purpose", ""))
+
     def to_json(self) -> str:
         """The request as text; ``from_json`` reads it back unchanged."""
         return json.dumps(asdict(self) | {"known_at": isoformat(self.known_at)}, indent=1,

@@ -196,6 +196,18 @@ intents = Table(
     _one_open("ix_holdfast_intent_open", ["model", "alias"], "result IS NULL"),
 )
 
+scores = Table(
+    f"{PREFIX}score", metadata,
+    _id(), _name(),
+    Column("kind", String(20), nullable=False),
+    _name("version"), _name("other"),
+    Column("start", Instant, nullable=False),
+    Column("end", Instant, nullable=False),
+    Column("known_at", Instant, nullable=False),
+    Column("line", Text, nullable=False),
+    UniqueConstraint("model", "kind", "version", "other", "start", "end"),
+)
+
 reports = Table(
     f"{PREFIX}report", metadata,
     _id(), _name(),

@@ -2,8 +2,8 @@
 
 What it keeps is split by what it is about: ``archive`` (baselines, adoptions,
 counts), ``history`` (verdicts and the state they fold into), ``errands`` (requests,
-alias moves, reports) and ``sayings`` (what people acknowledged). Here are the troubles
-and ticks of the daemon.
+alias moves, reports), ``sayings`` (what people acknowledged) and ``board`` (how versions
+did on the same rows). Here are the troubles and ticks of the daemon.
 Every transition is a row, every write is conditional or unique, and one write is
 one transaction: killed at any line, nothing is lost and nothing is doubled.
 """
@@ -16,6 +16,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from monitor.archive import Adoption, Archive
+from monitor.board import Board, Score
 from monitor.database import Write
 from monitor.decide import ModelState
 from monitor.errands import Errands, Intent, Report, RequestRow
@@ -36,7 +37,8 @@ from monitor.schema import models, ticks, troubles
 from monitor.secrets import redact
 
 __all__ = ["Adoption", "Episode", "Folded", "Intent", "Pending", "Recorded", "Report",
-           "RequestRow", "Row", "Settled", "Store", "Tick", "Transition", "Trouble", "line"]
+           "RequestRow", "Row", "Score", "Settled", "Store", "Tick", "Transition", "Trouble",
+           "line"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Tick:
     failed: int
 
 
-class Store(Archive, History, Errands, Sayings):
+class Store(Archive, History, Errands, Sayings, Board):
     """holdfast's memory: ``Store.open(url)`` migrates and opens it."""
 
     def models(self) -> list[str]:

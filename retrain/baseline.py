@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from monitor.baseline import Baseline
+from monitor.bins import Bins
 from monitor.config import Features, Limits, Log, Model, Reference
 from monitor.errors import HoldfastError
 from monitor.outcomes import Outcomes
+from monitor.profile import Profile
 from monitor.reference import build
 from monitor.sampling import SEGMENT
 from monitor.source import Source
 from monitor.window import Window
 from retrain.contract import class_text
 from retrain.evaluate import Answers
+from retrain.work import Work
+
+EVER = timedelta(days=36500)
 
 
 def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, span: Window,
@@ -40,6 +45,27 @@ def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, 
     if baseline is None:
         raise HoldfastError(f"{model.name}: no baseline can be made of {span}")
     return baseline
+
+
+def counted(work: Work, frame: pd.DataFrame, answers: Answers, *, bins: Bins, span: Window
+            ) -> dict[datetime, Profile]:
+    """Rows as a version answers them, counted by pane over its bins, as the daemon counts logs."""
+    path = work.folder / "scratch-log.parquet"
+    model, rows = work.model, frame
+    if "_label" not in rows or rows["_label"].isna().all():
+        kind = "float64" if model.task == "regression" else "string"
+        rows = rows.assign(_label=pd.Series([None] * len(rows), index=rows.index, dtype=kind))
+    try:
+        _as_logged(model, rows, answers, rows["_timestamp"].min()).to_parquet(path)
+        with Source(_scratch(model, path, rows, span), work.config.limits) as source:
+            found = source.count(bins, span, since=None, until=span.end + EVER)
+    finally:
+        path.unlink(missing_ok=True)
+    panes: dict[datetime, Profile] = {}
+    for item in found:
+        if not item.segment:
+            panes[item.pane] = panes.get(item.pane, Profile.empty(bins)) + item.profile
+    return panes
 
 
 def _as_logged(model: Model, frame: pd.DataFrame, answers: Answers, unseen: datetime

@@ -14,6 +14,7 @@ from monitor.config import Model
 from monitor.errors import HoldfastError
 from monitor.performance import measure
 from monitor.registry import FOLDER, Version
+from retrain.barred import why
 from retrain.contest import Contest
 from retrain.contract import Contract
 from retrain.evaluate import DAY, Answers, logged
@@ -51,7 +52,7 @@ def _player(work: Work, made: Trainer, item: Rival, contract: Contract) -> Playe
     theirs = item.contract or contract
     return Player(item.name, theirs, item.artifact if item.contract else None,
                   weights_of(work, made, item.version, contract), _parent(work, item.version),
-                  None if item.runnable else _by_the_log(theirs))
+                  None if item.runnable else _by_the_log(theirs), why(work, item.version))
 
 
 def _by_the_log(contract: Contract) -> Callable[[pd.DataFrame], Answers]:

@@ -19,6 +19,7 @@ from retrain.evaluate import Scores, answer, compare, logged, session
 from retrain.evaluate import score as scored
 from retrain.onnx_serving import Served
 from retrain.rivals import Rival, rival
+from retrain.shadow import shadow
 from retrain.work import Work
 
 ROWS = 20_000
@@ -26,9 +27,12 @@ ROWS = 20_000
 
 
 def score(work: Work) -> Outcome:
-    """Compare champion and predecessor, or serve the rows of ``options['serve']``."""
-    serve_these = work.request.options.get("serve")
-    return _compared(work) if serve_these is None else _served(work, serve_these)
+    """Compare champion and predecessor, serve the rows of ``options['serve']``, or do what
+    ``options['purpose']`` names."""
+    options = work.request.options
+    if options.get("purpose") == "shadow":
+        return shadow(work)
+    return _served(work, options["serve"]) if "serve" in options else _compared(work)
 
 
 def _served(work: Work, order: dict[str, Any]) -> Outcome:

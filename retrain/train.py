@@ -6,6 +6,7 @@ from monitor.registry import Outcome
 from monitor.window import isoformat
 from retrain import challenger, story
 from retrain.ascent import climbed
+from retrain.barred import refuse_repeat
 from retrain.card import card
 from retrain.contest import Contest, comparable, contest, everybody
 from retrain.dataset import Dataset, Refusal, assemble, conform, usable
@@ -22,6 +23,7 @@ def train(work: Work) -> Outcome:
     work.steps.next(f"rows of {work.model.name!r} as known at {isoformat(work.request.known_at)}")
     data = assemble(work.request, work.model, work.config.limits)
     work.steps.note(f"{data.rows} labelled rows of {data.window}")
+    refuse_repeat(work, data.content_hash)
     found = contest(work, data)
     raw = comparable(data.split, found)
     split = Split(*(conform(part, found.contract)

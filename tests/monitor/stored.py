@@ -21,7 +21,7 @@ from monitor.losses import ErrorDrift
 from monitor.performance import Performance
 from monitor.refutation import Check
 from monitor.request import Request
-from monitor.store import Store
+from monitor.store import Score, Store
 from monitor.window import Window, isoformat
 
 DAY = timedelta(days=1)
@@ -138,8 +138,36 @@ def _electricity(store: Store) -> None:
     store.advance("electricity", number, replace(state, phase="awaiting_promotion",
                                                  challenger="4", since=at(14.2)),
                   at=at(14.2), cause="version 4 passed the gate")
+    _beside(store)
     row = store.verdicts("electricity", segment="", newest=1)[0]
     store.save_report("electricity", row.id, "runs:/abc/reports/report.html", "/no/such/file.html")
+
+
+def _beside(store: Store) -> None:
+    """Version 4 waits beside version 3: one window with labels, one without."""
+    told = {"metric": "accuracy", "champion": "3", "challenger": "4", "n": 4800}
+    measured = {"realized": {"champion": {"accuracy": part(0.77)},
+                             "challenger": {"accuracy": part(0.84)}},
+                "gain": {"metric": "accuracy", "difference": 0.07, "low": 0.05, "high": 0.09,
+                         "blocks": 4, "block": "6h", "n": 2400}}
+    expected = {"estimated": {"champion": {}, "challenger": {"accuracy": part(0.85)}}}
+    store.save_scores("electricity", "shadow_window", ("4", "3"), [
+        Score(Window(at(12), at(13)), at(14.2), told | measured | {
+            "start": isoformat(at(12)), "end": isoformat(at(13)), "labelled": 2400,
+            "differing": 0.12, "estimated": {"champion": {}, "challenger": {}}}),
+        Score(Window(at(13), at(14)), at(14.2), told | expected | {
+            "start": isoformat(at(13)), "end": isoformat(at(14)), "labelled": 0,
+            "differing": 0.25, "realized": {}, "gain": None})])
+    store.save_scores("electricity", "shadow", ("4", "3"), [Score(
+        Window(at(12), at(14)), at(14.2), told | measured | expected | {
+            "start": isoformat(at(12)), "end": isoformat(at(14)), "labelled": 2400,
+            "differing": 0.18, "words": "Version 4 beside version 3 on 2400 rows with mature "
+                                        "labels: accuracy better by +0.0700"})])
+
+
+def part(value: float) -> dict[str, float]:
+    """A metric of one side of a scoreboard."""
+    return {"value": value, "low": value - 0.02, "high": value + 0.02, "n": 2400}
 
 
 def _faulty(store: Store) -> None:

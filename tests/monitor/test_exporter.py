@@ -71,6 +71,13 @@ def test_the_story_is_told(store: Store, config: Config) -> None:
     assert told["holdfast_segment_performance",
                 ("electricity", "3", "weekday=0", "selection_rate")] == 0.44
     assert told["holdfast_ticks_total", ("air-quality", "failed")] == 1
+    series = ("electricity", "4", "challenger", "accuracy")
+    assert told["holdfast_shadow_performance", series] == 0.84
+    assert told["holdfast_shadow_estimated_performance_low", series] == pytest.approx(0.83)
+    assert told["holdfast_shadow_performance",
+                ("electricity", "3", "champion", "accuracy")] == 0.77
+    assert told["holdfast_shadow_gain_low", ("electricity", "4", "accuracy")] == 0.05
+    assert told["holdfast_shadow_differing_ratio", ("electricity", "4")] == 0.18
 
 
 def test_what_is_unknown_is_absent(store: Store, config: Config) -> None:
@@ -81,6 +88,8 @@ def test_what_is_unknown_is_absent(store: Store, config: Config) -> None:
     assert ("holdfast_label_maturity_ratio", ("air-quality", "3")) not in told
     measured = {labels for name, labels in told if name == "holdfast_performance"}
     assert not [labels for labels in measured if "roc_auc" in labels]
+    assert ("holdfast_shadow_estimated_performance",
+            ("electricity", "3", "champion", "accuracy")) not in told
     # version 4 of deliveries is on probation and was not measured yet: nothing of version 3's
     assert not [labels for labels in measured if labels[0] == "deliveries"]
 
@@ -190,5 +199,8 @@ def test_every_declared_metric_is_told_somewhere(store: Store, config: Config) -
         store.recorded("quiet").state, cooldown_until=at(9)), at=at(4), cause="x",
         decision=Decision("announce", "it was a mistake"))
     store.request(Request("q", "score", "quiet", "c", at(4), "compare"), None)
+    line = store.scores("electricity", "shadow", ("4", "3"))[0]
+    store.save_scores("electricity", "shadow", ("4", "3"), [
+        replace(line, line=line.line | {"distance": 3.5})])
     told = {name for name, _ in scrape(Snapshot(store, config))}
     assert told == set(CATALOGUE)

@@ -45,6 +45,7 @@ def test_what_waits_for_a_person_and_what_is_wrong_is_said(tmp_path: Path) -> No
     said = words(report)
     assert ("  estimated   accuracy 0.860 (0.848 to 0.871) without labels, on 4800 rows; newest "
             "labels bear such estimates out\n") in said
+    assert "  shadow      Version 4 beside version 3 on 2400 rows" in said
     assert "  trouble     postgresql://u:***@host/db is away" in said
     for model in report["models"]:
         assert f"{model['model']}: {model['phase'].replace('_', ' ')}" in said

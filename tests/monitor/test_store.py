@@ -27,7 +27,7 @@ from monitor.profile import Profile
 from monitor.request import Request
 from monitor.schema import VERSION_TABLE, metadata
 from monitor.source import Increment
-from monitor.store import Folded, Store
+from monitor.store import Folded, Score, Store
 from monitor.window import Window
 from tests.data import ROOT
 
@@ -73,6 +73,28 @@ def folded(day: int, phase: str, episode: str | None = None, *, revision: int = 
 
 def at(day: int) -> datetime:
     return START + day * DAY
+
+
+def test_scores_are_renewed_by_what_was_known_later(store: Store) -> None:
+    day = Window(at(0), at(1))
+    for known, value in ((2, 0.1), (9, 0.9), (3, 0.3)):
+        store.save_scores("m", "shadow", ("4", "3"), [Score(day, at(known), {"value": value})])
+    store.save_scores("m", "shadow", ("4", "3"), [Score(Window(at(1), at(2)), at(9), {"n": 1})])
+    store.save_scores("m", "compression", ("4", "3"), [Score(day, at(9), {})])
+    found = store.scores("m", "shadow", ("4", "3"))
+    assert [(item.span.start, item.known_at, item.line) for item in found] == [
+        (at(1), at(9), {"n": 1}), (at(0), at(9), {"value": 0.9})]
+    assert store.scores("m", "shadow", ("5", "3")) == []
+
+
+def test_the_newest_scoring_of_a_purpose_is_found(store: Store) -> None:
+    for name, kind in (("m-shadow-1", "score"), ("m-score-2", "score"), ("m-train-3", "train")):
+        store.request(Request(name, kind, "m", "c.yaml", START))  # type: ignore[arg-type]
+        store.conclude(name, "done", {})
+    found = store.scored("m", "shadow")
+    assert found is not None
+    assert found.request.request_id == "m-shadow-1"
+    assert store.scored("m", "compression") is None
 
 
 def test_migrations_make_the_declared_tables(url: str) -> None:

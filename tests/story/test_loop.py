@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from monitor import shadow
 from monitor.baseline import Baseline
 from monitor.cli import opened
 from monitor.config import load
@@ -152,9 +153,15 @@ def challenged(succession: Town) -> tuple[Town, RequestRow]:
 
 
 @pytest.fixture(scope="module")
-def promoted(challenged: tuple[Town, RequestRow]) -> Town:
+def shadowed(challenged: tuple[Town, RequestRow]) -> tuple[Town, RequestRow]:
+    """While it waits the challenger is scored beside the champion."""
+    return challenged[0], challenged[0].ended(41)
+
+
+@pytest.fixture(scope="module")
+def promoted(shadowed: tuple[Town, RequestRow]) -> Town:
     """The challenger is promoted on day 41 and shares that day's traffic with its predecessor."""
-    place, _ = challenged
+    place, _ = shadowed
     place.promote("2")
     place.tick(41)
     start = START + 41 * DAY
@@ -190,6 +197,25 @@ def test_the_real_child_registers_a_challenger_and_leaves_the_champion(
     assert [item.version for item in versions] == ["1", "2"]
     causes = [(item.before, item.after) for item in place.deps.store.transitions(NAME)]
     assert ("retraining", "awaiting_promotion") in causes
+
+
+def test_a_challenger_that_waits_is_scored_beside_the_champion(
+        challenged: tuple[Town, RequestRow], shadowed: tuple[Town, RequestRow]) -> None:
+    place, row = shadowed
+    made = challenged[1].outcome or {}
+    assert row.request.purpose == "shadow"
+    assert row.status == "done", row.outcome
+    assert (place.state.phase, place.state.challenger) == ("awaiting_promotion", "2")
+    told = shadow.newest(place.deps.store, NAME)
+    assert told is not None
+    assert told["n"] > told["labelled"]
+    assert told["start"] == made["result"]["window"][1], "where the challenger's own rows end"
+    assert told["estimated"]["champion"]["accuracy"]["value"] > 0, "by the daemon's own counts"
+    assert told["estimated"]["challenger"]["accuracy"]["value"] > 0
+    tags = place.client.get_model_version(place.registered, "2").tags
+    assert tags["holdfast.shadow.rows"] == str(told["n"])
+    assert tags["holdfast.shadow.known_at"] == told["known_at"]
+    assert place.deps.store.open_request(NAME) is None, "not due again yet"
 
 
 def test_a_promoted_version_is_adopted_with_its_own_baseline(promoted: Town) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from monitor import decide, shadow
+from monitor import decide, fidelity, shadow
 from monitor.acknowledgement import faulty_spans
 from monitor.config import Model
 from monitor.deps import Deps
@@ -74,6 +74,24 @@ def _rested(model: Model, deps: Deps) -> datetime | None:
     return max(fitted) + model.policy.retrain.rest if fitted else None
 
 
+def _informed(request: Request, model: Model, deps: Deps) -> Request:
+    """The request with what a training has to know beside its reason: until when weights rest,
+    versions that it may not propose, and a compression that left its limits, so that new ranges
+    are tried first."""
+    options, told = dict(request.options), dict(request.evidence)
+    state = deps.store.recorded(model.name).state
+    rested = _rested(model, deps)
+    if rested is not None and rested > request.known_at:
+        options["rest"] = isoformat(rested)
+    barred = decide.barred(state, request.known_at, model)
+    if barred:
+        options["barred"] = list(barred)
+    found = told.get("compression") or fidelity.evidence(fidelity.newest(deps.store, model.name))
+    if found:
+        options["evidence"], told["compression"] = "compression", found
+    return replace(request, options=options, evidence=told)
+
+
 def broken(model: Model, deps: Deps, known_at: datetime) -> tuple[tuple[str, str], ...]:
     """Stretches that nothing is learned from: faulty windows, and what people said is a fault.
 
@@ -100,7 +118,7 @@ def broken(model: Model, deps: Deps, known_at: datetime) -> tuple[tuple[str, str
 
 def _score(model: Model, deps: Deps) -> None:
     """Ask for the scoring that is due; it waits on nothing and nothing waits long on it."""
-    asked = shadow.due(model, deps.store)
+    asked = shadow.due(model, deps.store) or fidelity.due(model, deps.store, deps.registry)
     if asked is not None:
         request = request_for("score", model, deps, asked.known_at, reason=asked.reason)
         deps.store.request(replace(
@@ -139,12 +157,8 @@ def _carry_out(pending: Pending, model: Model, deps: Deps, now: datetime) -> Non
         kind: Kind = "train" if decision.action == "retrain" else "score"
         request = request_for(kind, model, deps, pending.known_at, reason=decision.reason,
                               evidence=decision.evidence)
-        rested = _rested(model, deps)
-        if kind == "train" and rested is not None and rested > pending.known_at:
-            request = replace(request, options=request.options | {"rest": isoformat(rested)})
-        barred = decide.barred(deps.store.recorded(model.name).state, pending.known_at, model)
-        if kind == "train" and barred:
-            request = replace(request, options={**request.options, "barred": list(barred)})
+        if kind == "train":
+            request = _informed(request, model, deps)
         if not deps.store.request(request, pending.id):
             deps.store.settle(pending.id, "refused", "another request of this model is open")
     elif decision.action in {"promote", "roll_back"}:

@@ -101,7 +101,7 @@ def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState,
     known, episode = _episode(known, verdict, model)
     known = _phase(known, verdict.known_at)
     if _asks_for_retrain(verdict, model):
-        refusal = _refusal(known, verdict, model)
+        refusal = _refusal(known, verdict.labelled, verdict.known_at, model)
         if refusal is None:
             moved = replace(known, phase="retraining", since=verdict.known_at)
             return moved, Decision("retrain", verdict.reason, _evidence(verdict) | _began(known))
@@ -233,6 +233,19 @@ def compared(state: ModelState, result: dict[str, Any], now: datetime, model: Mo
     return acquitted(state, now), Decision("announce", reason, evidence)
 
 
+def doubted(state: ModelState, found: dict[str, Any], labelled: int, at: datetime, *,
+            model: Model) -> tuple[ModelState, Decision] | ModelState:
+    """The state once a compressed champion left its limits; ``found`` are the numbers.
+
+    Asks for a retrain where the policy wants that and one may start now.
+    """
+    if ("compression" not in model.policy.retrain.on or found["version"] != state.champion
+            or _refusal(state, labelled, at, model) is not None):
+        return state
+    moved = replace(state, phase="retraining", since=at)
+    return moved, Decision("retrain", f"compression: {found['reason']}", {"compression": found})
+
+
 def acquitted(state: ModelState, at: datetime) -> ModelState:
     """The state once probation ended without a better predecessor."""
     return _phase(replace(state, phase="stable", predecessor=None, since=at), at)
@@ -338,7 +351,7 @@ def _asks_for_retrain(verdict: Verdict, model: Model) -> bool:
           ) or ("estimated" in triggers and _estimated(verdict))
 
 
-def _refusal(state: ModelState, verdict: Verdict, model: Model) -> str | None:
+def _refusal(state: ModelState, labelled: int, known_at: datetime, model: Model) -> str | None:
     """Why no retrain may start now, in words; None when one may."""
     rule = model.policy.retrain
     if model.training.kind == "none":
@@ -347,14 +360,14 @@ def _refusal(state: ModelState, verdict: Verdict, model: Model) -> str | None:
         return "the newest data is faulty, and faulty data is never trained on"
     if state.phase in _IN_FLIGHT or state.request is not None:
         return f"the model is {state.phase.replace('_', ' ')} already"
-    if state.cooldown_until is not None and verdict.known_at < state.cooldown_until:
+    if state.cooldown_until is not None and known_at < state.cooldown_until:
         return (
             f"the cooldown of {format_duration(rule.cooldown)} lasts until "
             f"{isoformat(state.cooldown_until)}"
         )
-    if verdict.labelled < rule.minimum_rows:
+    if labelled < rule.minimum_rows:
         return (
-            f"{verdict.labelled} labelled rows have matured since the reference, "
+            f"{labelled} labelled rows have matured since the reference, "
             f"{rule.minimum_rows} are asked for"
         )
     return None

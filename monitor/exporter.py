@@ -22,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from monitor import shadow
+from monitor import fidelity, shadow
 from monitor.config import Config
 from monitor.decide import Phase
 from monitor.errors import HoldfastError
@@ -150,6 +150,7 @@ def samples(store: Store, config: Config) -> Samples:
             _window(page, store, model.name)
             _errands(page, store, model.name)
             _shadow(page, model.name, shadow.newest(store, model.name))
+            _compression(page, model.name, fidelity.newest(store, model.name))
     _totals(page, store, known & set(names))
     return dict(page.samples)
 
@@ -194,6 +195,32 @@ def _shadow(page: _Page, model: str, line: dict[str, Any] | None) -> None:
         page.put(f"holdfast_shadow_{name}", line.get(key), model, version)
     page.put("holdfast_shadow_known_at_timestamp_seconds", parse_time(line["known_at"]), model,
              version)
+
+
+ENDS = (("value", ""), ("low", "_low"), ("high", "_high"))
+
+
+def _compression(page: _Page, model: str, line: dict[str, Any] | None) -> None:
+    """The compressed champion beside its float form, as found last."""
+    if line is None:
+        return
+    series = model, line["version"]
+    for part in ({**line["disagreement"], "segment": ""}, *line["segments"]):
+        for key, suffix in ENDS:
+            page.put(f"holdfast_compression_disagreement{suffix}", part[key], *series,
+                     part["segment"])
+    for name, measure in (("disagreement", "disagreement"), ("outside", "outside_ratio")):
+        item = line[name]
+        if item is not None and item["limit"] is not None:
+            page.put(f"holdfast_compression_{measure}_threshold", item["limit"], *series)
+            page.put("holdfast_compression_exceeded", item["crossed"], *series, name)
+    for key, suffix in ENDS if line["outside"] is not None else ():
+        page.put(f"holdfast_compression_outside_ratio{suffix}", line["outside"][key], *series)
+    for feature, share in line["features"].items():
+        page.put("holdfast_compression_feature_outside_ratio", share, *series, feature)
+    page.put("holdfast_compression_rows", line["n"], *series)
+    page.put("holdfast_compression_known_at_timestamp_seconds", parse_time(line["known_at"]),
+             *series)
 
 
 def _window(page: _Page, store: Store, model: str) -> None:

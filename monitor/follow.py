@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monitor import decide, shadow
+from monitor import decide, fidelity, shadow
 from monitor.acknowledgement import faulty_spans
 from monitor.baseline import Baseline
 from monitor.config import Model
@@ -22,7 +22,7 @@ from monitor.renewal import renew
 from monitor.request import Request
 from monitor.source import Source
 from monitor.store import RequestRow, Store
-from monitor.window import isoformat
+from monitor.window import EPOCH, isoformat
 
 ATTEMPTS = 3
 """Times that a request's process may end without an outcome while the daemon looks on."""
@@ -111,11 +111,28 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
     ended = outcome
     if request.purpose == "shadow":
         shadow.keep(model, deps, request, ended)
+    if request.purpose == "compression":
+        _doubt(model, deps, request, ended)
     move(model, deps.store, now, f"request {ended.status}: {ended.reason}",
          lambda state: settle(state, request, ended, model, now))
     deps.store.conclude(request.request_id, ended.status,
                         {"version": ended.version, "reason": ended.reason,
                          "run_id": ended.run_id, "result": ended.result})
+
+
+def _doubt(model: Model, deps: Deps, request: Request, ended: Outcome) -> None:
+    """Keep what was found of a compressed champion, and fold it in where it left its limits."""
+    fidelity.keep(model, deps, request, ended)
+    found = fidelity.evidence(fidelity.newest(deps.store, model.name))
+    adoptions = deps.store.adoptions(model.name)
+    if found is None or not adoptions:
+        return
+    baseline = deps.store.baseline(model.name, found["version"], adoptions[-1].key)
+    since = Baseline.from_json(baseline[1]).window_end if baseline else None
+    at = request.known_at
+    labelled = deps.store.labelled(model.name, adoptions[-1].key, since=since or EPOCH, until=at)
+    move(model, deps.store, at, "compression",
+         lambda state: decide.doubted(state, found, labelled, at, model=model))
 
 
 def settle(state: ModelState, request: Request, outcome: Outcome, model: Model, now: datetime

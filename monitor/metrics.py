@@ -24,6 +24,7 @@ _QUALITY = ("model", "version", "metric", "estimated", "span")
 _ESTIMATE = ("model", "version", "metric", "span")
 _SHADOW = ("model", "version", "role", "metric")
 _GAIN = ("model", "version", "metric")
+_PART = ("model", "version", "segment")
 
 
 def _gauge(labels: tuple[str, ...], text: str) -> Metric:
@@ -147,6 +148,31 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_shadow_labelled_rows": _gauge(_V, "Those of them whose labels are mature."),
     "holdfast_shadow_known_at_timestamp_seconds": _gauge(
         _V, "The checkpoint that the comparison knows everything of that had arrived by then."),
+    # a compressed champion beside its float form, on newest rows
+    "holdfast_compression_disagreement": _gauge(
+        _PART, "Share of rows that the compressed champion answers with another class than its "
+               "float form; for numbers their mean distance in standard deviations of the label. "
+               "`segment` is empty for all rows."),
+    "holdfast_compression_disagreement_low": _gauge(
+        _PART, "Lower end of its 99 % interval, which holds for all segments together."),
+    "holdfast_compression_disagreement_high": _gauge(_PART, "Upper end of it."),
+    "holdfast_compression_disagreement_threshold": _gauge(
+        _V, "What it was at most on the rows that followed the version's calibration."),
+    "holdfast_compression_outside_ratio": _gauge(
+        _V, "Share of rows with a number outside the ranges that int8 was calibrated on."),
+    "holdfast_compression_outside_ratio_low": _gauge(_V, "Lower end of its 99 % interval."),
+    "holdfast_compression_outside_ratio_high": _gauge(_V, "Upper end of it."),
+    "holdfast_compression_outside_ratio_threshold": _gauge(
+        _V, "What it was at most on the rows that followed the version's calibration."),
+    "holdfast_compression_feature_outside_ratio": _gauge(
+        ("model", "version", "feature"), "The same of one input; only the 20 largest above 0."),
+    "holdfast_compression_exceeded": _gauge(
+        ("model", "version", "measure"),
+        "1 while `disagreement` or `outside` lies above its threshold with its whole interval, "
+        "else 0. Absent without a threshold."),
+    "holdfast_compression_rows": _gauge(_V, "Rows that both were asked about."),
+    "holdfast_compression_known_at_timestamp_seconds": _gauge(
+        _V, "The checkpoint by which those rows had arrived."),
     # over time
     "holdfast_verdicts_total": _counter(
         ("model", "verdict"), "Verdicts on all rows, revisions included."),

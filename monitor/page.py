@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from monitor import shadow
+from monitor import fidelity, shadow
 from monitor.acknowledgement import Acknowledgement
 from monitor.config import Config, Model
 from monitor.exporter import TOP, ruling, severity
@@ -85,6 +85,7 @@ class Card:
     segments: list[dict[str, Any]]
     shadow: dict[str, Any] | None
     shadows: list[dict[str, Any]]
+    compression: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
         gaps=[gap for gap in measured.line.get("groups", []) if gap["value"] is not None]
         if measured else [],
         segments=_segments(store, measured or newest), shadow=shadow.newest(store, model.name),
-        shadows=_shadows(store, model.name))
+        shadows=_shadows(store, model.name), compression=fidelity.newest(store, model.name))
 
 
 def past(store: Store, name: str, newest: int = 100) -> Past:

@@ -45,8 +45,9 @@ class PerformancePolicy(Section):
 class RetrainPolicy(Section):
     """When a retrain may start by itself."""
 
-    on: list[Literal["degraded", "drifted", "estimated"]] = ["degraded"]
-    """Verdicts that may start one; `estimated` is degradation that is estimated without labels."""
+    on: list[Literal["degraded", "drifted", "estimated", "compression"]] = ["degraded"]
+    """Verdicts that may start one; `estimated` is degradation that is estimated without labels,
+    `compression` a compressed champion that left the limits that its calibration promised."""
     cooldown: Duration = timedelta(days=14)
     """Shortest time between two."""
     rest: Duration = timedelta(days=45)
@@ -72,6 +73,17 @@ class Shadow(Section):
     """How often newer rows are scored with both, and older ones again once their labels came."""
     rows: int = Field(default=5000, ge=0)
     """Most rows that leave the log for one comparison; 0 switches it off."""
+
+
+class CompressionPolicy(Section):
+    """How a compressed champion is held against its float form."""
+
+    every: Duration = timedelta(days=1)
+    """How often both are asked about the newest rows."""
+    span: Duration = timedelta(days=7)
+    """How much of the newest event time those rows are of."""
+    rows: int = Field(default=2000, ge=0)
+    """Most rows that leave the log for it; 0 switches it off."""
 
 
 class AlarmBudget(Section):
@@ -144,6 +156,8 @@ class Policy(Section):
     """Whether a promotion that proves to be a mistake is undone or only announced."""
     probation: Probation = Probation()
     """How a promoted version is watched."""
+    compression: CompressionPolicy = CompressionPolicy()
+    """How a compressed champion is held against its float form."""
     shadow: Shadow = Shadow()
     """How a challenger that waits for a person is compared with the champion meanwhile."""
 

@@ -87,7 +87,8 @@ def settings(model: Model, frame: pd.DataFrame, reference: Window) -> dict[str, 
     log = log_mapping("_label", "_timestamp", categorical=plain["log"]["features"]["categorical"])
     if model.log.positive_label is not None:
         log["positive_label"] = model.log.positive_label
-    policy = plain["policy"] | {"promotion": "automatic", "shadow": {"rows": 0}}
+    policy = plain["policy"] | {"promotion": "automatic", "shadow": {"rows": 0},
+                                "compression": {"rows": 0}}
     return {"mlflow": {"tracking_uri": "sqlite:///mlflow.db"}, "store": "sqlite:///holdfast.db",
             "models": [{"name": model.name, "log": log,
                         "reference": plain["reference"] | {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from monitor import shadow
+from monitor import fidelity, shadow
 from monitor.config import Config, Model
 from monitor.ripening import ripening
 from monitor.secrets import redact
@@ -63,7 +63,7 @@ def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
         "newest": newest[-1].line if newest else None,
         "performance": _measured([row.line for row in newest], state.champion),
         "estimated": newest[-1].line.get("estimated") if newest else None,
-        "shadow": shadow.newest(store, name),
+        "shadow": shadow.newest(store, name), "compression": fidelity.newest(store, name),
         "pending": pending.decision.reason if pending else None,
         "request": row.request.request_id if row else None,
         "trouble": redact(trouble.message) if trouble else None,
@@ -112,8 +112,8 @@ def _lines(model: dict[str, Any]) -> str:
         lines.append(f"  alarm       open since {model['episode'].rpartition('/')[2]}")
     if model["phase"] == "awaiting_promotion":
         lines.append(f"  waits       for a person: version {model['challenger']} is the challenger")
-    if model["shadow"]:
-        lines.append(f"  shadow      {model['shadow']['words']}")
+    lines += [f"  {key:<11} {model[key]['words']}" for key in ("shadow", "compression")
+              if model[key]]
     lines += [f"  said        {item['start'][:16]} to {item['end'][:16]} is "
               + ("a fault" if item["as"] == "fault" else "expected")
               + (", the reference starts anew there" if item["rebaseline"] else "")

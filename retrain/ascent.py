@@ -61,7 +61,10 @@ def _rungs(work: Work, standing: Ground) -> list[Rung]:
         "refit": Rung("refit", lambda: rungs.refit(standing, choice), barred)}
     if standing.champion is None:
         return [known["refit"]]
-    return [known[name] for name in work.model.training.ladder]
+    order = work.model.training.ladder
+    if work.request.options.get("evidence") == "compression":
+        order = sorted(order, key=lambda name: name != "ranges")
+    return [known[name] for name in order]
 
 
 def _choice(work: Work, standing: Ground, rung: str, sizes: Mapping[str, Point]

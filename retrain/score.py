@@ -17,6 +17,7 @@ from retrain.contract import Contract, class_values
 from retrain.dataset import Refusal, conform, ordered, usable
 from retrain.evaluate import Scores, answer, compare, logged, session
 from retrain.evaluate import score as scored
+from retrain.fidelity import fidelity
 from retrain.onnx_serving import Served
 from retrain.rivals import Rival, rival
 from retrain.shadow import shadow
@@ -30,8 +31,8 @@ def score(work: Work) -> Outcome:
     """Compare champion and predecessor, serve the rows of ``options['serve']``, or do what
     ``options['purpose']`` names."""
     options = work.request.options
-    if options.get("purpose") == "shadow":
-        return shadow(work)
+    if work.request.purpose:
+        return {"shadow": shadow, "compression": fidelity}[work.request.purpose](work)
     return _served(work, options["serve"]) if "serve" in options else _compared(work)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from monitor.registry import Outcome
 from monitor.window import isoformat
-from retrain import challenger, story
+from retrain import challenger, fidelity, story
 from retrain.ascent import climbed
 from retrain.barred import refuse_repeat
 from retrain.card import card
@@ -12,6 +14,7 @@ from retrain.contest import Contest, comparable, contest, everybody
 from retrain.dataset import Dataset, Refusal, assemble, conform, usable
 from retrain.ladder import best
 from retrain.players import ground
+from retrain.quantize import CALIBRATION_ROWS
 from retrain.rungs import renewed
 from retrain.trainer import Split
 from retrain.windows import windows
@@ -52,6 +55,9 @@ def train(work: Work) -> Outcome:
     if proposal.recipe is not None and work.model.training.renew:
         work.steps.note("train once more by the same recipe, on all rows")
         proposal = renewed(standing, proposal)
+    fidelity.keep(work, found.contract, (proposal.artifact, proposal.parent),
+                  ranges=split.train.tail(CALIBRATION_ROWS),
+                  later=pd.concat([split.validation, split.holdout], ignore_index=True))
     return challenger.registered(work, found, proposal, baseline=baseline, result=result,
                                  tried=split.holdout.head(64))
 

@@ -13,6 +13,7 @@ from monitor.config import Config, load
 from monitor.decide import Decision, ModelState
 from monitor.drift import DriftResult
 from monitor.faults import Fault
+from monitor.fidelity import FORM
 from monitor.forecast import Forecast
 from monitor.freshness import Freshness
 from monitor.groups import GroupGap
@@ -165,6 +166,20 @@ def _beside(store: Store) -> None:
                                         "labels: accuracy better by +0.0700"})])
 
 
+def compressed(version: str = "3", **change: Any) -> dict[str, Any]:
+    """What was found of a compressed champion: beyond its limit, in one segment most of all."""
+    whole = {"value": 0.04, "low": 0.03, "high": 0.05, "n": 2000, "limit": 0.01, "crossed": True}
+    return {"purpose": "compression", "version": version, "n": 2000, "unit": "share",
+            "since": isoformat(at(0)), "until": isoformat(at(3)), "calibrated": True,
+            "disagreement": whole,
+            "outside": {**whole, "value": 0.002, "low": 0.0, "high": 0.01, "crossed": False},
+            "features": {"price": 0.002},
+            "segments": [{"segment": "weekday=6", "value": 0.1, "low": 0.06, "high": 0.2,
+                          "n": 280, "crossed": True}],
+            "words": f"Version {version} answers 4.00% of 2000 rows otherwise than its float form "
+                     "(limit 1.00%: CROSSED)", **change}
+
+
 def part(value: float) -> dict[str, float]:
     """A metric of one side of a scoreboard."""
     return {"value": value, "low": value - 0.02, "high": value + 0.02, "n": 2400}
@@ -204,3 +219,5 @@ def fill(store: Store) -> None:
     _faulty(store)
     _deliveries(store)
     _quiet(store, "quiet", 3)
+    store.save_scores("quiet", "compression", ("3", FORM), [
+        Score(Window(at(0), at(3)), at(3) + HOUR, compressed())])

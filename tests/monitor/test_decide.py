@@ -146,6 +146,29 @@ def test_faulty_data_is_a_phase_of_its_own() -> None:
     assert decide.step(state, verdict(1), model())[0].phase == "stable"
 
 
+CROSSED = {"version": "1", "reason": "answers otherwise"}
+
+
+def test_a_compression_beyond_its_limits_asks_only_where_the_policy_wants() -> None:
+    assert decide.doubted(WATCHED, CROSSED, 5000, START, model=model()) == WATCHED
+    wants = model(retrain={"on": ["degraded", "compression"]})
+    found = decide.doubted(WATCHED, CROSSED, 5000, START, model=wants)
+    assert isinstance(found, tuple)
+    state, decision = found
+    assert (state.phase, decision.action) == ("retraining", "retrain")
+    assert decision.reason == "compression: answers otherwise"
+    assert decision.evidence == {"compression": CROSSED}
+
+
+@pytest.mark.parametrize(("state", "labelled"), [
+    (replace(WATCHED, champion="2"), 5000), (replace(WATCHED, phase="probation"), 5000),
+    (WATCHED, 10), (replace(WATCHED, cooldown_until=START + DAY), 5000)])
+def test_a_compression_beyond_its_limits_waits_as_every_retrain_does(state: ModelState,
+                                                                     labelled: int) -> None:
+    wants = model(retrain={"on": ["compression"]})
+    assert decide.doubted(state, CROSSED, labelled, START, model=wants) == state
+
+
 def request(kind: Any = "train") -> Request:
     return Request("r1", kind, "m", "c.yaml", START)
 

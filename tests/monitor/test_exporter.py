@@ -71,6 +71,11 @@ def test_the_story_is_told(store: Store, config: Config) -> None:
     assert told["holdfast_segment_performance",
                 ("electricity", "3", "weekday=0", "selection_rate")] == 0.44
     assert told["holdfast_ticks_total", ("air-quality", "failed")] == 1
+    assert told["holdfast_compression_disagreement", ("quiet", "3", "")] == 0.04
+    assert told["holdfast_compression_disagreement_low", ("quiet", "3", "weekday=6")] == 0.06
+    assert told["holdfast_compression_exceeded", ("quiet", "3", "disagreement")] == 1
+    assert told["holdfast_compression_exceeded", ("quiet", "3", "outside")] == 0
+    assert told["holdfast_compression_feature_outside_ratio", ("quiet", "3", "price")] == 0.002
     series = ("electricity", "4", "challenger", "accuracy")
     assert told["holdfast_shadow_performance", series] == 0.84
     assert told["holdfast_shadow_estimated_performance_low", series] == pytest.approx(0.83)

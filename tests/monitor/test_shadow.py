@@ -66,7 +66,8 @@ def test_it_is_due_again_after_a_while(store: Store, config: Config) -> None:
     store.request(Request("m-shadow-1", "score", "m", "c.yaml", at(20) + HOUR, options=told))
     assert shadow.due(model(config), store) is None
     recorded = store.recorded("m")
-    store.advance("m", recorded.number, recorded.state, folded_to=at(21) + HOUR, at=at(21), cause="")
+    store.advance("m", recorded.number, recorded.state, folded_to=at(21) + HOUR, at=at(21),
+                  cause="")
     assert shadow.due(model(config), store) is not None
     assert shadow.due(model(config, rows=0), store) is None
     other = replace(recorded.state, challenger="5")

@@ -45,6 +45,7 @@ def test_what_waits_for_a_person_and_what_is_wrong_is_said(tmp_path: Path) -> No
     said = words(report)
     assert ("  estimated   accuracy 0.860 (0.848 to 0.871) without labels, on 4800 rows; newest "
             "labels bear such estimates out\n") in said
+    assert "  compression Version 3 answers 4.00% of 2000 rows otherwise" in said
     assert "  shadow      Version 4 beside version 3 on 2400 rows" in said
     assert "  trouble     postgresql://u:***@host/db is away" in said
     for model in report["models"]:

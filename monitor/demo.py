@@ -174,7 +174,8 @@ def settings(scene: Scene, mlflow: str, *, by_hand: bool) -> dict[str, Any]:
             "policy": {"alarm_budget": "1 per 90d",
                        "retrain": {"on": ["degraded"], "cooldown": "14d", "minimum_rows": 1000},
                        "promotion": "manual" if by_hand else "automatic",
-                       "rollback": "automatic"},
+                       "rollback": "automatic",
+                       "compression": {"every": "14d"}},
             "training": training(scene),
         }],
     }

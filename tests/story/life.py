@@ -49,7 +49,7 @@ def settle_in(folder: Path, *, tracking: str = "sqlite:///mlflow.db", **changed:
                       "timestamp": "label_at"}}
     policy = {"performance": {"rows": 200}, "retrain": {"minimum_rows": 200, "cooldown": "5d"},
               "probation": {"length": "6d", "rows": 150}, "promotion": "automatic",
-              "rollback": "automatic"}
+              "rollback": "automatic", "compression": {"rows": 0}}
     # so few rows for choices that none is made by a clock: the uncompressed point is taken
     training = {"kind": "torch", "window": "8d", "holdout": "4d", "epochs": 20, "widths": [16],
                 "prune": []}

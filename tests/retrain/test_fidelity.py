@@ -130,3 +130,19 @@ def test_a_float_form_that_answers_otherwise_crosses_the_limit(deployed: Market,
     assert "CROSSED" in outcome.reason
     again = replace(asked, request_id=f"{asked.request_id}-2")
     assert work(again, deployed.folder).result == outcome.result
+
+
+def test_a_quantized_version_brings_its_float_form_and_its_limits(tmp_path: Path) -> None:
+    place = market(tmp_path, "elec2", accuracy_budget=0.3, widths=[256])
+    version = place.version("1")
+    assert version.tags["holdfast.compression"] == "fp32-int8"
+    since, until = place.span
+    outcome = work(place.ask("compression", rows=500, since=since, until=until), tmp_path)
+    assert outcome.status == "done", outcome.reason
+    result = outcome.result
+    assert (result["n"], result["calibrated"], result["unit"]) == (500, True, "share")
+    assert result["disagreement"]["value"] < 0.1
+    kept = json.loads(place.registry.artifact(version.run_id, "holdfast/calibration.json") or "")
+    assert result["disagreement"]["limit"] == kept["disagreement"]["limit"]
+    assert set(kept["ranges"]) == {"day", "period", "nswprice", "nswdemand", "vicprice",
+                                   "vicdemand", "transfer"}

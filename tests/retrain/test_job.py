@@ -128,6 +128,14 @@ def test_too_few_rows_are_refused_in_words(deployed: Deployed) -> None:
     assert deployed.registry.requested("shop", early.request_id) is None
 
 
+def test_rows_of_a_version_that_was_rolled_back_are_not_trained_on_again(deployed: Deployed
+                                                                        ) -> None:
+    again = request(deployed.path, "train", champion="1", options={"barred": ["2"]})
+    outcome = work(again, deployed.folder)
+    assert outcome.status == "refused"
+    assert "version 2 was made of the same rows and was rolled back" in outcome.reason
+
+
 def test_a_training_that_takes_too_long_fails_in_words(tmp_path: Path) -> None:
     path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", deadline="1s")
     asked = request(path, "bootstrap", options={"report": False})

@@ -26,6 +26,12 @@ LEAST = {"train": 200, "validation": 50, "holdout": 50}
 VALIDATION = 0.2
 """Share of the time before the holdout that choices are made on."""
 
+GATE_ROWS = 250
+"""Newest rows that a holdout keeps however lately a drift began: the gate asks for 200 of them."""
+
+CHOICE_ROWS = 100
+"""Rows before those that choices are made on, likewise."""
+
 STRATA = 8
 """Stretches of a log with too many rows that are sampled each by itself: none vanishes."""
 
@@ -113,8 +119,8 @@ def lengths(frame: pd.DataFrame, window: Window, request: Request, model: Model)
 
     A bootstrap keeps a fifth for the gate, a retrain ``training.holdout``; of a log that does not
     reach back over the whole window as large a share of what there is. A drift that began lately
-    is shared out: two fifths of it for the gate (a quarter of the usual length at least), half of
-    the rest for choices, so that there is something of it to learn from.
+    is shared out: two fifths of it for the gate (a quarter of the usual length at least, and
+    ``GATE_ROWS``), half of the rest for choices, so that there is something of it to learn from.
     """
     holdout, embargo = model.training.holdout, model.training.embargo
     if request.kind == "bootstrap":
@@ -127,9 +133,17 @@ def lengths(frame: pd.DataFrame, window: Window, request: Request, model: Model)
     if began is None or not window.start < began < window.end:
         return Lengths(holdout, validation, embargo)
     stretch = window.end - began
-    small = max(min(holdout, stretch * 0.4), holdout / 4)
+    small = min(holdout, max(stretch * 0.4, holdout / 4, _spanned(
+        frame, window.end, GATE_ROWS)))
     rest = (window.length - small) * VALIDATION
-    return Lengths(small, max(min(rest, (stretch - small) / 2), small / 2), embargo)
+    least = max(small / 2, _spanned(frame, window.end - small, CHOICE_ROWS))
+    return Lengths(small, max(min(rest, (stretch - small) / 2), least), embargo)
+
+
+def _spanned(frame: pd.DataFrame, end: datetime, rows: int) -> timedelta:
+    """How long before ``end`` the newest so many rows before it began to come."""
+    times = frame["_timestamp"][frame["_timestamp"] < end].nlargest(rows)
+    return end - times.min().to_pydatetime() if len(times) else timedelta(0)
 
 
 def began_at(request: Request) -> datetime | None:

@@ -52,7 +52,8 @@ class RetrainPolicy(Section):
     """Shortest time between two."""
     rest: Duration = timedelta(days=45)
     """Shortest time between two that fit weights; in between only what is cheap is tried: an
-    earlier version again, bent answers, new int8 ranges."""
+    earlier version again, bent answers, new int8 ranges. A loss of twice `performance.drop`
+    against what the version promised ends the rest."""
     minimum_rows: int = Field(default=2000, ge=100)
     """Matured labelled rows needed since the reference period."""
 
@@ -224,11 +225,12 @@ class Training(Section):
     """Shares of hidden units to try to remove, largest first."""
     deadline: Duration = timedelta(hours=1)
     """Longest time that one training may take."""
-    ladder: list[Literal["recall", "probabilities", "ranges", "tune", "refit"]] = [
+    ladder: list[Literal["recall", "probabilities", "ranges", "tune", "refit",
+                         "search"]] = [
         "recall", "probabilities", "ranges", "tune", "refit"]
     """Actions to try, in this order, until one gains enough: an earlier version again, the
     champion's answers bent to the newest labels, its int8 ranges taken anew, the champion
-    fine-tuned, a model from scratch."""
+    fine-tuned, a model from scratch. `search`, which takes minutes, is tried where it is named."""
     enough: float = Field(default=0.5, ge=0, le=1)
     """Share of what the champion lost, against what it promised, that ends the ladder early."""
     renew: bool = True

@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from retrain import rungs
 from retrain.contest import Contest
 from retrain.evaluate import Scores, compare
-from retrain.gate import gate
+from retrain.gate import RELATIVE, gate
 from retrain.ground import Ground
 from retrain.ladder import Attempt, Judged, Rung, Trial, climb
 from retrain.metrics import LOWER_IS_BETTER
 from retrain.players import promised
 from retrain.points import Point
 from retrain.rungs import Proposal
+from retrain.search import Found, Spending, recorded
 from retrain.work import Work
+
+SEVERE = 2.0
+"""Times ``policy.performance.drop`` below its promise at which a model may be trained though its
+weights should rest."""
 
 
 def climbed(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, Scores]
@@ -38,33 +43,48 @@ def climbed(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, 
         return Judged(verdict, scores, None if first is None else -compare(
             scores, first, standing.metric).difference)
 
-    trial = Trial(validation, judged, training.minimum_gain, _enough(work, found, before),
-                  training.budget)
+    lost = _lost(work, found, before)
+    trial = Trial(validation, judged, training.minimum_gain,
+                  max(training.minimum_gain, training.enough * lost), training.budget)
     work.steps.next("climb the ladder")
-    return climb(_rungs(work, standing), trial, said=work.steps.note)
+    return climb(_rungs(work, standing, lost), trial, said=work.steps.note)
 
 
-def _rungs(work: Work, standing: Ground) -> list[Rung]:
+def _rungs(work: Work, standing: Ground, lost: float) -> list[Rung]:
     def choice(rung: str, sizes: Mapping[str, Point]) -> tuple[str, str]:
         return _choice(work, standing, rung, sizes)
 
     def priced(proposal: Proposal) -> Proposal:
         return rungs.priced(standing, proposal)
 
-    until = work.request.options.get("rest")
-    barred = f"weights were fitted lately; they rest until {until}" if until else ""
+    def told(found: Found) -> None:
+        recorded(work.record, found, work.folder)
+
+    asked = work.model.training.search
+    spending = Spending(asked.trials, asked.minutes, asked.workers)
+    barred = _barred(work, lost)
     known = {
         "recall": Rung("recall", lambda: priced(rungs.recall(standing))),
         "probabilities": Rung("probabilities", lambda: priced(rungs.probabilities(standing))),
         "ranges": Rung("ranges", lambda: priced(rungs.ranges(standing))),
         "tune": Rung("tune", lambda: rungs.tune(standing, choice), barred),
-        "refit": Rung("refit", lambda: rungs.refit(standing, choice), barred)}
+        "refit": Rung("refit", lambda: rungs.refit(standing, choice), barred),
+        "search": Rung("search", lambda: rungs.seek(standing, choice, spending, told=told),
+                       barred)}
     if standing.champion is None:
         return [known["refit"]]
     order = work.model.training.ladder
     if work.request.options.get("evidence") == "compression":
         order = sorted(order, key=lambda name: name != "ranges")
     return [known[name] for name in order]
+
+
+def _barred(work: Work, lost: float) -> str:
+    """Why no weights may be fitted; empty where they may, as after a severe loss."""
+    until, drop = work.request.options.get("rest"), work.model.policy.performance.drop
+    if not until or lost >= SEVERE * drop:
+        return ""
+    return f"weights were fitted lately; they rest until {until}"
 
 
 def _choice(work: Work, standing: Ground, rung: str, sizes: Mapping[str, Point]
@@ -80,14 +100,11 @@ def _choice(work: Work, standing: Ground, rung: str, sizes: Mapping[str, Point]
     return name, why
 
 
-def _enough(work: Work, found: Contest, before: Scores | None) -> float:
-    """The gain that ends the climb: a share of what the champion lost since it was promoted."""
-    training, metric = work.model.training, work.model.metric
-    hoped = promised(work, found)
+def _lost(work: Work, found: Contest, before: Scores | None) -> float:
+    """What the champion lost on validation against what it promised; 0 where that is unknown."""
+    metric, hoped = work.model.metric, promised(work, found)
     now = None if before is None else before.quality[metric].value
     if hoped is None or now is None:
-        return training.minimum_gain
+        return 0.0
     lost = (now - hoped) if metric in LOWER_IS_BETTER else (hoped - now)
-    return max(training.minimum_gain, training.enough * float(lost))
-
-
+    return max(0.0, lost / abs(hoped) if metric in RELATIVE and hoped else lost)

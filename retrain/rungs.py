@@ -20,7 +20,8 @@ from retrain.ground import Ground, Player
 from retrain.points import WHOLE, Point, measured, points
 from retrain.quantize import CALIBRATION_ROWS
 from retrain.recalibrate import bent, curve
-from retrain.trainer import WEIGHT, Fitted, Split
+from retrain.search import Found, Quest, Spending, search
+from retrain.trainer import WEIGHT, Fitted, Options, Split
 
 Choose = Callable[[str, Mapping[str, Point]], tuple[str, str]]
 """(rung, its points) -> the point to go on with, and why in words."""
@@ -36,6 +37,7 @@ class Recipe:
 
     start: Player | None
     window: str
+    options: Options
     share: float | None = None
     int8: bool = False
 
@@ -160,18 +162,39 @@ def tune(ground: Ground, choice: Choose) -> Proposal:
                                           name=f"{item.name}-{name}".replace(" ", "-"),
                                           checkpoints=Checkpoints(_folder(ground, "tune")))
             made.append((f"{item.name} fine-tuned on the rows of {name}", fitted,
-                         Recipe(item, name)))
+                         Recipe(item, name, ground.options)))
     return _compressed(ground, "tune", min(made, key=lambda item: item[1].loss), choice)
 
 
 def refit(ground: Ground, choice: Choose) -> Proposal:
     """A model trained from scratch on the window that does best on validation, made small."""
+    return _compressed(ground, "refit", _fresh(ground), choice)
+
+
+def seek(ground: Ground, choice: Choose, spending: Spending, *,
+         told: Callable[[Found], None] = lambda found: None) -> Proposal:
+    """The best options and architecture that a search finds on that window, made small."""
+    what, fitted, recipe = _fresh(ground)
+    found = search(Quest(ground.trainer, ground.options, ground.contract,
+                         ground.split(recipe.window), ground.metric, _folder(ground, "search")),
+                   spending, default=fitted, said=ground.note)
+    told(found)
+    if found.number is None:
+        raise HoldfastError(f"the search found nothing better than the default: {found.reason}")
+    return _compressed(replace(ground, options=found.options), "search", (
+        f"{what}, by searched options: {found.reason}", found.fitted,
+        replace(recipe, options=found.options)), choice)
+
+
+def _fresh(ground: Ground) -> tuple[str, Fitted, Recipe]:
+    """The model from scratch, on the window that does best on validation."""
     made = []
     for name, split in ground.splits:
         fitted = ground.trainer.fresh(split, ground.options, checkpoints=Checkpoints(
             _folder(ground, "refit") / name.replace(" ", "-")))
-        made.append((f"trained from scratch on the rows of {name}", fitted, Recipe(None, name)))
-    return _compressed(ground, "refit", min(made, key=lambda item: item[1].loss), choice)
+        made.append((f"trained from scratch on the rows of {name}", fitted,
+                     Recipe(None, name, ground.options)))
+    return min(made, key=lambda item: item[1].loss)
 
 
 def _compressed(ground: Ground, rung: str, made: tuple[str, Fitted, Recipe], choice: Choose
@@ -203,12 +226,12 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
         rows[WEIGHT] = rows[WEIGHT].fillna(split.train[WEIGHT].max())
     data = Split(rows, split.holdout, split.holdout)
     start = None if recipe.start is None else recipe.start.fitted
-    options = trainer.capped(ground.options, proposal.fitted, start)
+    options = trainer.capped(recipe.options, proposal.fitted, start)
     checkpoints = Checkpoints(folder)
     whole = (trainer.fresh(data, options, checkpoints=checkpoints) if start is None
              else trainer.tuned(start, data, options, checkpoints=checkpoints))
     small = whole if recipe.share is None else trainer.pruned(
-        whole, recipe.share, data, options=ground.options,
+        whole, recipe.share, data, options=recipe.options,
         checkpoints=Checkpoints(folder / "small"))
     artifact, parent = trainer.export(small, ground.contract, folder / "float.onnx"), None
     if recipe.int8:

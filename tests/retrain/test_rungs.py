@@ -1,0 +1,109 @@
+"""Rungs on elec2 after the market was joined: each action on the same ground."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monitor.errors import HoldfastError
+from monitor.policy import Training
+from retrain import rungs
+from retrain.contract import default
+from retrain.evaluate import compare
+from retrain.ground import Ground, Player, metrics
+from retrain.scikit import Scikit
+from retrain.search import Spending
+from retrain.trainer import Options, Split
+from tests.retrain.real import elec
+
+OPTIONS = Options("binary", ("day",), ("DOWN", "UP"), settings={"trees": 25})
+
+
+def later() -> Split:
+    """Summer 1997: two months to learn from, three weeks to choose on, two for the gate."""
+    return Split(elec("1997-07-01", "1997-09-01"), elec("1997-09-01", "1997-09-21"),
+                 elec("1997-09-21", "1997-10-05"))
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """A champion of 1996, and a version of late summer 1997 that served before it."""
+    folder, trainer = tmp_path_factory.mktemp("ground"), Scikit()
+    new = later()
+    contract = default(new.train, "binary", classes=OPTIONS.classes, positive="UP")
+    old = Split(elec("1996-06-01", "1996-09-01"), elec("1996-09-01", "1996-10-01"), new.holdout)
+    players = []
+    for name, rows in (("version 2", old), ("version 1", new)):
+        fitted = trainer.fresh(rows, OPTIONS)
+        players.append(Player(name, contract, trainer.export(
+            fitted, contract, folder / f"{name}.onnx"), fitted))
+    return Ground(trainer, OPTIONS, contract, "accuracy", metrics("binary", "accuracy"),
+                  Training(kind="sklearn", prune=[0.5], accuracy_budget=0.05),
+                  (("all", new), ("recent", replace(new, train=new.train.tail(1200)))),
+                  players[0], (players[1],), folder, lambda line: None,
+                  lambda name, history: None)
+
+
+def choice(ground: Ground) -> rungs.Choose:
+    return lambda rung, sizes: rungs.cheapest(ground, sizes)
+
+
+def gain(ground: Ground, proposal: rungs.Proposal) -> float:
+    assert ground.champion is not None
+    before = ground.asked(ground.champion, ground.validation)
+    assert before is not None
+    return -compare(proposal.scores, before, "accuracy").difference
+
+
+def test_recall_names_the_earlier_version_unless_it_is_barred(ground: Ground) -> None:
+    made = rungs.recall(ground)
+    assert (made.again, made.trained) == ("version 1", False)
+    assert gain(ground, made) > 0
+    barred = replace(ground, predecessors=(replace(ground.predecessors[0], barred="was undone"),))
+    with pytest.raises(HoldfastError, match="version 1: was undone"):
+        rungs.recall(barred)
+
+
+def test_bent_answers_are_better_and_fit_no_weights(ground: Ground) -> None:
+    made = rungs.probabilities(ground)
+    assert not made.trained
+    assert gain(ground, made) > 0
+    assert "log-probabilities x" in made.what
+
+
+def test_ranges_need_a_float_form(ground: Ground) -> None:
+    with pytest.raises(HoldfastError, match="its float form was not kept"):
+        rungs.ranges(ground)
+
+
+def test_a_refit_wins_and_its_recipe_can_be_done_once_more(ground: Ground) -> None:
+    made = rungs.refit(ground, choice(ground))
+    assert made.trained
+    assert gain(ground, made) > 0.02
+    assert {"fp32", "pruned-50"} <= set(made.points)
+    again = rungs.renewed(ground, made)
+    assert again.artifact != made.artifact
+    before, after = (ground.scored("it", item.artifact, ground.holdout) for item in (made, again))
+    assert after.quality["accuracy"].value > before.quality["accuracy"].value, "it saw these rows"
+    twice = rungs.renewed(ground, made)
+    assert np.array_equal(ground.scored("it", twice.artifact, ground.holdout).predictions,
+                          after.predictions)
+
+
+def test_fine_tuning_starts_from_the_best_of_the_versions(ground: Ground) -> None:
+    made = rungs.tune(ground, choice(ground))
+    assert made.what.startswith("version 1 fine-tuned")
+    assert made.recipe is not None
+    assert made.recipe.start is not None
+
+
+def test_a_search_is_a_rung_as_well(ground: Ground, tmp_path: Path) -> None:
+    seen = []
+    searched = replace(ground, folder=tmp_path)
+    with suppress(HoldfastError):  # three trials need not find anything
+        rungs.seek(searched, choice(ground), Spending(trials=3, minutes=1), told=seen.append)
+    assert len(seen[0].tried) == 3

@@ -319,7 +319,8 @@ class Life:
                            metric=ground.metric, gain=ground.training.minimum_gain)
             return Judged(verdict, scores, -compare(scores, first, ground.metric).difference)
 
-        lost = _lost(before.quality[ground.metric].value, self.serving.promised.value)
+        lost = max(_lost(before.quality[ground.metric].value, item.promised.value)
+                   for item in (self.serving, self.first))
         trial = Trial(lambda item: -compare(item.scores, before, ground.metric).difference, gated,
                       ground.training.minimum_gain,
                       max(ground.training.minimum_gain, ground.training.enough * lost),

@@ -73,6 +73,7 @@ def _describe(work: Work, data: Dataset, split: Split, found: Contest) -> None:
         "content_hash": data.content_hash, "train_rows": len(split.train),
         "validation_rows": len(split.validation), "holdout_rows": len(split.holdout),
         **{f"training.{name}": value for name, value in training.model_dump(mode="json").items()}})
+    work.record.data(work.model.name, data.content_hash, work.model.log.source)
     work.record.json("contract.json", found.contract.to_dict())
     for item in found.everyone:
         if not item.runnable:

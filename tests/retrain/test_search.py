@@ -19,7 +19,7 @@ from retrain.scikit import Scikit
 from retrain.search import Found, Quest, Spending, recorded, search
 from retrain.trainer import Options, Split
 from tests.retrain.real import bikes, elec_split
-from tests.retrain.shop import request, shop
+from tests.retrain.shop import request, shop, work
 
 
 def few() -> Split:
@@ -144,3 +144,20 @@ def test_every_trial_is_a_nested_run_and_the_front_a_picture(tmp_path: Path, fou
 
 def test_the_tolerance_is_the_one_that_is_promised() -> None:
     assert module.TOLERANCE == 0.005
+
+
+def test_the_ladder_searches_where_it_is_asked_to(tmp_path: Path) -> None:
+    path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", kind="sklearn",
+                settings={"trees": 20}, ladder=["search"], windows=["all"], search={"trials": 3})
+    registry, quiet = Registry(load(path).config.mlflow), {"report": False}
+    assert work(request(path, "bootstrap", options=quiet), tmp_path).version == "1"
+    asked = request(path, "train", champion="1", options=quiet)
+    outcome = work(asked, tmp_path)
+    run = registry.run_of(asked.request_id)
+    assert run is not None
+    assert run.inputs.dataset_inputs[0].dataset.digest == outcome.result["content_hash"][:36]
+    names = [item.path for item in registry.client.list_artifacts(run.info.run_id,
+                                                                 "holdfast/search")]
+    assert "holdfast/search/front.png" in names
+    assert "searched on the rows of the last " in (
+        tmp_path / asked.request_id / "log.txt").read_text()

@@ -2,7 +2,9 @@
 
 Optuna's tree-structured Parzen estimator proposes (Ozaki et al. 2020 for several objectives). A
 trial is first fitted to the newest third of the rows, and ends there when it does clearly worse on
-them than the default does. The study lies in the work folder, so that a killed search goes on.
+them than the default does. What is chosen on validation has to be no worse than the default on
+earlier stretches too, each time fitted to the rows before: of many trials one always suits one
+stretch. The study lies in the work folder, so that a killed search goes on.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import statistics
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -40,6 +43,12 @@ mae and rmse: as a share)."""
 
 BETTER = 20.0
 """What a hundredth of quality is worth: as much as being smaller or faster by a fifth."""
+
+FINALISTS = 5
+"""Trials that are fitted to earlier rows too, until one has proved itself there."""
+
+FOLDS = ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
+"""Shares of the training rows: fitted up to the first, judged on what follows up to the second."""
 
 LEVEL = 0.5
 """Level of that interval: of many trials the best looks better than it is."""
@@ -247,26 +256,70 @@ def _tried(trial: Any, default: Tried) -> Tried:
 
 def _chosen(quest: Quest, tried: tuple[Tried, ...], default: Tried, *, fitted: Fitted,
             artifact: Path) -> Found:
-    """The default, or the trial of the front that is worth most against it."""
+    """The default, or the trial of the front that is worth most and proves itself earlier too."""
     standing = _scored(quest, "default", artifact)
-    best: tuple[float, Tried, Scores, str] | None = None
+    unit = _unit(standing, quest.metric)
+    promising: list[tuple[float, Tried, Scores, Paired]] = []
     for item in front(tried):
         scores = _scored(quest, f"trial {item.number}", _place(quest, item) / "model.onnx")
         against = compare(scores, standing, quest.metric, level=LEVEL)
-        worth, why = _worth(item, default, against, _unit(standing, quest.metric))
-        if worth > 0 and (best is None or worth > best[0]):
-            best = worth, item, scores, why
-    if best is None:
-        done = sum(item.state == "complete" for item in tried)
-        return Found(None, fitted, quest.options, artifact, standing, default, tried,
-                     f"none of {done} complete trials (of {len(tried)}) is better than the default")
-    _, item, scores, why = best
+        worth = _worth(item, default, against, unit)
+        if worth > 0:
+            promising.append((worth, item, scores, against))
+    promising.sort(key=lambda entry: -entry[0])
+    before = _earlier(quest, quest.options, "default") if promising else []
+    for _, item, scores, against in promising[:FINALISTS]:
+        later = _earlier(quest, options_of(quest, item), f"trial-{item.number}")
+        gaps = [against.difference / unit, *(
+            compare(one, other, quest.metric).difference / _unit(other, quest.metric)
+            for one, other in zip(later, before, strict=True))]
+        if proven(gaps):
+            return _found(quest, item, tried, default, scores=scores, gaps=gaps)
+    done = sum(item.state == "complete" for item in tried)
+    return Found(None, fitted, quest.options, artifact, standing, default, tried,
+                 f"none of {done} complete trials (of {len(tried)}) is better than the default in "
+                 "every respect, now and earlier")
+
+
+def _found(quest: Quest, item: Tried, tried: tuple[Tried, ...], default: Tried, *,
+           scores: Scores, gaps: list[float]) -> Found:
     place = _place(quest, item)
     again = quest.trainer.load(place / quest.trainer.file)
     assert item.loss is not None
     again.loss = item.loss
+    smaller, faster = cheaper(item, default)
+    words = ", ".join(f"{gap:+.4f}" for gap in gaps)
     return Found(item.number, again, options_of(quest, item), place / "model.onnx", scores,
-                 default, tried, f"trial {item.number} of {len(tried)}: {why}")
+                 default, tried, f"trial {item.number} of {len(tried)}: worse than the default by "
+                 f"{words} ({quest.metric} on validation and on {len(FOLDS)} earlier parts), "
+                 f"{smaller:.2f} times smaller and {faster:.2f} times faster")
+
+
+def proven(gaps: Sequence[float]) -> bool:
+    """Whether it is no worse on average, nor by more than ``TOLERANCE`` with a standard error.
+
+    No stretch counts for more than four times that, so that one where the default fails
+    altogether does not decide.
+    """
+    most = 4 * TOLERANCE
+    held = [max(-most, min(gap, most)) for gap in gaps]
+    mean, spread = statistics.fmean(held), statistics.stdev(held) / math.sqrt(len(held))
+    return mean <= 0 and mean + spread <= TOLERANCE
+
+
+def _earlier(quest: Quest, options: Options, name: str) -> list[Scores]:
+    """Models of these options fitted to the oldest rows, on the rows that followed those."""
+    found, rows = [], quest.data.train
+    for end, until in FOLDS:
+        cut, last = int(len(rows) * end), int(len(rows) * until)
+        part = Split(rows.iloc[:cut].reset_index(drop=True),
+                     rows.iloc[cut:last].reset_index(drop=True), quest.data.holdout)
+        place = quest.folder / "earlier" / f"{name}-{cut}"
+        fitted = quest.trainer.fresh(part, options, checkpoints=Checkpoints(place))
+        place.mkdir(parents=True, exist_ok=True)
+        artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
+        found.append(_scored(replace(quest, data=part), name, artifact))
+    return found
 
 
 def _unit(standing: Scores, metric: str) -> float:
@@ -275,20 +328,17 @@ def _unit(standing: Scores, metric: str) -> float:
     return abs(value) if metric in {"mae", "rmse"} and value else 1.0
 
 
-def _worth(item: Tried, default: Tried, against: Paired, unit: float) -> tuple[float, str]:
-    """How much the trial is worth over the default, 0 where it is not, and why in words.
+def _worth(item: Tried, default: Tried, against: Paired, unit: float) -> float:
+    """How much the trial is worth over the default, 0 where it is not.
 
-    Cheaper: the logarithm of how much smaller and faster it is, where its quality holds. Better:
-    at no more size and latency.
+    The logarithm of how much smaller and faster it is, and its gain in quality.
     """
     smaller, faster = cheaper(item, default)
-    words = (f"worse by {against.difference:+.4f} ({against.low:+.4f} to {against.high:+.4f}), "
-             f"{smaller:.2f} times smaller and {faster:.2f} times faster than the default")
     if min(smaller, faster) < 1 or max(smaller, faster) == 1:
-        return 0.0, words
-    if against.difference <= 0 and against.high <= TOLERANCE * unit:
-        return math.log(smaller * faster) - BETTER * against.difference / unit, words
-    return 0.0, words
+        return 0.0
+    if against.difference > 0 or against.high > TOLERANCE * unit:
+        return 0.0
+    return math.log(smaller * faster) - BETTER * against.difference / unit
 
 
 def _place(quest: Quest, item: Tried) -> Path:

@@ -34,7 +34,7 @@ METRICS = {"elec2": "accuracy", "bike_sharing": "r2"}
 
 def measure(quick: bool = False) -> Told:
     """{stream: {trainer: what was chosen, against the default on the newest rows}}."""
-    spending = Spending(trials=8 if quick else 30, minutes=8)
+    spending = Spending(trials=8 if quick else 24, minutes=8)
     return {name: {kind: _searched(name, kind, spending) for kind in TRAINERS}
             for name in METRICS}
 
@@ -43,14 +43,14 @@ def rows(name: str) -> tuple[Split, Options]:
     """The stream in three parts by time, and the default options for it."""
     frame = stream(name).rename(columns={"timestamp": "_timestamp"})
     if name == "elec2":
-        frame = frame.drop(columns="date").rename(columns={"class": "_label"}).head(9000)
+        frame = frame.drop(columns="date").rename(columns={"class": "_label"}).head(12000)
         frame["_label"] = frame["_label"].astype(object)
         options = Options("binary", categorical=("day",), classes=("DOWN", "UP"))
     else:
         frame = frame.drop(columns=["casual", "registered"]).rename(columns={"cnt": "_label"})
-        frame = frame.head(9000)
+        frame = frame.head(12000)
         options = Options("regression", categorical=("hr", "weekday", "weathersit"))
-    cuts = [0, 5400, 7200, 9000]
+    cuts = [0, 7200, 9600, 12000]
     return Split(*(frame[a:b].reset_index(drop=True) for a, b in pairwise(cuts))), options
 
 

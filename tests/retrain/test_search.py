@@ -142,6 +142,14 @@ def test_every_trial_is_a_nested_run_and_the_front_a_picture(tmp_path: Path, fou
     assert given.dataset.digest == "c" * 36
 
 
+def test_what_is_better_once_and_worse_before_is_not_proven() -> None:
+    assert module.proven([-0.01, -0.002, 0.001, -0.004])
+    assert module.proven([-0.03, -0.02, 0.004, 0.0])
+    assert not module.proven([-0.03, 0.02, 0.01, 0.01])
+    assert not module.proven([-0.03, 0.03, -0.03, 0.03])
+    assert not module.proven([-0.008, -0.2, -0.003, 0.024])  # once the default fails altogether
+
+
 def test_the_tolerance_is_the_one_that_is_promised() -> None:
     assert module.TOLERANCE == 0.005
 

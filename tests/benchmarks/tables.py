@@ -72,11 +72,11 @@ def _seasonal(answer: Told) -> list[str]:
 
 
 def _estimation(answer: Told) -> list[str]:
-    tools = list(dict.fromkeys(tool for told in answer["estimation"].values()
-                               for tool in told if tool != "metrics"))
-    rows = table(("stream", *tools), (
-        (stream, *(f"{told[tool]:.4f}" if tool in told else "" for tool in tools))
-        for stream, told in answer["estimation"].items()))
+    rows = table(("stream", "windows", "metric", "holdfast", "CBPE", "difference (95 %)"), (
+        (stream, f"{told['windows']:,}", metric, f"{told['holdfast']:.4f}",
+         f"{told['nannyml_cbpe']:.4f}", "{:+.4f} ({:+.4f} to {:+.4f})".format(*told["difference"]))
+        for stream, tools in answer["estimation"].items()
+        for metric, told in tools["metrics"].items()))
     pooled = answer["interval_coverage"]
     shares = ", ".join(f"{metric} {share:.1%}" for metric, share in pooled.items()
                        if isinstance(share, float))

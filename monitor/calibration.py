@@ -36,6 +36,9 @@ FEWEST = 5
 """Fewest reference windows that over-dispersion is fitted to."""
 FEW = 20
 """With fewer reference windows the limit is at least that of independent tests (Šidák)."""
+SHORT = 20.0
+"""Windows over which the level is divided by 1 + SHORT / windows: a short reference tells the tail
+of its own windows, which live ones exceed more often (measured, ``docs/statistics.md``)."""
 BLOCK = 64
 """Columns measured at once."""
 LOUD = 12.0
@@ -101,10 +104,11 @@ def calibrated(history: History, statistics: Sequence[str], spans: Sequence[int]
     largest = _largest(np.concatenate([surprises, joint[:, :, None]], axis=2))
     found = tail_of(largest)
     tests = len(keys) * len(statistics) * len(spans)
-    alarm = found.level(level)
+    wary = level / (1 + SHORT / max(history.windows, 1))
+    alarm = found.level(wary)
     if history.windows < FEW:
         alarm = max(alarm, float(np.log(max(tests, 1) / level)))
-    calm = min(max(found.level(min(10 * level, 0.5)), 0.0), alarm)
+    calm = min(max(found.level(min(10 * wary, 0.5)), 0.0), alarm)
     rows = np.concatenate([block.rows for block in blocks])
     mean, spread, dispersion, unevenness, known, stretch = (short(fit) for fit in fits)
     return Limits(tuple(keys), tuple(statistics), tuple(spans), tuple(effects), short(grid), mean,

@@ -97,14 +97,15 @@ def spans_of(length: timedelta, windows: int) -> tuple[int, ...]:
     """Numbers of newest windows that are judged together: one, then days, weeks, four weeks.
 
     Whole cycles, so that the hour of the day and the day of the week cancel out; no more than an
-    eighth of the reference, at most three, each at least four times the one before.
+    eighth of the reference, at most three, each at least four times the one before. Of windows of
+    a week or more, which hold whole cycles already, eight and no more than a third.
     """
-    spans = [1]
+    spans, times = [1], 8
     cycles = [timedelta(days=1), timedelta(days=7), timedelta(days=28)]
     if length >= timedelta(days=7):
-        cycles = [4 * length, 16 * length]
+        cycles, times = [8 * length], 3
     for cycle in cycles:
         span = cycle // length
-        if span >= 4 * spans[-1] and 8 * span <= windows and len(spans) < 3:
+        if span >= 4 * spans[-1] and times * span <= windows and len(spans) < 3:
             spans.append(span)
     return tuple(spans)

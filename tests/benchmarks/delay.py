@@ -35,6 +35,7 @@ class Onset:
     ``calm`` rows are drawn from for everything before the onset (with replacement if ``again``),
     in blocks of ``block`` rows (0: whole weeks); ``reference`` and ``before`` count windows of
     ``rows`` rows, ``after`` those that follow the onset, whose blocks move by ``near`` rows.
+    A window is said to be ``days`` long.
     """
 
     stream: str
@@ -47,13 +48,15 @@ class Onset:
     after: int
     near: int
     again: bool = False
+    days: int = 1
 
 
 ONSETS = {
     "elec2": Onset("elec2", 17_424, (0, 17_424), 48, 0, 182, 168, 28, 672),
     "car_loan": Onset("car_loan", 75_000, (0, 75_000), 100, 100, 200, 200, 30, 5000),
     "insects_gradual": Onset("insects_gradual", 14_028, (3600, 10_400), 50, 50, 60, 70, 40, 200),
-    "bike_sharing": Onset("bike_sharing", 8645, (0, 8645), 168, 0, 26, 23, 20, 8734),
+    "bike_sharing": Onset("bike_sharing", 8645, (0, 8645), 168, 0, 26, 23, 20, 8734,
+                            days=7),
     "pneumonia_mnist 3882": Onset("pneumonia_mnist", 3882, (0, 3882), 30, 1, 65, 60, 20, 524),
     "pneumonia_mnist 4406": Onset("pneumonia_mnist", 4406, (3882, 4406), 30, 1, 60, 60, 20, 624,
                                   again=True),
@@ -117,7 +120,7 @@ def scored(onset: Onset, streams: int) -> dict[str, list[Floats]]:
     runs: dict[str, list[Floats]] = {}
     for seed in range(streams):
         reference, live = resampled(onset, seed)
-        for name, make in makers(minimum_effect={}).items():
+        for name, make in makers(onset.days, minimum_effect={}).items():
             tool: Tool = make()
             tool.fit(reference)
             runs.setdefault(name, []).append(tool.scores(live))

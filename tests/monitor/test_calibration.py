@@ -95,7 +95,8 @@ def test_windows_are_summed_over_whole_cycles() -> None:
     assert spans_of(DAY, 60) == (1, 7)
     assert spans_of(DAY, 30) == (1,)
     assert spans_of(timedelta(hours=1), 24 * 70) == (1, 24, 168)
-    assert spans_of(7 * DAY, 60) == (1, 4)
+    assert spans_of(7 * DAY, 26) == (1, 8)
+    assert spans_of(7 * DAY, 23) == (1,)
 
 
 def test_modes_choose_the_hour_of_the_week_the_season_or_what_came_last() -> None:

@@ -17,11 +17,11 @@ from monitor.config import Model
 from monitor.decide import Decision, ModelState
 from monitor.deps import Deps
 from monitor.reference import build, explained, mapping_key, sealed
-from monitor.registry import Outcome, Version
 from monitor.renewal import renew
 from monitor.request import Request
 from monitor.source import Source
 from monitor.store import RequestRow, Store
+from monitor.versions import Outcome, Version
 from monitor.window import EPOCH, isoformat
 
 ATTEMPTS = 3

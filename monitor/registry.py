@@ -12,17 +12,20 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
 
 from monitor.config import MLflow
 from monitor.errors import RegistryError
 from monitor.secrets import redact
+from monitor.versions import Outcome as Outcome
+from monitor.versions import Signature, read_signature
+from monitor.versions import Status as Status
+from monitor.versions import Version as Version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,51 +36,9 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 FOLDER = "holdfast"
 """Folder of a run's artifacts that holdfast writes."""
 
-Status = Literal["running", "registered", "refused", "failed", "done"]
 Answer = TypeVar("Answer")
 
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Columns that a model takes and gives, with MLflow's names of their types.
-
-    An output without a name (a bare array) is called ''. Empty: the model declares none.
-    """
-
-    inputs: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One registered version; ``inputs`` and ``outputs`` are empty where none are declared."""
-
-    name: str
-    version: str
-    run_id: str
-    tags: dict[str, str] = field(hash=False)
-    created: datetime
-    inputs: dict[str, str] = field(default_factory=dict, hash=False)
-    outputs: dict[str, str] = field(default_factory=dict, hash=False)
-
-    @property
-    def trained(self) -> bool:
-        """Whether holdfast made it, so that its weights and baseline lie in its run."""
-        return "holdfast.request_id" in self.tags
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a request; ``result`` is the run's ``holdfast/result.json``."""
-
-    request_id: str
-    status: Status
-    version: str | None
-    reason: str
-    run_id: str
-    result: dict[str, Any] = field(default_factory=dict)
 
 
 class Registry:
@@ -170,7 +131,7 @@ class Registry:
         if key not in self._signatures:
             with self.words(f"signature of {registered!r} version {version}"):
                 source = self.client.get_model_version_download_uri(registered, version)
-                self._signatures[key] = _read_signature(self._fetch(f"{source}/MLmodel"))
+                self._signatures[key] = read_signature(self._fetch(f"{source}/MLmodel"))
         return self._signatures[key]
 
     def baseline(self, version: Version) -> str | None:
@@ -398,19 +359,3 @@ def _pages(call: Callable[[str | None], Any]) -> list[Any]:
 def _quoted(text: str) -> str:
     quote = '"' if "'" in text else "'"
     return f"{quote}{text}{quote}"
-
-
-def _read_signature(text: str) -> Signature:
-    declared = (yaml.safe_load(text) or {}).get("signature") or {}
-    return Signature(_columns(declared.get("inputs")), _columns(declared.get("outputs")))
-
-
-def _columns(text: str | None) -> dict[str, str]:
-    """Name -> type; a tensor's type is written as ``tensor(float64)``."""
-    columns = {}
-    for spec in json.loads(text) if text else []:
-        kind = spec.get("type", "")
-        if kind == "tensor":
-            kind = f"tensor({spec['tensor-spec']['dtype']})"
-        columns[spec.get("name") or ""] = kind
-    return columns

@@ -1,0 +1,124 @@
+"""Terminal: arguments, words for errors, exit codes and logs that all commands share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+import structlog
+
+from monitor.config import Model
+from monitor.errors import ConfigError, HoldfastError
+from monitor.secrets import redact
+from monitor.window import parse_duration, parse_time
+
+P = ParamSpec("P")
+log = structlog.get_logger()
+CONFIG = click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+LINES = click.option("--json", "as_json", is_flag=True,
+                     help="Print JSON for programs, one object per line.")
+MODEL = click.option("--model", "name", metavar="NAME",
+                     help="Only this model (default: every model).")
+
+
+class Instant(click.ParamType[datetime]):
+    """A time on the command line, taken as UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> datetime:
+        try:
+            return parse_time(value)
+        except HoldfastError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Span(click.ParamType[timedelta]):
+    """A length of time on the command line, such as 30d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> timedelta:
+        try:
+            return parse_duration(value)
+        except HoldfastError as error:
+            self.fail(str(error), param, ctx)
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn errors into words and exit codes: 1 ran and failed, 2 refused."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                click.echo(redact(mistake), err=True)
+            sys.exit(2)
+        except HoldfastError as error:
+            click.echo(redact(f"error: {error}"), err=True)
+            sys.exit(1)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # the last resort: words in place of a traceback
+            log.info("unexpected", exc_info=True)
+            click.echo(redact(f"error: {type(error).__name__}: {error} (not foreseen, so a bug of "
+                              "holdfast; `holdfast --verbose` tells where)"), err=True)
+            sys.exit(1)
+
+    return run
+
+
+def each(models: Iterable[Model], work: Callable[[Model], None]) -> None:
+    """Do the work for every model; one that fails says so and stops no other."""
+    failed = False
+    for model in models:
+        try:
+            work(model)
+        except ConfigError:
+            raise
+        except HoldfastError as error:
+            failed = True
+            click.echo(redact(f"error: {error}"), err=True)
+    if failed:
+        sys.exit(1)
+
+
+class InOrder(click.Group):
+    """Commands in the order in which they are met, as they stand below."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def quiet(verbose: bool) -> None:
+    """Logs go to standard error, secrets masked; nothing phones home."""
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[structlog.processors.add_log_level,
+                    structlog.processors.TimeStamper(fmt="iso"),
+                    structlog.processors.format_exc_info, _masked,
+                    structlog.dev.ConsoleRenderer(colors=False)])
+
+
+def _masked(logger: Any, name: str, event: structlog.typing.EventDict
+            ) -> structlog.typing.EventDict:
+    return {key: redact(value) if isinstance(value, str) else value
+            for key, value in event.items()}

@@ -88,6 +88,8 @@ def _files(place: Market) -> list[Path]:
 
 def test_a_version_without_its_float_form_is_refused_for_good(deployed: Market) -> None:
     since, until = deployed.span
+    uri = deployed.registry.client.get_run(deployed.version("1").run_id).info.artifact_uri
+    (Path(uri.removeprefix("file://")) / "holdfast" / PARENT).unlink(missing_ok=True)
     outcome = work(deployed.ask("compression", rows=2000, since=since, until=until),
                    deployed.folder)
     assert (outcome.status, outcome.result) == ("refused", {"again": False})

@@ -13,7 +13,7 @@ from monitor.mistakes import closest
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """``package.module:Class``: a trainer of one's own."""
 
-KINDS = ("none", "torch", "sklearn")
+KINDS = ("none", "torch", "torch-image", "torch-text", "sklearn")
 """Values of ``training.kind`` beside import paths."""
 
 

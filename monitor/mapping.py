@@ -61,7 +61,9 @@ class Features(Section):
     """Which columns are inputs of the model."""
 
     include: list[str] | None = None
-    """Only these columns; nested fields are dotted. Default: all that have no other role."""
+    """Only these columns; nested fields are dotted. Default: all that have no other role and are
+    not binary. A binary column (images) named here reaches the trainer; nothing is counted of it
+    but whether it is there."""
     exclude: list[str] = []
     """Never these columns."""
     categorical: list[str] = []

@@ -178,14 +178,14 @@ class Training(Section):
     """How a candidate is made."""
 
     kind: str = "none"
-    """`none` only monitors; `torch` trains a network over tables, `sklearn` an estimator of
-    scikit-learn; `package.module:Class` is a trainer of your own (docs/trainers.md)."""
+    """`none` only monitors; `torch` trains a network over tables, `torch-image` one over a column
+    of images, `torch-text` one over columns of text, `sklearn` an estimator of scikit-learn;
+    `package.module:Class` is a trainer of your own (docs/trainers.md)."""
     estimator: Literal["hist_gradient_boosting", "random_forest", "linear"] = (
         "hist_gradient_boosting")
     """Which estimator `sklearn` trains."""
     settings: dict[str, Any] = {}
-    """Settings of the trainer itself; those of `sklearn` and of your own are in
-    docs/trainers.md."""
+    """Settings of the trainer itself; those of each kind are in docs/trainers.md."""
     seed: int = 0
     """Makes a run repeatable."""
     window: Duration = timedelta(days=90)

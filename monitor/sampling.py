@@ -120,11 +120,14 @@ class Drawn:
 
 
 def _value(value: Value, shape: Shape) -> Value:
-    """Integers and booleans as logged, instants in microseconds, other numbers as doubles, text.
+    """Integers, booleans and bytes as logged, instants in microseconds, other numbers as doubles,
+    text.
 
     A model is served what is logged: a column of numbers that are names stays a column of numbers.
     """
     kind = kind_of(value.type())
+    if value.type().is_binary():
+        return value
     if kind in ("categorical", "other"):
         return text(value)
     if kind == "datetime":

@@ -14,7 +14,7 @@ from monitor.errors import ContractError
 
 Task = Literal["binary", "multiclass", "regression"]
 
-TYPES = ("boolean", "integer", "long", "float", "double", "string")
+TYPES = ("boolean", "integer", "long", "float", "double", "string", "binary")
 """Column types, by their names in an MLflow signature."""
 
 NUMBER_OBJECTS = ("integer", "floating", "mixed-integer-float", "decimal")
@@ -75,8 +75,11 @@ def column_type(column: pd.Series) -> str:
         return "long" if bits == "64" or str(column.dtype).lower() == "uint32" else "integer"
     if kind == "f":
         return "double" if bits == "64" else "float"
-    if kind == "O" and pd.api.types.infer_dtype(column, skipna=True) in NUMBER_OBJECTS:
+    inferred = pd.api.types.infer_dtype(column, skipna=True) if kind == "O" else ""
+    if inferred in NUMBER_OBJECTS:
         return "double"
+    if inferred == "bytes":
+        return "binary"
     if kind in "OU" or isinstance(column.dtype, pd.StringDtype):
         return "string"
     raise ContractError(f"column {column.name!r} is logged as {column.dtype}, which a model cannot "

@@ -200,6 +200,8 @@ def _typed(column: pd.Series, kind: str) -> pd.Series:
     try:
         if kind == "string":
             return column.astype(object).map(str, na_action="ignore").astype(object)
+        if kind == "binary":
+            return column.astype(object)
         if kind in {"double", "float"}:
             width = np.float64 if kind == "double" else np.float32
             return pd.Series(column.to_numpy(dtype=width, na_value=np.nan), index=column.index)

@@ -1,7 +1,8 @@
 """One ONNX graph from raw columns to named answers: preprocessing, network and class labels.
 
 Inputs are one tensor per column as ``mlflow.onnx`` feeds a data frame: ``[N]`` where there are
-several, ``[N, 1]`` where there is one. Absent text arrives as the words Python has for it.
+several, ``[N, 1]`` where there is one; bytes are ``[N, bytes]`` always. Absent text
+arrives as nothing, or as the words Python has for it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from monitor.errors import ContractError
 from retrain.contract import Contract, class_text
 from retrain.finetune import Network
+from retrain.pixels import Pixels
 from retrain.preprocess import (
     FIRST,
     LIMIT,
@@ -30,13 +32,18 @@ from retrain.preprocess import (
     Encoder,
     NumericColumn,
 )
+from retrain.vocabulary import FIRST as FIRST_WORD
+from retrain.vocabulary import NOTHING, PATTERN, Words
+from retrain.vocabulary import UNKNOWN as UNKNOWN_WORD
 
 OPSETS = {"": 20, "ai.onnx.ml": 3}
+TOKENIZER = "com.microsoft"
+"""Domain of the runtime's own tokenizer; a graph without one does not name it."""
 IR_VERSION = 10
 
 ELEMENTS = {"boolean": TensorProto.BOOL, "integer": TensorProto.INT32, "long": TensorProto.INT64,
             "float": TensorProto.FLOAT, "double": TensorProto.DOUBLE,
-            "string": TensorProto.STRING}
+            "string": TensorProto.STRING, "binary": TensorProto.UINT8}
 """MLflow type -> ONNX element type."""
 
 NETWORK = "network/"
@@ -49,10 +56,10 @@ def to_onnx(fitted: Network, contract: Contract, path: Path) -> Path:
     ``ContractError`` where the network's inputs or classes are not those of the contract.
     """
     _agree(fitted, contract)
-    graph = Graph(contract.inputs)
-    numeric = graph.numbers(fitted.encoder)
-    categorical = graph.categories(fitted.encoder)
-    answer = graph.network(fitted, numeric, categorical)
+    graph = Graph(contract.inputs, sizes={name: fitted.encoder.size
+                                          for name, kind in contract.inputs.items()
+                                          if kind == "binary" and name in fitted.inputs})
+    answer = graph.network(fitted, _read(graph, fitted.encoder))
     outputs = graph.answers(fitted, contract, answer)
     model = graph.model(outputs)
     onnx.checker.check_model(model)
@@ -60,6 +67,35 @@ def to_onnx(fitted: Network, contract: Contract, path: Path) -> Path:
     partial.write_bytes(model.SerializeToString(deterministic=True))
     os.replace(partial, path)
     return path
+
+
+def _read(graph: Graph, encoder: Any) -> dict[str, str]:
+    """Tensor of the network -> what the graph computes it as."""
+    if isinstance(encoder, Encoder):
+        found = {"numeric": graph.numbers(encoder), "categorical": graph.categories(encoder)}
+        return {name: value for name, value in found.items() if value is not None}
+    if isinstance(encoder, Pixels):
+        return {"pixels": encoder.name}
+    return {"tokens": tokens(graph, encoder)}
+
+
+def tokens(graph: Graph, encoder: Words) -> str:
+    """Indices of words ``[N, length]``: the texts side by side, split, looked up, cut or filled."""
+    text = graph.flat(encoder.names[0])
+    space = graph.constant([" "], object) if len(encoder.names) > 1 else ""
+    for name in encoder.names[1:]:
+        text = graph.add("StringConcat", [graph.add("StringConcat", [text, space]), name])
+    small = graph.add("StringNormalizer", [text], case_change_action="LOWER",
+                      is_case_sensitive=1, locale="C")
+    words = graph.add("Tokenizer", [small], domain=TOKENIZER, mark=0, mincharnum=1, pad_value="",
+                      tokenexp=PATTERN)
+    graph.told.append(helper.make_tensor_value_info(words, TensorProto.STRING, ["N", "words"]))
+    codes = graph.add("LabelEncoder", [words], domain="ai.onnx.ml", default_int64=UNKNOWN_WORD,
+                      keys_strings=["", *encoder.vocabulary],
+                      values_int64s=[NOTHING, *range(FIRST_WORD, encoder.rows)])
+    filled = graph.add("Pad", [codes, graph.constant([0, 0, 0, encoder.length], np.int64)])
+    return graph.add("Slice", [filled, *(graph.constant([value], np.int64)
+                                         for value in (0, encoder.length, 1))])
 
 
 def _agree(fitted: Network, contract: Contract) -> None:
@@ -70,10 +106,11 @@ def _agree(fitted: Network, contract: Contract) -> None:
     if twice := sorted(set(asked) & set(contract.outputs)):
         raise ContractError(f"columns {twice} are inputs and outputs of the model at once; exclude "
                             "them under log.features.exclude")
-    texts = {name for name in known if (known[name] == "string") != (asked[name] == "string")}
-    if texts:
-        raise ContractError(f"columns {sorted(texts)} are text on one side of the contract and "
-                            "numbers on the other; log them as the champion takes them")
+    odd = {name: (known[name], asked[name]) for name in known
+           if known[name] != asked[name] and {"string", "binary"} & {known[name], asked[name]}}
+    if odd:
+        raise ContractError(f"columns {odd} are text or bytes on one side of the contract and "
+                            "something else on the other; log them as the champion takes them")
     ours = {class_text(value) for value in fitted.spec.classes}
     theirs = {class_text(value) for value in contract.classes}
     if ours != theirs:
@@ -84,13 +121,17 @@ def _agree(fitted: Network, contract: Contract) -> None:
 class Graph:
     """A graph that grows node by node; ``prefix`` keeps its names apart from another graph's."""
 
-    def __init__(self, inputs: Any, prefix: str = "") -> None:
-        self.prefix = prefix
-        shape: list[Any] = ["N", 1] if len(inputs) == 1 else ["N"]
+    def __init__(self, inputs: Any, prefix: str = "", *, sizes: Mapping[str, int] | None = None
+                 ) -> None:
+        self.prefix, sizes = prefix, sizes or {}
+        one: list[Any] = ["N", 1] if len(inputs) == 1 else ["N"]
         self.types = dict(inputs)
-        self.inputs = [helper.make_tensor_value_info(name, ELEMENTS[kind], shape)
-                       for name, kind in inputs.items()]
+        self.inputs = [helper.make_tensor_value_info(
+            name, ELEMENTS[kind], ["N", sizes.get(name, "bytes")] if kind == "binary" else one)
+            for name, kind in inputs.items()]
         self.nodes: list[Any] = []
+        self.told: list[Any] = []
+        """Types of values that ONNX cannot infer."""
         self.constants: list[Any] = []
 
     def add(self, kind: str, inputs: Sequence[str], *, name: str = "", domain: str = "",
@@ -190,10 +231,10 @@ class Graph:
     def _lookup(self, raw: str, **table: Any) -> str:
         return self.add("LabelEncoder", [raw], domain="ai.onnx.ml", default_int64=UNKNOWN, **table)
 
-    def network(self, fitted: Network, numeric: str | None, categorical: str | None) -> str:
-        """Append the torch module; gives its output ``[N, classes]`` or ``[N, 1]``."""
+    def network(self, fitted: Network, names: Mapping[str, str]) -> str:
+        """Append the torch module, its tensors computed as ``names`` say; gives its output
+        ``[N, classes]`` or ``[N, 1]``."""
         body = exported(fitted).graph
-        names = {"numeric": numeric or "", "categorical": categorical or ""}
 
         def renamed(name: str) -> str:
             return names.get(name) or (NETWORK + name if name else "")
@@ -235,8 +276,10 @@ class Graph:
 
     def model(self, outputs: Sequence[Any]) -> Any:
         graph = helper.make_graph(self.nodes, "holdfast", self.inputs, list(outputs),
-                                  self.constants)
-        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+                                  self.constants, value_info=self.told)
+        used = {node.domain for node in self.nodes} & {TOKENIZER}
+        opsets = [helper.make_opsetid(domain, version)
+                  for domain, version in (OPSETS | dict.fromkeys(used, 1)).items()]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION,
                                  producer_name="holdfast")
 
@@ -259,18 +302,18 @@ def labels_of(classes: Sequence[Any], contract: Contract) -> tuple[list[Any], An
 
 
 def exported(fitted: Network) -> Any:
-    """The torch module alone as an ONNX model with inputs ``numeric`` and ``categorical``."""
+    """The torch module alone as an ONNX model with the inputs that its spec names."""
     import torch
 
-    spec, module = fitted.spec, fitted.module.eval()
-    example = (torch.zeros(2, spec.n_numeric),
-               torch.zeros(2, len(spec.cardinalities), dtype=torch.int64))
+    given: Any = fitted.spec.tensors
+    module = getattr(fitted.module, "served", fitted.module).eval()
+    example = tuple(torch.zeros(2, width, dtype=getattr(torch, kind)) for _, width, kind in given)
     batch = torch.export.Dim("N", min=1, max=2**31)
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module, example, input_names=["numeric", "categorical"], output_names=["answer"],
-            dynamic_shapes=({0: batch}, {0: batch}), dynamo=True, external_data=False,
+            module, example, input_names=[name for name, _, _ in given], output_names=["answer"],
+            dynamic_shapes=tuple({0: batch} for _ in given), dynamo=True, external_data=False,
             opset_version=OPSETS[""], verbose=False)
     assert program is not None
     return program.model_proto

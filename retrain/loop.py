@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -15,8 +14,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+AT_ONCE = 2048
+"""Rows that a network answers at once, so that memory is bounded."""
+
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with (step, total, metrics)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -31,9 +34,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.target)
 
-    def batch(self, index: Tensor) -> Rows:
-        return Rows(tuple(item[index] for item in self.inputs), self.target[index],
-                    self.teacher[index], self.weight[index])
+    def batch(self, index: Tensor | slice, device: Any = None) -> Rows:
+        """Some of the rows, on the device."""
+        return Rows(tuple(item[index].to(device) for item in self.inputs),
+                    self.target[index].to(device), self.teacher[index].to(device),
+                    self.weight[index].to(device))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -57,6 +62,12 @@ class Plan:
     weight_decay: float
     unknown: float = 0.01
     """Share of categories shown as unknown, so that the unknown embedding learns too."""
+    decay: float = 1.0
+    """What the rate is multiplied by with each part further from the head (Howard, Ruder 2018)."""
+    frozen: bool = False
+    """Only the head learns."""
+    mixed: bool = False
+    """Products in bfloat16; on a GPU they always are."""
 
 
 @dataclass(slots=True)
@@ -78,14 +89,16 @@ def run(module: nn.Module, rows: Rows, *, validation: Rows, plan: Plan, loss: Lo
     """Train the module in place, leave it at its best epoch on validation, and give the history.
 
     Epoch 0 is the module as given: where no epoch is better it comes back unchanged. Every random
-    choice is drawn from (seed, epoch), so a resumed run needs no generator state.
+    choice is drawn from (seed, epoch), so a resumed run needs no generator state. Works on a GPU
+    where there is one, and leaves the module on the CPU.
     """
     import torch
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=plan.rate, weight_decay=plan.weight_decay)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     mark = _fingerprint(module, rows, plan)
+    module.to(device())
+    optimizer = _optimizer(module, plan)
     state = _resume(module, optimizer, mark, plan, checkpoints)
     if state is None:
         state = State()
@@ -100,8 +113,31 @@ def run(module: nn.Module, rows: Rows, *, validation: Rows, plan: Plan, loss: Lo
         if progress is not None:
             progress(state.epoch, plan.epochs, metrics)
     module.load_state_dict(state.weights)
-    module.eval()
+    module.cpu().eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)
     return state
+
+
+def device() -> Any:
+    """The GPU where there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _optimizer(module: Any, plan: Plan) -> Optimizer:
+    """AdamW over the module's parts, each with its share of the rate; frozen ones are left out."""
+    import torch
+
+    parts = module.parts[-1:] if plan.frozen else module.parts
+    learning = {id(item) for part in parts for item in part.parameters()}
+    for parameter in module.parameters():
+        parameter.requires_grad_(id(parameter) in learning)
+    groups = [{"params": list(part.parameters()), "share": plan.decay ** (len(parts) - 1 - place)}
+              for place, part in enumerate(parts)]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=plan.rate,
+                             weight_decay=plan.weight_decay)
 
 
 def evaluate(module: nn.Module, rows: Rows, loss: Loss) -> float:
@@ -109,8 +145,13 @@ def evaluate(module: nn.Module, rows: Rows, loss: Loss) -> float:
     import torch
 
     module.eval()
+    place = next(module.parameters()).device
+    total = 0.0
     with torch.no_grad():
-        return float(loss(module(*rows.inputs), rows))
+        for begin in range(0, len(rows), AT_ONCE):
+            part = rows.batch(slice(begin, begin + AT_ONCE), place)
+            total += float(loss(module(*part.inputs), part)) * float(part.weight.sum())
+    return total / float(rows.weight.sum())
 
 
 def _epoch(module: nn.Module, rows: Rows, optimizer: Optimizer, plan: Plan, epoch: int,
@@ -118,16 +159,19 @@ def _epoch(module: nn.Module, rows: Rows, optimizer: Optimizer, plan: Plan, epoc
     import torch
 
     torch.manual_seed(plan.seed * 100_003 + epoch)
+    rate = plan.rate * (0.05 + 0.95 * (1 + math.cos(math.pi * (epoch - 1) / plan.epochs)) / 2)
     for group in optimizer.param_groups:
-        group["lr"] = plan.rate * (0.05 + 0.95 * (1 + math.cos(math.pi * (epoch - 1) / plan.epochs))
-                                   / 2)
+        group["lr"] = rate * group["share"]
     module.train()
-    order = torch.randperm(len(rows))
+    order, place = torch.randperm(len(rows)), device()
     total = 0.0
     for begin in range(0, len(rows), plan.batch):
-        part = rows.batch(order[begin:begin + plan.batch])
+        part = rows.batch(order[begin:begin + plan.batch], place)
         optimizer.zero_grad(set_to_none=True)
-        value = loss(module(*(_hidden(item, plan.unknown) for item in part.inputs)), part)
+        with torch.autocast(place.type, dtype=torch.bfloat16,
+                            enabled=plan.mixed or place.type == "cuda"):
+            answer = module(*(_hidden(item, plan.unknown) for item in part.inputs))
+        value = loss(answer.float(), part)
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
@@ -139,9 +183,9 @@ def _hidden(codes: Tensor, share: float) -> Tensor:
     """Codes of categories with this share of them shown as unknown; other inputs as they are."""
     import torch
 
-    if not share or codes.is_floating_point() or not codes.numel():
+    if not share or codes.dtype != torch.int64 or not codes.numel():
         return codes
-    return codes * (torch.rand(codes.shape) >= share)
+    return codes * (torch.rand(codes.shape) >= share).to(codes.device)
 
 
 def _judge(module: nn.Module, state: State, metrics: dict[str, float]) -> None:
@@ -149,7 +193,8 @@ def _judge(module: nn.Module, state: State, metrics: dict[str, float]) -> None:
     state.history.append({"epoch": float(state.epoch), **metrics})
     if value < state.best or not state.weights:
         state.best, state.best_epoch = value, state.epoch
-        state.weights = copy.deepcopy(module.state_dict())
+        state.weights = {name: item.detach().cpu().clone()
+                         for name, item in module.state_dict().items()}
 
 
 def _fingerprint(module: nn.Module, rows: Rows, plan: Plan) -> str:

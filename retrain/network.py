@@ -1,4 +1,4 @@
-"""The tabular network: numbers and category embeddings into a multilayer perceptron."""
+"""Networks on disk and in memory: built from a spec, saved beside what encodes their rows."""
 
 from __future__ import annotations
 
@@ -9,28 +9,38 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain.pixels import Pixels
 from retrain.preprocess import UNKNOWN, Encoder
-from retrain.spec import Spec
+from retrain.spec import SPECS, Shape
+from retrain.vocabulary import UNKNOWN as UNKNOWN_WORD
+from retrain.vocabulary import Words
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
-def build(spec: Spec) -> nn.Module:
-    """A fresh module: ``forward(numeric [n, k], categorical [n, c])`` gives logits ``[n, classes]``
-    or values ``[n, 1]``."""
-    from retrain.layers import Tabular
+Encoding = Encoder | Pixels | Words
+"""What makes tensors of raw columns."""
 
-    return Tabular(spec)
+ENCODERS: dict[str, Any] = {"table": Encoder, "image": Pixels, "text": Words}
+"""Kind of network -> what makes its tensors."""
 
 
-def save(path: Path, module: nn.Module, *, spec: Spec, encoder: Encoder,
+def build(spec: Shape) -> nn.Module:
+    """A fresh module; ``forward`` takes ``spec.tensors`` and gives logits ``[n, classes]`` or
+    values ``[n, 1]``."""
+    from retrain.layers import MODULES
+
+    return MODULES[spec.kind](spec)  # type: ignore[arg-type]
+
+
+def save(path: Path, module: nn.Module, *, spec: Shape, encoder: Encoding,
          extra: Mapping[str, Any] | None = None) -> Path:
     """Write weights, spec and encoder as one safetensors file (mode 0644), and give its path."""
     from safetensors.torch import save as to_bytes
 
-    metadata = {"spec": json.dumps(asdict(spec)), "encoder": json.dumps(encoder.to_dict()),
-                "extra": json.dumps(dict(extra or {}))}
+    metadata = {"kind": spec.kind, "spec": json.dumps(asdict(spec)),  # type: ignore[call-overload]
+                "encoder": json.dumps(encoder.to_dict()), "extra": json.dumps(dict(extra or {}))}
     tensors = {name: value.detach().contiguous() for name, value in module.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(to_bytes(tensors, metadata))
@@ -39,7 +49,7 @@ def save(path: Path, module: nn.Module, *, spec: Spec, encoder: Encoder,
     return path
 
 
-def load(path: Path) -> tuple[nn.Module, Spec, Encoder]:
+def load(path: Path) -> tuple[nn.Module, Any, Any]:
     """The module (in evaluation mode), spec and encoder that ``save`` wrote."""
     from safetensors import safe_open
 
@@ -47,36 +57,40 @@ def load(path: Path) -> tuple[nn.Module, Spec, Encoder]:
         metadata = file.metadata()
         names = file.keys()
         tensors = {name: file.get_tensor(name) for name in names}
+    kind = metadata.get("kind", "table")
     raw = json.loads(metadata["spec"])
-    spec = Spec(**{**raw, "classes": tuple(raw["classes"]),
-                   "cardinalities": tuple(raw["cardinalities"]),
-                   "sizes": tuple(raw["sizes"])})
+    made: Any = SPECS[kind]
+    spec = made(**{name: tuple(value) if isinstance(value, list) else value
+                   for name, value in raw.items()})
     module = build(spec)
     module.load_state_dict(tensors)
-    return module.eval(), spec, Encoder.from_dict(json.loads(metadata["encoder"]))
+    return module.eval(), spec, ENCODERS[kind].from_dict(json.loads(metadata["encoder"]))
 
 
-def widened(module: nn.Module, spec: Spec, *, before: Encoder, after: Encoder
-            ) -> tuple[nn.Module, Spec]:
-    """The same function for an encoder that knows more: new categories start as the unknown one,
-    and a constant that now moves starts with weight 0."""
-    import torch
-
+def widened(module: nn.Module, spec: Any, *, before: Any, after: Any) -> tuple[nn.Module, Any]:
+    """The same function for an encoder that knows more: new categories and words start as the
+    unknown one, and a constant that now moves starts with weight 0."""
     weights = {name: value.clone() for name, value in module.state_dict().items()}
-    sizes = spec.embedding_sizes
-    for index, (old, new) in enumerate(zip(before.cardinalities, after.cardinalities, strict=True)):
-        rows = weights[f"embeddings.{index}.weight"]
-        added = rows[UNKNOWN].expand(new - old, sizes[index])
-        weights[f"embeddings.{index}.weight"] = torch.cat([rows, added])
-    for index, (constant, column) in enumerate(zip(before.numeric, after.numeric, strict=True)):
-        if constant.scale == 0 and column.scale:
-            weights["hidden.0.weight"][:, index] = 0
-    spec = replace(spec, cardinalities=after.cardinalities, sizes=sizes)
+    if spec.kind == "text":
+        _grow(weights, "embedding.weight", after.rows, UNKNOWN_WORD)
+        spec = replace(spec, words=after.rows)
+    elif spec.kind == "table":
+        sizes = spec.embedding_sizes
+        for index, rows in enumerate(after.cardinalities):
+            _grow(weights, f"embeddings.{index}.weight", rows, UNKNOWN)
+        first = "hidden.0.weight" if spec.hidden else "head.weight"
+        for index, (constant, column) in enumerate(zip(before.numeric, after.numeric, strict=True)):
+            if constant.scale == 0 and column.scale:
+                weights[first][:, index] = 0
+        spec = replace(spec, cardinalities=after.cardinalities, sizes=sizes)
     wider = build(spec)
     wider.load_state_dict(weights)
     return wider.eval(), spec
 
 
-def narrowed(spec: Spec, width: int) -> Spec:
-    """The same network with hidden layers of another width."""
-    return replace(spec, width=width)
+def _grow(weights: dict[str, Tensor], name: str, rows: int, start: int) -> None:
+    """Rows are added to an embedding, each a copy of row ``start``."""
+    import torch
+
+    old = weights[name]
+    weights[name] = torch.cat([old, old[start].expand(rows - len(old), old.shape[1])])

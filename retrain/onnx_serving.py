@@ -34,6 +34,9 @@ class Served:
             if item.name not in data.columns:
                 raise ValueError(f"column {item.name!r} is absent; the model takes "
                                  f"{[each.name for each in self.session.get_inputs()]}")
+            if item.type == "tensor(uint8)":
+                feeds[item.name] = octets(data[item.name], item.shape[1])
+                continue
             feed = _feed(data[item.name], item.type)
             feeds[item.name] = feed.reshape([-1] + [1] * (len(item.shape) - 1))
         answers = self.session.run(None, feeds)
@@ -51,6 +54,40 @@ def _feed(column: pd.Series[Any], kind: str) -> Any:
     if kind in {"tensor(float)", "tensor(double)"}:
         return column.to_numpy(dtype=_TYPES[kind], na_value=np.nan)
     return column.to_numpy(dtype=_TYPES[kind])
+
+
+def octets(column: pd.Series[Any], size: int) -> Any:
+    """Bytes ``[n, size]`` of a binary column; absent is all zeros, another length an error.
+
+    What is shorter or longer and is a PNG or JPEG file of ``size`` pixels (grey, or three bytes a
+    pixel) is decoded, for which Pillow has to be there.
+    """
+    parts = []
+    for value in column:
+        if value is None or isinstance(value, float) or not len(value):
+            parts.append(bytes(size))
+        elif len(value) == size:
+            parts.append(bytes(value))
+        else:
+            parts.append(_decoded(bytes(value), size))
+    return np.frombuffer(b"".join(parts), np.uint8).reshape(len(parts), size)
+
+
+def _decoded(value: bytes, size: int) -> bytes:
+    from io import BytesIO
+
+    if value[:4] != b"\x89PNG" and value[:3] != b"\xff\xd8\xff":
+        raise ValueError(f"an image of {len(value)} bytes is neither PNG nor JPEG nor the {size} "
+                         "raw bytes that the model takes")
+    from PIL import Image
+
+    with Image.open(BytesIO(value)) as image:
+        grey = image.height * image.width == size
+        pixels = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.uint8)
+    if pixels.size != size:
+        raise ValueError(f"an image of {pixels.shape} has {pixels.size} bytes, the model takes "
+                         f"{size}")
+    return pixels.tobytes()
 
 
 def _load_pyfunc(path: str) -> Served:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
 from retrain.finetune import Network, encode, finished, label_loss, mean, plan_of
 from retrain.loop import Loss, Progress, Rows, run
-from retrain.network import narrowed
 from retrain.trainer import Options, Split
 
 if TYPE_CHECKING:
@@ -22,41 +22,52 @@ ALPHA, TEMPERATURE = 0.7, 2.0
 """Weight of the teacher's answers against the labels, and how much they are softened."""
 
 
-def prune(fitted: Network, share: float) -> Network:
+def prune(fitted: Network, share: float, *, ratios: Sequence[float] | None = None) -> Network:
     """A copy without the ``share`` of hidden units of each layer that weigh least.
 
-    Inputs, embeddings and the head keep their sizes. ``share`` 0 gives a plain copy.
+    ``ratios`` are shares of their own for each of ``module.prunable``. Inputs, embeddings of
+    categories and the head keep their sizes. ``share`` 0 gives a plain copy.
     """
     if not 0 <= share < 1:
         raise HoldfastError(f"prune: {share} is not a share; right would be 0 or more, below 1")
     module = copy.deepcopy(fitted.module)
-    if share:
-        _remove_units(module, share, fitted)
-    width: int = module.hidden[-1].out_features  # type: ignore[union-attr, index]
-    return Network(module.eval(), narrowed(fitted.spec, width), fitted.encoder)
+    asked = [share] * len(module.prunable) if ratios is None else ratios  # type: ignore[arg-type]
+    if any(asked):
+        _remove_units(module, asked, fitted.spec)
+    return Network(module.eval(), module.narrowed(fitted.spec),  # type: ignore[operator]
+                   fitted.encoder)
 
 
-def _remove_units(module: Any, share: float, fitted: Network) -> None:
-    import torch
+def _remove_units(module: Any, ratios: Sequence[float], spec: Any) -> None:
     import torch_pruning
 
-    spec = fitted.spec
     module.train()
     for parameter in module.parameters():  # frozen ones would silently stay
         parameter.requires_grad_(True)
-    example = (torch.zeros(2, spec.n_numeric),
-               torch.zeros(2, len(spec.cardinalities), dtype=torch.int64))
+    chosen = dict(zip(module.prunable, ratios, strict=True))
+    if hasattr(module, "cut"):  # torch-pruning takes attention's one output for one of the words'
+        module.cut(chosen.pop(module.embedding), ROUND_TO)
+    kept = {id(layer) for layer in chosen}
     pruner = torch_pruning.pruner.BasePruner(
-        module, example, importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
-        pruning_ratio=share, round_to=ROUND_TO,
-        ignored_layers=[module.head, *module.embeddings])
+        module, example(spec), importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+        pruning_ratio=0.0, pruning_ratio_dict=chosen, round_to=ROUND_TO,
+        ignored_layers=[layer for layer in module.modules()
+                        if next(layer.children(), None) is None and id(layer) not in kept])
     pruner.step()
+
+
+def example(spec: Any, rows: int = 2) -> tuple[Tensor, ...]:
+    """Tensors as the network takes them, all zeros."""
+    import torch
+
+    return tuple(torch.zeros(rows, width, dtype=getattr(torch, kind))
+                 for _, width, kind in spec.tensors)
 
 
 def recover(student: Network, teacher: Network, data: Split, *, options: Options,
             checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Network:
     """The student trained in place on labels and on the teacher's answers (Hinton 2015)."""
-    step = f"recover-{student.spec.width}"
+    step = "recover-" + "-".join(str(len(item)) for item in student.module.parameters())
     state = run(student.module, encode(student, data.train, teacher),
                 validation=encode(student, data.validation, teacher),
                 plan=plan_of(options, step, options.recovery_rate),

@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import pandas as pd
+from onnx import TensorProto, helper, numpy_helper
 
 from monitor.errors import HoldfastError
 from retrain.export import NETWORK
@@ -29,6 +30,13 @@ CALIBRATION_ROWS = 4096
 """Fewer rows give ranges that newer rows leave."""
 
 BATCH = 512
+
+LEAST_ROWS = 256
+"""Embeddings with fewer rows stay float."""
+
+PRODUCTS = {"Gemm", "MatMul", "Conv"}
+PASSING = {"Relu", "MaxPool", "Reshape", "Flatten"}
+"""Kinds of nodes that become int8, and those that may lie between them."""
 
 
 class Calibration:
@@ -67,20 +75,78 @@ def quantize(source: Path, target: Path, *, calibration: pd.DataFrame, kind: Kin
                 per_channel=True, reduce_range=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8)
-        _write(raw, target)
-    return target
+        return _write(onnx.load(raw), target)
 
 
 def matrix_products(path: Path) -> list[str]:
-    """Names of the network's nodes that become int8: matrix products and the activations between.
+    """Names of the network's nodes that become int8: products and what passes numbers on between.
 
     The head stays float: it is small, and classes lie within few of its 128 steps.
     """
-    nodes = [node for node in onnx.load(path).graph.node
-             if node.op_type in {"Gemm", "MatMul", "Relu"} and node.name.startswith(NETWORK)]
-    last = max(index for index, node in enumerate(nodes) if node.op_type != "Relu")
-    names = [node.name for node in nodes[:last]]
+    graph = onnx.load(path).graph
+    shapes = {item.name: tuple(item.dims) for item in graph.initializer}
+    nodes = [node for node in graph.node if node.name.startswith(NETWORK)
+             and (node.op_type in PASSING or _weighted(node, shapes))]
+    places = [index for index, node in enumerate(nodes) if node.op_type in PRODUCTS]
+    names = [node.name for node in nodes[places[0]:places[-1]]] if places else []
     return names + [f"{name}_MatMul" for name in names]  # dynamic: a Gemm is split first
+
+
+def _weighted(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether it is a product with learned weights of more than one output."""
+    shape = shapes.get(node.input[1], ()) if node.op_type in PRODUCTS else ()
+    return len(shape) > 1 and shape[-1] > 1
+
+
+def embedded(path: Path) -> Path:
+    """Embeddings of the artifact as int8 with a scale per column, in place: rows are looked up
+    first and become float afterwards, so that nobody unpacks the whole table."""
+    model = onnx.load(path)
+    tables = {item.name: item for item in model.graph.initializer}
+    for node in list(model.graph.node):
+        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is None or not table.name.startswith(NETWORK) or table.dims[0] < LEAST_ROWS:
+            continue
+        if len(table.dims) == 2:
+            _narrow(model.graph, node, table)
+        else:
+            _halve(model.graph, node, table)
+    return _write(model, path)
+
+
+def _halve(graph: Any, node: Any, table: Any) -> None:
+    """One lookup of single numbers in 16 bits."""
+    values = numpy_helper.to_array(table).astype(np.float16)
+    graph.initializer.remove(table)
+    graph.initializer.append(numpy_helper.from_array(values, table.name))
+    answer, node.output[0] = node.output[0], f"{table.name}/half"
+    graph.node.insert(list(graph.node).index(node) + 1, helper.make_node(
+        "Cast", [f"{table.name}/half"], [answer], name=f"{table.name}/cast",
+        to=TensorProto.FLOAT))
+
+
+def _narrow(graph: Any, node: Any, table: Any) -> None:
+    """One lookup in int8; where a product averages its rows, the scale comes after that."""
+    values = numpy_helper.to_array(table)
+    scale = np.maximum(np.abs(values).max(axis=0), 1e-12).astype(np.float32) / 127
+    graph.initializer.remove(table)
+    graph.initializer.append(numpy_helper.from_array(
+        np.round(values / scale).astype(np.int8), table.name))
+    graph.initializer.append(numpy_helper.from_array(scale, f"{table.name}/scale"))
+    answer, rows = node.output[0], f"{table.name}/rows"
+    users = [each for each in graph.node if answer in each.input]
+    node.output[0] = rows
+    last = users[0] if [each.op_type for each in users] == ["MatMul"] and \
+        users[0].input[1] == answer else None
+    cast = helper.make_node("Cast", [rows], [answer if last else f"{table.name}/float"],
+                            name=f"{table.name}/cast", to=TensorProto.FLOAT)
+    graph.node.insert(list(graph.node).index(node) + 1, cast)
+    before = last or cast
+    wanted = before.output[0] if last else answer
+    before.output[0] = f"{table.name}/float"
+    graph.node.insert(list(graph.node).index(before) + 1, helper.make_node(
+        "Mul", [f"{table.name}/float", f"{table.name}/scale"], [wanted],
+        name=f"{table.name}/scaled"))
 
 
 def _enough(frame: pd.DataFrame) -> pd.DataFrame:
@@ -90,12 +156,12 @@ def _enough(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[np.linspace(0, len(frame) - 1, CALIBRATION_ROWS).astype(int)]
 
 
-def _write(raw: Path, target: Path) -> None:
-    model = onnx.load(raw)
+def _write(model: Any, target: Path) -> Path:
     del model.metadata_props[:]
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(model.SerializeToString(deterministic=True))
     os.replace(partial, target)
+    return target
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def example(bins: Bins, contract: Contract, rows: int = 5) -> pd.DataFrame:
         cell = bins.by_key.get(name)
         values = [_value(cell, (index + 0.5) / rows, index) for index in range(rows)]
         columns[name] = pd.Series([_cast(value, kind) for value in values],
-                                  dtype=object if kind == "string" else None)
+                                  dtype=object if kind in {"string", "binary"} else None)
     frame = pd.DataFrame(columns)
     narrow = {name: {"integer": np.int32, "float": np.float32}[kind]
               for name, kind in contract.inputs.items() if kind in {"integer", "float"}}
@@ -175,6 +175,8 @@ def _value(cell: FeatureBins | None, place: float, index: int) -> Any:
 def _cast(value: Any, kind: str) -> Any:
     if kind == "string":
         return str(value)
+    if kind == "binary":
+        return b""  # an absent image: no picture can be made up of bins
     if kind == "boolean":
         return value in (True, "true", "True")
     try:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from monitor.errors import ContractError
+from retrain.onnx_serving import octets
 
 DTYPES: dict[str, Any] = {
     "tensor(bool)": np.bool_, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
@@ -40,9 +41,14 @@ def feed(artifact: Any, frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
 
 
 def _column(column: pd.Series, item: Any) -> NDArray[Any]:
+    if item.type == "tensor(uint8)":
+        try:
+            return np.asarray(octets(column, item.shape[1]))
+        except ValueError as error:
+            raise ContractError(f"column {item.name!r}: {error}") from error
     kind = DTYPES[item.type]
     if kind is object:
-        values = column.astype(object).to_numpy()
+        values = column.astype(object).where(column.notna(), "").to_numpy()
     elif kind in {np.float32, np.float64}:
         values = (pd.to_numeric(column, errors="coerce").astype("Float64")
                   .to_numpy(dtype=kind, na_value=np.nan))

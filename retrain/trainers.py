@@ -8,7 +8,8 @@ from typing import cast
 from monitor.errors import HoldfastError
 from retrain.trainer import Trainer
 
-BUILT_IN = {"torch": "retrain.tabular:Tabular", "sklearn": "retrain.scikit:Scikit"}
+BUILT_IN = {"torch": "retrain.tabular:Tabular", "torch-image": "retrain.image:Image",
+            "torch-text": "retrain.text:Text", "sklearn": "retrain.scikit:Scikit"}
 """Value of ``training.kind`` -> import path of the class; imported when asked for."""
 
 METHODS = ("fresh", "tuned", "pruned", "capped", "export", "quantized", "save", "load", "varied")

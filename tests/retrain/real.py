@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from retrain.finetune import Network, train
+from retrain.image import Image
+from retrain.text import Text
 from retrain.trainer import Options, Split
 from tests.data import stream
 
@@ -83,3 +85,39 @@ def eager(fitted: Network) -> Callable[[pd.DataFrame], Callable[[], object]]:
         return call
 
     return prepared
+
+
+def images(*cuts: int) -> Split:
+    """Chest X-rays, 784 raw bytes each; rows up to 3881 are of one hospital, then the sick get
+    rarer."""
+    frame = stream("pneumonia_mnist").drop(columns="split")
+    frame = frame.rename(columns={"timestamp": "_timestamp", "label": "_label"})
+    cuts = cuts or (0, 1800, 2400, 2900)
+    return Split(*(frame[a:b].reset_index(drop=True) for a, b in pairwise(cuts)))
+
+
+PICTURES = Options("binary", widths=(16,), epochs=6, batch=64)
+
+
+@cache
+def image_champion() -> Network:
+    """A small convolutional network; made once per process."""
+    return Image().fresh(images(), PICTURES)
+
+
+def texts() -> Split:
+    """Titles and beginnings of abstracts of physics papers, in ten categories."""
+    frame = stream("arxiv_physics_text").drop(columns="arxiv_id")
+    frame = frame.rename(columns={"timestamp": "_timestamp", "primary_cat": "_label"})
+    frame["_label"] = frame["_label"].astype(object)
+    return Split(*(frame[a:b].reset_index(drop=True)
+                   for a, b in pairwise((0, 4000, 5000, 7000))))
+
+
+SENTENCES = Options("multiclass", widths=(32,), epochs=6, rate=5e-3)
+
+
+@cache
+def text_champion() -> Network:
+    """A small network over texts; made once per process."""
+    return Text().fresh(texts(), SENTENCES)

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from monitor import decide, fidelity, shadow
+from monitor import audit, decide, fidelity, shadow
 from monitor.acknowledgement import faulty_spans
 from monitor.config import Model
 from monitor.deps import Deps
@@ -42,7 +42,7 @@ def act(model: Model, deps: Deps, now: datetime) -> None:
     _finish_intents(model, deps)
     report(model, deps)
     if quiet and deps.launcher is not None and deps.store.open_request(model.name) is None:
-        _score(model, deps)
+        _score(model, deps, now)
     row = deps.store.open_request(model.name)
     if row is None:
         return
@@ -116,7 +116,7 @@ def broken(model: Model, deps: Deps, known_at: datetime) -> tuple[tuple[str, str
     return tuple((isoformat(span.start), isoformat(span.end)) for span in joined)
 
 
-def _score(model: Model, deps: Deps) -> None:
+def _score(model: Model, deps: Deps, now: datetime) -> None:
     """Ask for the scoring that is due; it waits on nothing and nothing waits long on it."""
     asked = shadow.due(model, deps.store) or fidelity.due(model, deps.store, deps.registry)
     if asked is not None:
@@ -124,6 +124,17 @@ def _score(model: Model, deps: Deps) -> None:
         deps.store.request(replace(
             request, options=request.options | asked.options | {"purpose": asked.purpose},
             request_id=f"{model.name}-{asked.purpose}-{asked.known_at:%Y%m%dT%H%M%S}"))
+        return
+    reason = audit.due(model, deps.store, now)
+    if reason is not None:
+        deps.store.request(audit_of(model, deps, now, reason))
+
+
+def audit_of(model: Model, deps: Deps, now: datetime, reason: str) -> Request:
+    """The request that holds the versions of this moment against the golden sets."""
+    request = request_for("score", model, deps, now, reason=reason)
+    return replace(request, request_id=f"{model.name}-{audit.PURPOSE}-{now:%Y%m%dT%H%M%S}",
+                   options=audit.options(model, deps.registry))
 
 
 def _probation(model: Model, deps: Deps, now: datetime) -> None:

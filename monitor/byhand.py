@@ -9,11 +9,11 @@ from typing import Any
 
 from monitor import decide
 from monitor.acknowledgement import Acknowledgement, Said, covers, faults_of, in_force
-from monitor.act import request_for
+from monitor.act import audit_of, request_for
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import ConfigError, HoldfastError
-from monitor.follow import follow, move
+from monitor.follow import conclude, follow, move
 from monitor.request import Kind
 from monitor.store import Store
 from monitor.window import Window, isoformat, parse_time
@@ -76,6 +76,39 @@ def _let_scoring_end(model: Model, deps: Deps, now: datetime) -> None:
         time.sleep(0.2)
     with deps.source(model) as source:
         follow(model, source, deps, now)
+
+
+def look(model: Model, deps: Deps, *, now: datetime, wait: bool) -> dict[str, Any]:
+    """The outcome of an audit that a person asks for: status, reason, and what was found.
+
+    ``ConfigError`` without golden sets, ``HoldfastError`` when another request is open.
+    """
+    if not model.benchmarks:
+        raise ConfigError([f"models.{model.name}.benchmarks: empty; right would be at least one "
+                           "golden set: {name: …, source: FILE}"])
+    _let_scoring_end(model, deps, now)
+    request = audit_of(model, deps, now, "asked for by hand")
+    if not request.options["versions"]:
+        raise HoldfastError(f"{model.registered!r} has no alias `champion` to be audited")
+    if not deps.store.request(request, None):
+        row = deps.store.open_request(model.name)
+        raise HoldfastError(f"request {row.request.request_id} of this model is open; wait for it"
+                            if row else f"request {request.request_id} was made already")
+    assert deps.launcher is not None
+    deps.store.attempt(request.request_id)
+    deps.launcher.start(request)
+    while wait and deps.launcher.running(request.request_id):
+        time.sleep(0.2)
+    row = deps.store.open_request(model.name)
+    if wait and row is not None:
+        conclude(row, model, deps, now)
+    [done] = [row for row in deps.store.requests(model.name)
+              if row.request.request_id == request.request_id]
+    outcome = done.outcome or {}
+    return {"model": model.name, "request_id": request.request_id,
+            "status": "running" if done.status == "open" else done.status,
+            "reason": outcome.get("reason", request.reason), "run_id": outcome.get("run_id"),
+            "result": outcome.get("result", {})}
 
 
 MICRO = timedelta(microseconds=1)

@@ -50,7 +50,7 @@ def check(config: Config) -> Findings:
     for index, model in enumerate(config.models):
         where = f"models[{index}]"
         findings.switched_off.extend(f"{where} ({model.name}): {text}" for text in absent(model))
-        wrong = list(_misplaced(model, config, where))
+        wrong = [*_misplaced(model, config, where), *_golden(model, config, where)]
         findings.mistakes.extend(wrong)
         if not wrong:
             try:
@@ -153,6 +153,22 @@ def _trainer(model: Model, where: str) -> Iterator[str]:
     if name and not importable(module):
         yield (f"{where}.training.kind: no module {module!r} can be imported here; right would be "
                "an installed one, or its folder in PYTHONPATH")
+
+
+def _golden(model: Model, config: Config, where: str) -> Iterator[str]:
+    """Golden sets that cannot be read, or that lack their label or a column that is named."""
+    for place, rule in enumerate(model.benchmarks):
+        key, plain = f"{where}.benchmarks[{place}]", model.golden(rule)
+        try:
+            with Source(plain.model_copy(update={"privacy": Privacy()}), config.limits,
+                        reference=True) as source:
+                held = source.columns("log")
+        except HoldfastError as error:
+            yield f"{key}.source: {error}"
+            continue
+        yield from _there(f"{key}.label", plain.log.label or "", held)
+        for name in model.log.features.include or []:
+            yield from _there(f"{key}.source: log.features.include", name, held)
 
 
 def _there(where: str, column: str, held: Columns) -> Iterator[str]:

@@ -242,6 +242,39 @@ def retrain(config: Path, name: str, reason: str, bootstrap: bool, now: datetime
     sys.exit(0 if outcome["status"] in {"registered", "running", "refused"} else 1)
 
 
+@main.command(short_help="Hold versions against the golden benchmark sets.")
+@CONFIG
+@MODEL
+@click.option("--now", type=Instant(), help="Take this as the present instant.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the audit has ended.")
+@LINES
+@reported
+def audit(config: Path, name: str | None, now: datetime | None, wait: bool, as_json: bool) -> None:
+    """Score champion and challenger on the golden sets of `benchmarks`, now.
+
+    Logged to MLflow and kept; `status`, the status page and /metrics show the newest. With
+    `audit: {every: 7d}` the daemon does so by itself.
+    """
+    from monitor.byhand import look
+
+    loaded = load(config)
+    models = [model for model in chosen(loaded.config, name) if model.benchmarks or name]
+    if not models:
+        raise ConfigError(["models[0].benchmarks: no model has golden sets; right would be at "
+                           "least one: {name: …, source: FILE}"])
+    ended: list[str] = []
+    with opened(loaded) as deps:
+
+        def tell(model: Model) -> None:
+            told = look(model, deps, now=now or datetime.now(UTC), wait=wait)
+            ended.append(told["status"])
+            click.echo(json.dumps(told) if as_json else
+                       f"{model.name}: {told['status']}: {told['reason']}")
+
+        each(models, tell)
+    sys.exit(1 if "failed" in ended else 0)
+
+
 @main.command(short_help="Say that a window is a fault, or was expected.")
 @CONFIG
 @click.option("--model", "name", required=True, help="The model that it is said of.")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from monitor.conditions import Audit, Benchmark
 from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
 from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
@@ -24,10 +25,9 @@ from monitor.policy import AlarmBudget, Policy, Training
 from monitor.secrets import resolve
 from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 
-__all__ = ["AlarmBudget", "Config", "Expect", "FeatureTable", "Features", "Http", "Labels",
-           "Limits", "Loaded", "Log", "MLflow", "Maturity", "Model", "Policy", "Privacy",
-           "Reference", "Schedule", "Training", "WindowConfig", "load",
-           "read"]
+__all__ = ["AlarmBudget", "Audit", "Benchmark", "Config", "Expect", "FeatureTable", "Features",
+           "Http", "Labels", "Limits", "Loaded", "Log", "MLflow", "Maturity", "Model", "Policy",
+           "Privacy", "Reference", "Schedule", "Training", "WindowConfig", "load", "read"]
 
 
 class MLflow(Section):
@@ -180,6 +180,10 @@ class Model(Section):
     """What to do about verdicts."""
     training: Training = Training()
     """How a candidate is made."""
+    benchmarks: list[Benchmark] = []
+    """Golden benchmark sets: labelled rows that versions are held against and never learn from."""
+    audit: Audit = Audit()
+    """When champion and challenger are held against them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Model:
@@ -207,6 +211,7 @@ class Model(Section):
                 "absent",
                 "a label column or table: training needs labels (or training: {kind: none})",
             )
+        self._conditions()
         for name in {*self.privacy.drop, *self.privacy.hash} & set(self.log.expect):
             known = self.log.expect[name].model_dump(exclude_defaults=True).keys() <= {"nulls"}
             require(
@@ -216,6 +221,29 @@ class Model(Section):
                 "nulls alone for a hashed column, nothing for a dropped one",
             )
         return self
+
+    def _conditions(self) -> None:
+        """Groups are declared, measures fit the task, and benchmarks are told apart."""
+        for place, rule in enumerate(self.training.gate.fairness):
+            where = f"training.gate.fairness[{place}]"
+            require(rule.column in self.log.segments, f"{where}.column", rule.column,
+                    "one of log.segments")
+            require(self.task == "binary" or rule.measure == "performance_difference",
+                    f"{where}.measure", rule.measure, f"performance_difference for {self.task}")
+        names = [item.name for item in self.benchmarks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        require(not twice, "benchmarks", ", ".join(twice), "names that differ")
+        for place, item in enumerate(self.benchmarks):
+            require(item.label is not None or self.log.labelled, f"benchmarks[{place}].label",
+                    "absent, as log.label is", "the column that holds the truth")
+        require(self.audit.every is None or bool(self.benchmarks), "audit.every",
+                "without benchmarks", "at least one of benchmarks")
+
+    def golden(self, rule: Benchmark) -> Model:
+        """This model with a golden set in place of its reference file."""
+        label = rule.label or self.log.label or (self.log.labels.value if self.log.labels else None)
+        log = self.log.model_copy(update={"label": label, "labels": None, "features_from": None})
+        return self.model_copy(update={"log": log, "reference": Reference(source=rule.source)})
 
     @property
     def registered(self) -> str:

@@ -11,12 +11,13 @@ import types
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from monitor.conditions import Size
 from monitor.config import AlarmBudget, Config
 from monitor.mistakes import section_of
 from monitor.window import format_duration
@@ -25,9 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 INTRODUCTION = """# Configuration
 
-Generated from `monitor/config.py`, `mapping.py` and `policy.py`; `make docs` writes it anew.
-Relative files are relative to the folder of the configuration file. Secrets come from the
-environment or from files: write `${env:NAME}` or `${file:PATH}` in any value.
+Generated from `monitor/config.py`, `mapping.py`, `policy.py` and `conditions.py`; `make docs`
+writes it anew. Relative files are relative to the folder of the configuration file. Secrets come
+from the environment or from files: write `${env:NAME}` or `${file:PATH}` in any value.
 `holdfast check CONFIG` names every mistake at once.
 """
 
@@ -66,6 +67,10 @@ def _kind(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is AlarmBudget:
         return "`N per DURATION`"
+    if annotation == Size:
+        return "bytes or `200KB`"
+    if origin is Annotated:
+        return _kind(arguments[0])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin in (Union, types.UnionType):

@@ -82,11 +82,18 @@ class Errands(Database):
 
     def scored(self, model: str, purpose: str) -> RequestRow | None:
         """The newest request that scores versions for this purpose, whatever became of it."""
-        found = self._requests(select(requests).where(
+        found = self.scorings(model, purpose, newest=1)
+        return found[0] if found else None
+
+    def scorings(self, model: str, purpose: str, *, newest: int, status: str | None = None
+                 ) -> list[RequestRow]:
+        """Requests that score versions for this purpose, newest first; of one status, or all."""
+        query = select(requests).where(
             requests.c.model == model, requests.c.kind == "score",
             requests.c.request_id.startswith(f"{model}-{purpose}-", autoescape=True))
-            .order_by(requests.c.id.desc()).limit(1))
-        return found[0] if found else None
+        if status is not None:
+            query = query.where(requests.c.status == status)
+        return self._requests(query.order_by(requests.c.id.desc()).limit(newest))
 
     def open_request(self, model: str) -> RequestRow | None:
         """The request that is being worked on."""

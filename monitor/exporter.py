@@ -22,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from monitor import fidelity, shadow
+from monitor import audit, fidelity, shadow
 from monitor.config import Config
 from monitor.decide import Phase
 from monitor.errors import HoldfastError
@@ -151,6 +151,7 @@ def samples(store: Store, config: Config) -> Samples:
             _errands(page, store, model.name)
             _shadow(page, model.name, shadow.newest(store, model.name))
             _compression(page, model.name, fidelity.newest(store, model.name))
+            _audit(page, model.name, audit.newest(store, model.name))
     _totals(page, store, known & set(names))
     return dict(page.samples)
 
@@ -354,6 +355,24 @@ def _errands(page: _Page, store: Store, model: str) -> None:
     waiting = store.pending(model)
     if waiting is not None:
         page.put("holdfast_decision_pending", 1, model, waiting.decision.action)
+
+
+def _audit(page: _Page, model: str, found: dict[str, Any] | None) -> None:
+    """Versions on the golden benchmark sets, as the newest audit found them."""
+    if found is None:
+        return
+    page.put("holdfast_audit_timestamp_seconds", parse_time(found["at"]), model)
+    for row in found["scores"]:
+        labels = model, row["benchmark"], row["version"], row["role"]
+        for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
+            page.put(f"holdfast_benchmark_score{suffix}", row[key], *labels, row["metric"])
+        if row["metric"] == found["metric"]:
+            page.put("holdfast_benchmark_rows", row["n"], *labels)
+            page.put("holdfast_benchmark_under_floor", row["under"], *labels)
+    for row in found["gains"]:
+        for key, suffix in (("gain", ""), ("low", "_low"), ("high", "_high")):
+            page.put(f"holdfast_benchmark_gain{suffix}", row[key], model, row["benchmark"],
+                     row["metric"])
 
 
 def _totals(page: _Page, store: Store, models: set[str]) -> None:

@@ -21,6 +21,7 @@ _FEATURE = ("model", "version", "feature", "statistic")
 _GAP = ("model", "version", "column", "measure")
 _QUALITY = ("model", "version", "metric", "estimated", "span")
 
+_BENCHMARK = ("model", "benchmark", "version", "role", "metric")
 _ESTIMATE = ("model", "version", "metric", "span")
 _SHADOW = ("model", "version", "role", "metric")
 _GAIN = ("model", "version", "metric")
@@ -173,6 +174,25 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_compression_rows": _gauge(_V, "Rows that both were asked about."),
     "holdfast_compression_known_at_timestamp_seconds": _gauge(
         _V, "The checkpoint by which those rows had arrived."),
+    # golden benchmark sets, by the newest audit
+    "holdfast_benchmark_score": _gauge(
+        _BENCHMARK, "A version's metric on a golden benchmark set, in the newest audit."),
+    "holdfast_benchmark_score_low": _gauge(_BENCHMARK, "Lower end of its 95 % interval."),
+    "holdfast_benchmark_score_high": _gauge(_BENCHMARK, "Upper end of its 95 % interval."),
+    "holdfast_benchmark_rows": _gauge(
+        ("model", "benchmark", "version", "role"), "Rows that the version was measured on."),
+    "holdfast_benchmark_under_floor": _gauge(
+        ("model", "benchmark", "version", "role"),
+        "1 where the deciding metric misses the declared floor, else 0."),
+    "holdfast_benchmark_gain": _gauge(
+        ("model", "benchmark", "metric"),
+        "How much better the challenger is than the champion, in the newest audit of both."),
+    "holdfast_benchmark_gain_low": _gauge(
+        ("model", "benchmark", "metric"), "Lower end of its 95 % interval."),
+    "holdfast_benchmark_gain_high": _gauge(
+        ("model", "benchmark", "metric"), "Upper end of its 95 % interval."),
+    "holdfast_audit_timestamp_seconds": _gauge(
+        _M, "When the newest audit was asked for. Absent before the first one."),
     # over time
     "holdfast_verdicts_total": _counter(
         ("model", "verdict"), "Verdicts on all rows, revisions included."),

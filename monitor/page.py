@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from monitor import fidelity, shadow
+from monitor import audit, fidelity, shadow
 from monitor.acknowledgement import Acknowledgement
 from monitor.config import Config, Model
 from monitor.exporter import TOP, ruling, severity
@@ -86,6 +86,7 @@ class Card:
     shadow: dict[str, Any] | None
     shadows: list[dict[str, Any]]
     compression: dict[str, Any] | None
+    audits: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
         gaps=[gap for gap in measured.line.get("groups", []) if gap["value"] is not None]
         if measured else [],
         segments=_segments(store, measured or newest), shadow=shadow.newest(store, model.name),
-        shadows=_shadows(store, model.name), compression=fidelity.newest(store, model.name))
+        shadows=_shadows(store, model.name), compression=fidelity.newest(store, model.name),
+        audits=_audits(store, model.name))
 
 
 def past(store: Store, name: str, newest: int = 100) -> Past:
@@ -172,6 +174,14 @@ def beside(line: dict[str, Any], role: str) -> dict[str, Any] | None:
         if item is not None:
             return {**item, "metric": line["metric"], "estimated": kind == "estimated"}
     return None
+
+
+def _audits(store: Store, model: str) -> list[dict[str, Any]]:
+    """Versions on the golden sets, a line per set and version, newest audit first."""
+    return [{**row, "at": found["at"], "gain": next((
+        gain for gain in found["gains"] if gain["benchmark"] == row["benchmark"]
+        and row["role"] == "challenger"), None)}
+        for found in audit.history(store, model) for row in audit.deciding(found)]
 
 
 def _told(row: Row | None) -> list[dict[str, Any]]:

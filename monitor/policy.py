@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from monitor.conditions import Gate
 from monitor.fields import Duration, Section
 from monitor.kinds import require_kind, require_settings
 
@@ -221,6 +222,8 @@ class Training(Section):
     minimum_gain: float = Field(default=0.005, ge=0)
     """How much better than the champion a candidate must be on the holdout, in the metric's units
     (for mae and rmse: as a share)."""
+    gate: Gate = Gate()
+    """What else a candidate must keep."""
     prune: list[float] = [0.7, 0.5, 0.3]
     """Shares of hidden units to try to remove, largest first."""
     deadline: Duration = timedelta(hours=1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from monitor import fidelity, shadow
+from monitor import audit, fidelity, shadow
 from monitor.config import Config, Model
 from monitor.ripening import ripening
 from monitor.secrets import redact
@@ -64,6 +64,7 @@ def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
         "performance": _measured([row.line for row in newest], state.champion),
         "estimated": newest[-1].line.get("estimated") if newest else None,
         "shadow": shadow.newest(store, name), "compression": fidelity.newest(store, name),
+        "audit": audit.newest(store, name),
         "pending": pending.decision.reason if pending else None,
         "request": row.request.request_id if row else None,
         "trouble": redact(trouble.message) if trouble else None,
@@ -132,6 +133,8 @@ def _quality(model: dict[str, Any]) -> Iterator[str]:
         yield f"  estimated   {_estimated(model['estimated'])}"
     if model["labels"]:
         yield f"  labels      {ripe(model['labels'])}"
+    if model["audit"]:
+        yield from (f"  golden set  {line}" for line in audit.words(model["audit"]))
 
 
 def ripe(told: dict[str, Any]) -> str:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from retrain import rungs
+from retrain.benchmarks import read
+from retrain.checks import RELATIVE, Rules
 from retrain.contest import Contest
-from retrain.evaluate import Scores, compare
-from retrain.gate import RELATIVE, gate
+from retrain.evaluate import Scores, compare, size
+from retrain.gate import error_rate, gate
+from retrain.golden import comparable, measured
 from retrain.ground import Ground
 from retrain.ladder import Attempt, Judged, Rung, Trial, climb
 from retrain.metrics import LOWER_IS_BETTER
@@ -22,9 +27,12 @@ SEVERE = 2.0
 weights should rest."""
 
 
-def climbed(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, Scores]
-            ) -> list[Attempt]:
-    """Every rung's attempt; without a champion there is only the model from scratch."""
+def climbed(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, Scores], *,
+            rows: pd.DataFrame) -> list[Attempt]:
+    """Every rung's attempt; without a champion there is only the model from scratch.
+
+    ``rows`` are the holdout's with every logged column, for the groups that are declared.
+    """
     champion = standing.champion
     before = None if champion is None else standing.asked(champion, standing.validation)
     training = work.model.training
@@ -33,19 +41,28 @@ def climbed(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, 
         return float("inf") if before is None else -compare(proposal.scores, before,
                                                             standing.metric).difference
 
-    def judged(proposal: Proposal, level: float) -> Judged:
+    sets = comparable(read(work.model, work.config.limits), [standing.contract, *(
+        item.contract for item in found.everyone if item.contract and item.runnable)])
+    rules, serving = Rules.of(work.model, rows), found.champion
+    first = None if serving is None else measured(meeting[serving.name], serving.artifact,
+                                                  serving.contract, sets)
+
+    def judged(proposal: Proposal, error: float) -> Judged:
         work.steps.note(f"gate: {len(standing.holdout)} newest rows for {proposal.rung}")
-        scores = standing.scored("candidate", proposal.artifact, standing.holdout)
-        first = None if found.champion is None else meeting[found.champion.name]
+        scores = measured(
+            standing.scored("candidate", proposal.artifact, standing.holdout).measured(
+                size_bytes=size(proposal.artifact), latency=proposal.scores.latency),
+            proposal.artifact, standing.contract, sets)
         others = [item for name, item in meeting.items()
-                  if name != (proposal.again or "") and item is not first]
-        verdict = gate(scores, first, others, metric=standing.metric, gain=training.minimum_gain)
+                  if name != (proposal.again or "") and (first is None or name != first.name)]
+        verdict = gate(scores, first, others, rules=rules, level=error)
         return Judged(verdict, scores, None if first is None else -compare(
             scores, first, standing.metric).difference)
 
     lost = _lost(work, found, before)
     trial = Trial(validation, judged, training.minimum_gain,
-                  max(training.minimum_gain, training.enough * lost), training.budget)
+                  max(training.minimum_gain, training.enough * lost), training.budget,
+                  error_rate(training.gate))
     work.steps.next("climb the ladder")
     return climb(_rungs(work, standing, lost), trial, said=work.steps.note)
 

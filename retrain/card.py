@@ -19,20 +19,41 @@ def card(result: Mapping[str, Any]) -> str:
         f"the gate), content {result['content_hash'][:12]}, known at {result['known_at']}.", "",
         f"What was done: {result['what']}. {result['choice']}", "",
         "## Actions tried, cheapest first", "",
-        *_table(["action", "result", "gain on validation", "gain on the holdout", "CPU seconds"],
+        *table(["action", "result", "gain on validation", "gain on the holdout", "CPU seconds"],
                 [[entry["rung"], entry["result"], _number(entry["validation_gain"]),
                   _number(entry["holdout_gain"]), _number(entry["cpu_seconds"])]
                  for entry in result["ladder"]]), "",
         f"## On the newest holdout ({result['metric']})", "",
-        *_table(["version", "value", "interval", "rows"], [_quality(name, entry)
+        *table(["version", "value", "interval", "rows"], [_quality(name, entry)
                 for name, entry in result["holdout"].items()]), "",
+        *_verdict(result.get("gate", ())),
         "## Compression, measured on validation", "",
-        *_table(["point", result["metric"], "bytes", "batch 1 (ms)", "batch 256 (ms)"],
+        *table(["point", result["metric"], "bytes", "batch 1 (ms)", "batch 256 (ms)"],
                 [_point(name, entry) for name, entry in result["points"].items()]), ""]
     if result["not_run"]:
         lines += ["## Versions that could not be run", "",
                   *(f"- {name}: {why}" for name, why in result["not_run"].items()), ""]
     return "\n".join(lines)
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the gate asked, one line each; differences are positive where the candidate is worse."""
+    if not rows:
+        return []
+    head = ["asked", "against", "metric", "value", "other", "worse by", "interval", "blocks",
+            "allowed", "passed"]
+    return ["## What the gate asked", "", *table(head, [_asked(row) for row in rows]), ""]
+
+
+def _asked(row: Mapping[str, Any]) -> list[str]:
+    where = f"{row['role']} {row['where']}".strip()
+    level = row["level"]
+    blocks = f"{row['blocks']} of {row['block']}" if row["blocks"] else ""
+    interval = f"{_number(row['low'])} to {_number(row['high'])}"
+    return [where, row["against"], row["metric"], _number(row["value"]), _number(row["other"]),
+            _number(row["difference"]), f"{interval} ({level:.4g})" if level else "–", blocks,
+            _number(row["allowed"]),
+            ("yes" if row["passed"] else "no") if row["judged"] else f"not judged: {row['note']}"]
 
 
 def _quality(name: str, entry: Mapping[str, Any]) -> list[str]:
@@ -50,5 +71,6 @@ def _number(value: Any) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    return [f"| {' | '.join(row)} |" for row in (list(head), ["---"] * len(head), *rows)]

@@ -17,6 +17,7 @@ from monitor.errors import HoldfastError
 from monitor.request import Request
 from monitor.source import Source
 from monitor.window import Window, format_duration, parse_time
+from retrain.benchmarks import read, without
 from retrain.contract import Contract, class_values
 from retrain.trainer import Split
 
@@ -81,7 +82,8 @@ def assemble(request: Request, model: Model, limits: Limits) -> Dataset:
         frame = _sampled(source, window, known_by, training.max_rows)
         older = _sampled(source, before, known_by, int(training.max_rows * OLDER)) if (
             before := _before(window, request, model)) else frame.iloc[:0]
-    frame, older = (_learnable(part, request, model) for part in (frame, older))
+    sets = read(model, limits)
+    frame, older = (without(_learnable(part, request, model), sets) for part in (frame, older))
     if len(frame) > 1 and frame["_timestamp"].nunique() == 1:
         raise Refusal("the rows carry no time, so that they cannot be split by it; right would be "
                       f"a column {model.log.timestamp!r} in them")

@@ -17,18 +17,23 @@ from numpy.typing import NDArray
 from monitor.errors import ContractError, HoldfastError
 from monitor.outcomes import Outcomes
 from monitor.performance import Performance
-from monitor.window import format_duration
+from retrain.blocks import DAY, WEEK, Blocks, Paired, block_length, estimate, of_time
 from retrain.contract import Contract, class_codes, class_text
-from retrain.metrics import LOWER_IS_BETTER, METRICS, NEEDS_SHARES, Floats, Judged
+from retrain.metrics import (
+    LOWER_IS_BETTER,
+    METRICS,
+    NEEDS_SHARES,
+    Floats,
+    Judged,
+    Weighted,
+    bounded,
+)
 from retrain.runtime import columns, feed, session
 from retrain.tally import outcomes
 
-__all__ = ["Answers", "Paired", "Scores", "answer", "compare", "disagreement", "judged",
-           "latency", "logged", "measure", "paired", "score", "session", "size"]
-
-WEEK, DAY = timedelta(days=7), timedelta(days=1)
-
-RESAMPLES = 400
+__all__ = ["DAY", "WEEK", "Answers", "Paired", "Scores", "answer", "block_length", "compare",
+           "difference", "disagreement", "judged", "latency", "logged", "measure", "paired",
+           "score", "session", "size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Scores:
     quality: Mapping[str, Performance]
     size_bytes: int | None = None
     latency: Mapping[int, float] = field(default_factory=dict)
+    golden: Mapping[str, Scores] = field(default_factory=dict)
+    """The same model on the golden benchmark sets, by name."""
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -64,22 +71,9 @@ class Scores:
     def predictions(self) -> NDArray[Any]:
         return self.answers.predictions
 
-    def measured(self, *, size_bytes: int, latency: Mapping[int, float]) -> Scores:
+    def measured(self, *, size_bytes: int | None, latency: Mapping[int, float]) -> Scores:
         """The same scores with what the artifact costs."""
         return replace(self, size_bytes=size_bytes, latency=latency)
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """A difference on the same rows (positive: the first is worse), with an interval from
-    resampled time blocks."""
-
-    difference: float
-    low: float
-    high: float
-    blocks: int
-    block: str
-    n: int
 
 
 def answer(artifact: Any, frame: pd.DataFrame, contract: Contract) -> Answers:
@@ -159,24 +153,22 @@ def measure(judged: Judged, timestamps: pd.Series, metric: str, *, level: float 
     n = len(timestamps)
     if metric in NEEDS_SHARES and judged.share is None:
         return Performance(metric, None, None, None, n, reason="no score of every class is logged")
-    weighted = METRICS[metric](judged)
-    value = weighted(np.ones(n))
-    if not np.isfinite(value):
+    found = estimate(METRICS[metric](judged), of_time(timestamps), level=level)
+    if not np.isfinite(found.difference):
         return Performance(metric, None, None, None, n, reason="undefined on these rows")
-    drawn, _, block = _resampled(timestamps, weighted)
-    low, high = _interval(drawn, level, value)
-    return Performance(metric, value, low, high, n, span=format_duration(block))
+    low, high = bounded(metric, found.low, found.high)
+    return Performance(metric, found.difference, low, high, n, span=found.block)
 
 
 def paired(a: Floats, b: Floats, timestamps: pd.Series, *, block: timedelta | None = None,
            level: float = 0.95) -> Paired:
-    """The mean of ``a - b`` (losses a row) with a bootstrap interval over time blocks, never rows.
+    """The mean of ``a - b`` (losses a row) with an interval over time blocks, never rows.
 
     Blocks are weeks where the span holds four of them, else days, else a quarter of the span.
     """
     losses = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    return _paired(timestamps, lambda weights: float(losses @ weights / weights.sum()),
-                   block=block, level=level)
+    return estimate(lambda weights: float(losses @ weights / weights.sum()),
+                    _blocks(timestamps, block), level=level)
 
 
 def compare(a: Scores, b: Scores, metric: str, *, block: timedelta | None = None,
@@ -191,47 +183,21 @@ def compare(a: Scores, b: Scores, metric: str, *, block: timedelta | None = None
     if metric in NEEDS_SHARES and (a.judged.share is None or b.judged.share is None):
         raise HoldfastError(f"{metric} needs the score of every class of both {a.name} and "
                             f"{b.name}; take accuracy instead")
+    return estimate(difference(a.judged, b.judged, metric), _blocks(a.timestamps, block),
+                    level=level)
+
+
+def difference(a: Judged, b: Judged, metric: str) -> Weighted:
+    """How much worse ``a`` is than ``b`` on the same rows, as a function of their weights."""
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
-    first, second = METRICS[metric](a.judged), METRICS[metric](b.judged)
-    return _paired(a.timestamps, lambda weights: sign * (first(weights) - second(weights)),
-                   block=block, level=level)
+    first, second = METRICS[metric](a), METRICS[metric](b)
+    return lambda weights: sign * (first(weights) - second(weights))
 
 
-def _paired(timestamps: pd.Series, statistic: Callable[[Floats], float], *,
-            block: timedelta | None, level: float) -> Paired:
+def _blocks(timestamps: pd.Series, block: timedelta | None) -> Blocks:
     if not len(timestamps):
         raise HoldfastError("there are no rows to compare on; widen the window")
-    value = statistic(np.ones(len(timestamps)))
-    drawn, blocks, block = _resampled(timestamps, statistic, block)
-    low, high = _interval(drawn, level, value)
-    return Paired(value, low, high, blocks, format_duration(block), len(timestamps))
-
-
-def block_length(timestamps: pd.Series) -> timedelta:
-    """A week where the span holds four of them, else a day, else a quarter of the span."""
-    span: timedelta = (timestamps.max() - timestamps.min()).to_pytimedelta() + timedelta(hours=1)
-    for block in (WEEK, DAY):
-        if span >= 4 * block:
-            return block
-    return max(span / 4, timedelta(seconds=1))
-
-
-def _resampled(timestamps: pd.Series, statistic: Callable[[Floats], float],
-               block: timedelta | None = None) -> tuple[Floats, int, timedelta]:
-    """The statistic of rows weighted by how often their time block was drawn."""
-    block = block or block_length(timestamps)
-    _, place = np.unique((timestamps - timestamps.min()) // block, return_inverse=True)
-    blocks = int(place.max()) + 1
-    draws = np.random.default_rng(0).multinomial(blocks, np.full(blocks, 1 / blocks), RESAMPLES)
-    drawn = np.array([statistic(weights[place].astype(np.float64)) for weights in draws])
-    return drawn[np.isfinite(drawn)], blocks, block
-
-
-def _interval(drawn: Floats, level: float, value: float) -> tuple[float, float]:
-    if not len(drawn):
-        return value, value
-    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
+    return of_time(timestamps, block)
 
 
 def disagreement(a: Scores, b: Scores) -> float:

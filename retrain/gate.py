@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from retrain.evaluate import Paired, Scores, compare, disagreement
-from retrain.metrics import NEEDS_SHARES
+from monitor.conditions import Gate
+from retrain import checks, words
+from retrain.blocks import Paired
+from retrain.checks import RELATIVE, Check, Rules
+from retrain.evaluate import Scores, compare, disagreement
 
-RELATIVE = frozenset({"mae", "rmse"})
-"""Metrics whose budget is a share of the reference value; others are in their own units."""
-
-CHAMPION, EARLIER = "the champion", "an earlier version"
+CHAMPION, EARLIER = words.CHAMPION, words.EARLIER
 
 MINIMUM_ROWS = 200
 """Fewer holdout rows say nothing about a candidate."""
 
 COMPRESSION_ROWS = 200
 """Fewer validation rows never tell a compressed model from the uncompressed one."""
+
+ERROR = 0.05
+"""The error rate of a claim to be better, where ``training.gate.confidence`` names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,50 +43,68 @@ class Choice:
     table: tuple[dict[str, Any], ...]
 
 
-def gate(candidate: Scores, champion: Scores | None, predecessors: Sequence[Scores], *,
-         metric: str, gain: float = 0.0) -> GateResult:
-    """Passed if the candidate is better than the champion by at least ``gain`` and no worse than
-    any earlier promoted version, all on the same newest holdout.
+def error_rate(asked: Gate) -> float:
+    """The chance that a claim to be better is wrong, to be spent over all that is tried."""
+    return ERROR if asked.confidence is None else 1 - asked.confidence
 
-    The point value decides and the interval is told: with four weeks of holdout an interval would
-    let every candidate pass.
+
+def spent(total: float, rung: int) -> float:
+    """What the ``rung``-th look at the holdout (from 1) may spend: all looks sum to the total."""
+    return total * 0.5**rung
+
+
+def gate(candidate: Scores, champion: Scores | None, predecessors: Sequence[Scores], *,
+         rules: Rules, level: float | None = None) -> GateResult:
+    """Passed if the candidate is better than the champion by at least ``rules.gain``, no worse than
+    any earlier promoted version, and keeps what else is asked, on the same newest holdout.
+
+    ``level`` is the error rate that this look at the holdout may spend: the intervals of the
+    comparisons miss with that chance, and ``training.gate.confidence`` asks for 1 - ``level``. What
+    harm is, is not asked more mildly of later looks.
     """
-    n = len(candidate)
+    n, level = len(candidate), error_rate(rules.asked) if level is None else level
     if n < MINIMUM_ROWS:
         return GateResult(False, f"Refused: the newest holdout holds {n} labelled rows; at least "
                                  f"{MINIMUM_ROWS} are needed to judge a candidate.", ())
-    if champion is None and not predecessors:
-        return GateResult(True, f"Passed: there is no champion to compare with; {metric} "
-                                f"{_value(candidate, metric)} on {n} holdout rows.", ())
-    rows = []
+    rows = list(_against(candidate, champion, predecessors, rules=rules, level=level))
     if champion is not None:
-        rows.append(_row(candidate, champion, CHAMPION, metric=metric, budget=-gain))
-    rows += [_row(candidate, other, EARLIER, metric=metric, budget=0.0)
-             for other in predecessors]
-    failed = [row for row in rows if not row["passed"]]
-    told = " ".join(_sentence(row) for row in failed or rows)
-    verdict = "Refused" if failed else "Passed"
-    return GateResult(not failed, f"{verdict} on the newest {n} holdout rows. {told}", tuple(rows))
+        rows += checks.slices(candidate, champion, rules)
+    for check in (checks.fairness, checks.golden, checks.calibration):
+        rows += check(candidate, champion, rules)
+    rows += checks.costs(candidate, rules)
+    passed = all(row.passed for row in rows)
+    return GateResult(passed, words.verdict(rows, n, candidate=candidate, metric=rules.metric),
+                      tuple(asdict(row) for row in rows))
 
 
-def _row(candidate: Scores, other: Scores, role: str, *, metric: str, budget: float
-         ) -> dict[str, Any]:
-    asked = metric
-    if metric in NEEDS_SHARES and (candidate.judged.share is None or other.judged.share is None):
-        metric = "accuracy"
-    found = compare(candidate, other, metric)
-    limit = allowed(other, metric, budget)
-    return {"candidate": candidate.name, "against": other.name, "role": role, "metric": metric,
-            "asked": asked, "value": _number(candidate, metric), "other": _number(other, metric),
-            "allowed": limit, "passed": bool(found.difference <= limit + 1e-12), **asdict(found)}
+def _against(candidate: Scores, champion: Scores | None, predecessors: Sequence[Scores], *,
+             rules: Rules, level: float) -> Iterator[Check]:
+    """The comparisons with the champion, by the gain asked for, and with earlier versions."""
+    if champion is not None:
+        row = _row(candidate, champion, CHAMPION, rules=rules, level=level)
+        limit = allowed(champion, row.metric, -rules.gain)
+        enough = row.difference is not None and row.difference <= limit + 1e-12 and (
+            row.difference < 0 or not rules.gain)
+        certain = rules.asked.confidence is None or (
+            row.sure is not None and row.sure >= 1 - level - 1e-12)
+        yield replace(row, allowed=limit, passed=enough and certain,
+                      note="" if certain else f"{1 - level:.4g}")
+    for other in predecessors:
+        row = _row(candidate, other, EARLIER, rules=rules, level=level)
+        yield replace(row, allowed=0.0,
+                      passed=row.difference is not None and row.difference <= 1e-12)
+
+
+def _row(candidate: Scores, other: Scores, role: str, *, rules: Rules, level: float) -> Check:
+    metric = checks.usable(candidate, other, rules.metric)
+    found = compare(candidate, other, metric, block=rules.asked.season, level=1 - level)
+    return Check(role, candidate.name, other.name, metric, _number(candidate, metric),
+                 _number(other, metric), asked=rules.metric).measured(found)
 
 
 def allowed(reference: Scores, metric: str, budget: float) -> float:
     """How much worse is borne, in the metric's units."""
-    value = _number(reference, metric)
-    if metric in RELATIVE and value is not None:
-        return budget * value
-    return budget
+    return checks.allowed(_number(reference, metric), metric, budget)
 
 
 def _number(scores: Scores, metric: str) -> float | None:
@@ -92,28 +113,7 @@ def _number(scores: Scores, metric: str) -> float | None:
 
 
 def _value(scores: Scores, metric: str) -> str:
-    value = _number(scores, metric)
-    return "unknown" if value is None else f"{value:.3f}"
-
-
-def _sentence(row: dict[str, Any]) -> str:
-    worse = row["difference"] > 0
-    change = f"{abs(row['difference']):.3f} {'worse' if worse else 'better'}"
-    if math.isclose(row["difference"], 0.0, abs_tol=5e-4):
-        change = "no different"
-    asked = row["role"] == CHAMPION and not row["passed"] and row["allowed"] < 0
-    borne = f", at least {-row['allowed']:.3f} better is asked" if asked else ""
-    own, other = _shown(row["value"]), _shown(row["other"])
-    instead = (f" ({row['asked']} needs scores that are not logged)"
-               if row["asked"] != row["metric"] else "")
-    return (f"Its {row['metric']}{instead} of {own} is {change} than the {other} of "
-            f"{row['against']}, {row['role']}{borne} (gain with 95% confidence between "
-            f"{-row['high']:+.3f} and {-row['low']:+.3f}, {row['blocks']} blocks of "
-            f"{row['block']}).")
-
-
-def _shown(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
+    return words.shown(_number(scores, metric))
 
 
 def choose(points: Sequence[Scores], *, reference: Scores, metric: str, budget: float) -> Choice:
@@ -173,9 +173,9 @@ def cost(point: Scores, reference: Scores) -> float:
 
 
 def _taken(taken: Scores, reference: Scores, row: dict[str, Any], metric: str) -> str:
-    parts = [f"{taken.name}: {metric} {_shown(row['value'])} against {_value(reference, metric)}, "
-             f"at most {row['high']:.3f} worse with 97.5% confidence ({row['n']} validation rows, "
-             f"{row['disagreement']:.1%} answered otherwise)"]
+    parts = [f"{taken.name}: {metric} {words.shown(row['value'])} against "
+             f"{_value(reference, metric)}, at most {row['high']:.3f} worse with 97.5% confidence "
+             f"({row['n']} validation rows, {row['disagreement']:.1%} answered otherwise)"]
     if taken.size_bytes and reference.size_bytes:
         parts.append(f"{reference.size_bytes / taken.size_bytes:.1f} times smaller")
     parts += [f"{reference.latency[batch] / seconds:.1f} times as fast at batch {batch}"

@@ -15,11 +15,8 @@ from typing import Any, Literal
 
 from monitor.errors import HoldfastError
 from retrain.evaluate import Scores
-from retrain.gate import GateResult
+from retrain.gate import ERROR, GateResult, spent
 from retrain.rungs import Proposal
-
-ERROR = 0.05
-"""Chance that the climb may let a candidate pass that is no better, over all its rungs."""
 
 Result = Literal["impossible", "no gain", "refused", "passed", "not tried"]
 
@@ -78,13 +75,15 @@ class Trial:
     minimum_gain: float
     enough: float
     budget: timedelta
+    error: float = ERROR
+    """Chance that a claim to be better may be wrong, over all rungs that open the holdout."""
 
 
 def climb(rungs: Sequence[Rung], trial: Trial, *, said: Callable[[str], None]) -> list[Attempt]:
     """One attempt per rung, in order; the climb ends at the first that gained enough.
 
-    ``gate`` is asked with the level of its intervals. A rung that raises ``HoldfastError`` is
-    recorded and the next one tried.
+    ``gate`` is asked with the error rate that this look at the holdout may spend. A rung that
+    raises ``HoldfastError`` is recorded and the next one tried.
     """
     attempts: list[Attempt] = []
     opened, over = 0, time.monotonic() + trial.budget.total_seconds()
@@ -99,7 +98,7 @@ def climb(rungs: Sequence[Rung], trial: Trial, *, said: Callable[[str], None]) -
                for item in attempts):
             attempts.append(Attempt(rung.name, "not tried", "a cheaper action gained enough"))
             continue
-        attempt = _tried(rung, trial, ERROR / 2 ** (opened + 1))
+        attempt = _tried(rung, trial, spent(trial.error, opened + 1))
         opened += attempt.judged is not None
         said(f"{rung.name}: {attempt.result}: {attempt.reason}")
         attempts.append(attempt)
@@ -117,7 +116,7 @@ def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
     if gain < trial.minimum_gain:
         return replace(made, reason=f"{proposal.what}: {gain:+.4f} on validation, at least "
                                     f"{trial.minimum_gain:+.4f} is asked")
-    judged = trial.gate(proposal, 1 - error)
+    judged = trial.gate(proposal, error)
     return replace(made, result="passed" if judged.verdict.passed else "refused", judged=judged,
                    reason=f"{proposal.what}: {judged.verdict.reason}",
                    seconds=time.process_time() - began)

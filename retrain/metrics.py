@@ -110,6 +110,19 @@ def _brier(rows: Judged) -> Weighted:
     return _mean(((rows.share - truth) ** 2).sum(axis=1))
 
 
+def _ece(rows: Judged) -> Weighted:
+    """Expected calibration error in ten equal cells of the score of the positive class, or of the
+    predicted one where there are more than two."""
+    assert rows.share is not None
+    place = np.maximum(rows.answer, 0) if rows.positive is None else rows.positive
+    score = rows.share[np.arange(len(rows.label)), place]
+    hit = rows.label == (rows.answer if rows.positive is None else rows.positive)
+    cell = np.clip((score * 10).astype(int), 0, 9)
+    gap = score - hit
+    return lambda weights: _ratio(float(np.abs(np.bincount(cell, gap * weights)).sum()),
+                                  float(weights.sum()))
+
+
 def _roc_auc(rows: Judged) -> Weighted:
     assert rows.share is not None
     parts = [_auc(rows.share[:, code], rows.label == code) for code in _codes(rows)]
@@ -151,11 +164,21 @@ def _r2(rows: Judged) -> Weighted:
 METRICS: Mapping[str, Metric] = {
     "accuracy": _accuracy, "balanced_accuracy": _balanced, "precision": _precision,
     "recall": _recall, "f1": _f1, "roc_auc": _roc_auc, "log_loss": _log_loss, "brier": _brier,
-    "mae": _mae, "rmse": _rmse, "r2": _r2}
+    "ece": _ece, "mae": _mae, "rmse": _rmse, "r2": _r2}
 
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "mae", "rmse"})
 
-NEEDS_SHARES = frozenset({"log_loss", "brier", "roc_auc"})
+NEEDS_SHARES = frozenset({"log_loss", "brier", "ece", "roc_auc"})
+
+ENDLESS = frozenset({"log_loss", "brier", "mae", "rmse"})
+"""Metrics that are 0 at best and have no worst value; all others are 1 at most."""
+
+
+def bounded(metric: str, low: float, high: float) -> tuple[float, float]:
+    """An interval without the values that the metric cannot take."""
+    if metric in ENDLESS:
+        return max(low, 0.0), high
+    return low if metric == "r2" else max(low, 0.0), min(high, 1.0)
 
 CLASS_METRICS = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss", "brier")
 VALUE_METRICS = ("mae", "rmse", "r2")

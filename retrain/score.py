@@ -13,6 +13,7 @@ from monitor.registry import Outcome
 from monitor.request import Request
 from monitor.source import Source
 from monitor.window import Window, isoformat, parse_time
+from retrain.audit import audit
 from retrain.contract import Contract, class_values
 from retrain.dataset import Refusal, conform, ordered, usable
 from retrain.evaluate import Scores, answer, compare, logged, session
@@ -32,7 +33,8 @@ def score(work: Work) -> Outcome:
     ``options['purpose']`` names."""
     options = work.request.options
     if work.request.purpose:
-        return {"shadow": shadow, "compression": fidelity}[work.request.purpose](work)
+        known = {"shadow": shadow, "compression": fidelity, "audit": audit}
+        return known[work.request.purpose](work)
     return _served(work, options["serve"]) if "serve" in options else _compared(work)
 
 

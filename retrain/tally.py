@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,23 +18,28 @@ BLOCK_SECONDS = 86400
 
 def outcomes(judged: Judged, timestamps: pd.Series, contract: Contract) -> Outcomes:
     """Counts and sums of losses per day; see ``monitor.outcomes`` for their meaning."""
+    return outcomes_of(judged, timestamps, contract.classes)
+
+
+def outcomes_of(judged: Judged, timestamps: pd.Series, classes: Sequence[Any]) -> Outcomes:
+    """The same of answers with these classes; none of them for regression."""
     epoch = pd.Timestamp(0, tz=timestamps.dt.tz)
     blocks = (((timestamps - epoch) // pd.Timedelta(seconds=BLOCK_SECONDS)).to_numpy()
               * BLOCK_SECONDS)
-    keys = pd.DataFrame({"block": blocks, "prediction": _texts(judged.answer, contract),
-                         "label": _texts(judged.label, contract), "score": _cells(judged)})
+    keys = pd.DataFrame({"block": blocks, "prediction": _texts(judged.answer, classes),
+                         "label": _texts(judged.label, classes), "score": _cells(judged)})
     counted = keys.value_counts().sort_index().reset_index()
     cells = {(int(block), str(prediction), str(label), int(score)): int(count)
              for block, prediction, label, score, count in counted.to_numpy()}
-    sums = pd.DataFrame(_sums(judged, contract)).groupby(blocks).sum()
+    sums = pd.DataFrame(_sums(judged, not classes)).groupby(blocks).sum()
     return Outcomes(cells, {int(block): tuple(map(float, row))
                             for block, row in zip(sums.index, sums.to_numpy(), strict=True)})
 
 
-def _texts(codes: NDArray[Any], contract: Contract) -> NDArray[Any]:
-    if contract.task == "regression":
+def _texts(codes: NDArray[Any], classes: Sequence[Any]) -> NDArray[Any]:
+    if not classes:
         return np.full(len(codes), "", dtype=object)
-    texts = np.array([*map(class_text, contract.classes), "", ""], dtype=object)
+    texts = np.array([*map(class_text, classes), "", ""], dtype=object)
     return np.asarray(texts[codes])  # -1 and -2: none of the classes
 
 
@@ -54,13 +60,13 @@ def _cells(judged: Judged) -> NDArray[np.int64]:
     return np.clip(score * SCORE_CELLS, 0, SCORE_CELLS - 1).astype(np.int64)
 
 
-def _sums(judged: Judged, contract: Contract) -> dict[str, Floats]:
+def _sums(judged: Judged, regression: bool) -> dict[str, Floats]:
     """One column per name of ``monitor.outcomes.SUMS``, in that order."""
     n = len(judged.label)
     nothing = np.zeros(n)
     log_loss, brier, scored = nothing, nothing, nothing
     error, label = nothing, nothing
-    if contract.task == "regression":
+    if regression:
         error, label = judged.answer - judged.label, judged.label
     elif judged.share is not None:
         log_loss = -np.log(np.clip(true_share(judged), FLOOR, 1.0))

@@ -37,7 +37,7 @@ def train(work: Work) -> Outcome:
     meeting, not_run = everybody(work, found, raw.holdout)
     if found.champion is not None and found.champion.name not in meeting:
         raise Refusal(f"the champion cannot be compared with: {not_run[found.champion.name]}")
-    attempts = climbed(work, standing, found, meeting)
+    attempts = climbed(work, standing, found, meeting, rows=raw.holdout)
     taken = best(attempts)
     result = story.summary(work, data, split, found=found) | story.story(
         work, taken or story.nearest(attempts), attempts, meeting=meeting, not_run=not_run)

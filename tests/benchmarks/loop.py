@@ -26,10 +26,11 @@ from monitor.degradation import degraded
 from monitor.performance import Performance, measure
 from monitor.request import Request
 from monitor.window import Window, isoformat
+from retrain.checks import Rules
 from retrain.contract import Contract, default
 from retrain.dataset import Lengths, by_time, lengths
 from retrain.evaluate import Scores, answer, compare, judged, score, session
-from retrain.gate import gate
+from retrain.gate import error_rate, gate
 from retrain.ground import Ground, Player, metrics
 from retrain.ladder import Attempt, Judged, Rung, Trial, best, climb
 from retrain.metrics import METRICS
@@ -312,11 +313,12 @@ class Life:
         found = [(item.name, ground.asked(item, ground.holdout)) for item in ground.predecessors]
         others = [(name, item) for name, item in found if item is not None]
 
-        def gated(proposal: Proposal, level: float) -> Judged:
+        def gated(proposal: Proposal, error: float) -> Judged:
             scores = ground.scored("candidate", proposal.artifact, ground.holdout)
             verdict = gate(scores, first, [item for name, item in others
                                            if name != proposal.again],
-                           metric=ground.metric, gain=ground.training.minimum_gain)
+                           rules=Rules(ground.metric, ground.training.minimum_gain,
+                                       ground.training.gate), level=error)
             return Judged(verdict, scores, -compare(scores, first, ground.metric).difference)
 
         lost = max(_lost(before.quality[ground.metric].value, item.promised.value)
@@ -324,7 +326,7 @@ class Life:
         trial = Trial(lambda item: -compare(item.scores, before, ground.metric).difference, gated,
                       ground.training.minimum_gain,
                       max(ground.training.minimum_gain, ground.training.enough * lost),
-                      ground.training.budget)
+                      ground.training.budget, error_rate(ground.training.gate))
         rest = "weights rest" if barred else ""
         rungs = [Rung("recall", lambda: recall(ground)),
                  Rung("probabilities", lambda: probabilities(ground)),

@@ -140,6 +140,7 @@ def _electricity(store: Store) -> None:
                                                  challenger="4", since=at(14.2)),
                   at=at(14.2), cause="version 4 passed the gate")
     _beside(store)
+    _audited(store)
     row = store.verdicts("electricity", segment="", newest=1)[0]
     store.save_report("electricity", row.id, "runs:/abc/reports/report.html", "/no/such/file.html")
 
@@ -183,6 +184,21 @@ def compressed(version: str = "3", **change: Any) -> dict[str, Any]:
 def part(value: float) -> dict[str, float]:
     """A metric of one side of a scoreboard."""
     return {"value": value, "low": value - 0.02, "high": value + 0.02, "n": 2400}
+
+
+def _audited(store: Store) -> None:
+    """Champion and challenger on a golden set, the challenger under its floor."""
+    asked = Request("electricity-audit-20260315T060000", "score", "electricity", "holdfast.yaml",
+                    at(14.25), "asked for by hand", "3", options={"purpose": "audit"})
+    store.request(asked)
+    scores = [{"benchmark": "hard-cases", "role": role, "version": version, "metric": "accuracy",
+               "value": value, "low": value - 0.03, "high": value + 0.03, "n": 800,
+               "under": value < 0.7}
+              for role, version, value in (("champion", "3", 0.74), ("challenger", "4", 0.69))]
+    store.conclude(asked.request_id, "done", {"reason": "told", "result": {
+        "metric": "accuracy", "scores": scores, "gains": [
+            {"benchmark": "hard-cases", "metric": "accuracy", "gain": -0.05, "low": -0.08,
+             "high": -0.02}]}})
 
 
 def _faulty(store: Store) -> None:

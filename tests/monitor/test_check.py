@@ -48,6 +48,18 @@ def test_a_trainer_that_is_not_there_is_found_before_it_is_needed(tmp_path: Path
     assert not mistakes(tmp_path, {"name": "a", "log": log, "training": {"kind": "json:tool"}})
 
 
+def test_golden_sets_must_be_there_with_their_labels(tmp_path: Path, log: dict[str, Any]) -> None:
+    pd.DataFrame({"at": ["2026-01-01"], "size": [1], "truht": ["yes"]}).to_parquet(
+        tmp_path / "golden.parquet")
+    sets = [{"name": "fine", "source": "golden.parquet", "label": "truht"},
+            {"name": "typo", "source": "golden.parquet"}, {"name": "gone", "source": "no.parquet"}]
+    typo, gone = mistakes(tmp_path, {"name": "a", "log": log, "benchmarks": sets})
+    assert typo == ("models[0].benchmarks[1].label: 'truth' is not a column; did you mean "
+                    "'truht'?")
+    assert gone.startswith("models[0].benchmarks[2].source: ")
+    assert "no.parquet" in gone
+
+
 def test_a_right_configuration_names_what_is_watched_and_what_is_set_aside(
         tmp_path: Path, log: dict[str, Any]) -> None:
     file = configured(tmp_path, {"name": "a", "log": log})
@@ -90,7 +102,7 @@ def test_every_shape_mistake_is_named_with_its_path_and_what_would_be_right(tmp_
         "models[0].policy.retrain.on[0]: 'angry'; right would be 'degraded', 'drifted' or "
         "'estimated'",
         "models[0].surprise: unknown key; right would be one of name, registered_model, task, log, "
-        "maturity, reference, window, privacy, policy, training"]
+        "maturity, reference, window, privacy, policy, training, benchmarks, audit"]
 
 
 def test_every_column_that_is_not_there_is_named_at_once(

@@ -172,6 +172,20 @@ def test_a_store_that_is_away_leaves_old_metrics_and_says_so(
     assert told["holdfast_phase", ("quiet", "stable")] == 1
 
 
+def test_versions_on_golden_sets_are_told(store: Store, config: Config) -> None:
+    fill(store)
+    told = scrape(Snapshot(store, config))
+    champion = ("electricity", "hard-cases", "3", "champion")
+    challenger = ("electricity", "hard-cases", "4", "challenger")
+    assert told["holdfast_benchmark_score", (*champion, "accuracy")] == 0.74
+    assert told["holdfast_benchmark_score_low", (*challenger, "accuracy")] == pytest.approx(0.66)
+    assert told["holdfast_benchmark_rows", champion] == 800
+    assert (told["holdfast_benchmark_under_floor", champion],
+            told["holdfast_benchmark_under_floor", challenger]) == (0, 1)
+    assert told["holdfast_benchmark_gain_high", ("electricity", "hard-cases", "accuracy")] == -0.02
+    assert told["holdfast_audit_timestamp_seconds", ("electricity",)] == at(14.25).timestamp()
+
+
 def test_promtool_is_content(store: Store, config: Config) -> None:
     fill(store)
     assert check_metrics(Snapshot(store, config).render()[0]) == ""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from monitor.conditions import Gate
+from retrain.checks import Rules
+from retrain.contract import default
 from retrain.evaluate import Answers, Scores, answer, score, session
 from retrain.export import to_onnx
 from retrain.finetune import train
@@ -15,6 +23,7 @@ from retrain.gate import choose, gate
 from retrain.prune import prune
 from retrain.quantize import quantize
 from retrain.trainer import Split
+from tests.data import stream
 from tests.retrain.real import ELEC, elec, elec_champion, elec_split
 from tests.retrain.test_export import elec_contract
 
@@ -33,7 +42,7 @@ def scored(name: str, right: float, rows: int = 1400, seed: int = 0) -> Scores:
 
 def test_a_better_candidate_passes_and_the_words_hold_the_numbers() -> None:
     result = gate(scored("new", 0.9), scored("version 3", 0.8), [scored("version 1", 0.7)],
-                  metric="accuracy", gain=0.01)
+                  rules=Rules("accuracy", 0.01))
     assert result.passed
     assert result.reason.startswith("Passed on the newest 1400 holdout rows.")
     assert "0.906 is 0.114 better than the 0.791 of version 3, the champion" in result.reason
@@ -43,35 +52,35 @@ def test_a_better_candidate_passes_and_the_words_hold_the_numbers() -> None:
 
 def test_a_candidate_that_gains_too_little_over_the_champion_is_refused() -> None:
     new, champion = scored("new", 0.83), scored("version 3", 0.80)
-    refused = gate(new, champion, [], metric="accuracy", gain=0.1)
+    refused = gate(new, champion, [], rules=Rules("accuracy", 0.1))
     assert not refused.passed
     assert "at least 0.100 better is asked" in refused.reason
-    assert gate(new, champion, [], metric="accuracy", gain=0.01).passed
-    assert not gate(champion, new, [], metric="accuracy").passed
+    assert gate(new, champion, [], rules=Rules("accuracy", 0.01)).passed
+    assert not gate(champion, new, [], rules=Rules("accuracy")).passed
 
 
 def test_nothing_worse_than_an_earlier_version_passes() -> None:
     result = gate(scored("new", 0.80), scored("version 3", 0.70),
                   [scored("version 2", 0.75), scored("version 1", 0.82)],
-                  metric="accuracy", gain=0.01)
+                  rules=Rules("accuracy", 0.01))
     assert not result.passed
     assert "version 1" in result.reason
     assert "version 2" not in result.reason
 
 
 def test_few_rows_judge_nobody() -> None:
-    result = gate(scored("new", 1.0, 50), scored("old", 0.1, 50), [], metric="accuracy",
-                  gain=0.01)
+    result = gate(scored("new", 1.0, 50), scored("old", 0.1, 50), [],
+                  rules=Rules("accuracy", 0.01))
     assert not result.passed
     assert "50 labelled rows" in result.reason
 
 
 def test_without_a_champion_there_is_nobody_to_beat() -> None:
-    assert gate(scored("new", 0.8), None, [], metric="accuracy", gain=0.01).passed
+    assert gate(scored("new", 0.8), None, [], rules=Rules("accuracy", 0.01)).passed
 
 
 def test_without_logged_scores_accuracy_decides_and_that_is_said() -> None:
-    result = gate(scored("new", 0.9), scored("old", 0.8), [], metric="log_loss", gain=0.01)
+    result = gate(scored("new", 0.9), scored("old", 0.8), [], rules=Rules("log_loss", 0.01))
     assert result.passed
     assert "log_loss needs scores that are not logged" in result.reason
 
@@ -104,11 +113,39 @@ def test_on_elec2_no_candidate_worse_than_an_earlier_version_passes(
     found = judged(tmp_path, day)
     values = {name: float(item.quality["accuracy"].value or 0) for name, item in found.items()}
     result = gate(found["candidate"], found["version 2"], [found["version 1"]],
-                  metric="accuracy", gain=0.005)
+                  rules=Rules("accuracy", 0.005))
     worse = values["candidate"] < max(values["version 1"], values["version 2"] + 0.005)
     assert result.passed == (not worse)
     assert values["version 1"] > values["candidate"], "the first model is best again"
     assert "version 1, an earlier version" in result.reason
+
+
+def test_on_bikes_the_better_model_passes_with_its_groups_and_its_season() -> None:
+    """Hours of rented bikes: boosted trees against a line, hour of the day as groups."""
+    rows = stream("bike_sharing").rename(columns={"timestamp": "_timestamp", "cnt": "_label"})
+    rows = rows.drop(columns=["casual", "registered"]).select_dtypes("number").assign(
+        _timestamp=pd.to_datetime(rows["_timestamp"], utc=True), _label=rows["_label"])
+    inputs = [name for name in rows if not str(name).startswith("_")]
+    old, new = rows.iloc[:6000], rows.iloc[6000:6672].reset_index(drop=True)
+    contract = default(new, "regression")
+
+    def scores(name: str, made: Any) -> Scores:
+        said = made.fit(old[inputs], old["_label"]).predict(new[inputs])
+        return score(name, Answers(said, None, ()), new, contract=contract,
+                     metrics=("mae", "rmse", "r2"))
+
+    line = scores("version 1", make_pipeline(StandardScaler(), LinearRegression()))
+    trees = scores("new", HistGradientBoostingRegressor(random_state=0))
+    groups = {"workingday": new["workingday"].astype(str).to_numpy(object)}
+    rules = Rules("mae", 0.05, Gate.model_validate({"season": "1d", "confidence": 0.95}), groups)
+    passed = gate(trees, line, [], rules=rules)
+    assert passed.passed, passed.reason
+    assert "blocks of 1d" in passed.reason
+    assert [row["where"] for row in passed.table if row["role"] == "slice"] == [
+        "workingday=0", "workingday=1"]
+    refused = gate(line, trees, [], rules=rules)
+    assert not refused.passed
+    assert [row["passed"] for row in refused.table] == [False, False, False]
 
 
 def points(folder: Path, rows: pd.DataFrame) -> list[Scores]:

@@ -47,6 +47,8 @@ def _remove_units(module: Any, ratios: Sequence[float], spec: Any) -> None:
     chosen = dict(zip(module.prunable, ratios, strict=True))
     if hasattr(module, "cut"):  # torch-pruning takes attention's one output for one of the words'
         module.cut(chosen.pop(module.embedding), ROUND_TO)
+    for layer, ratio in chosen.items():  # asked for fewer units, torch-pruning removes none at all
+        chosen[layer] = min(ratio, max(0.0, 1 - ROUND_TO / len(layer.weight)))
     kept = {id(layer) for layer in chosen}
     pruner = torch_pruning.pruner.BasePruner(
         module, example(spec), importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),

@@ -14,43 +14,43 @@ import pandas as pd
 
 from retrain.finetune import Network, encode, label_loss
 from retrain.loop import evaluate
-from retrain.prune import prune
+from retrain.prune import example, prune
 from retrain.trainer import Split
 
 STEPS = (0.25, 0.5, 0.625, 0.75, 0.8125, 0.875)
 """Ratios that are tried of each layer."""
 
 ABOUT = 1.03
-"""What may be left over the weights that uniform ratios leave, so that no whole step more goes."""
+"""What may be left over what uniform ratios leave, so that no whole step more goes."""
 
 ROWS = 2000
 """Newest validation rows that the loss is measured on."""
 
 
 def ratios(fitted: Network, share: float, data: Split) -> list[float]:
-    """A ratio for each prunable layer; together about as many weights go as where every layer
-    loses ``share``."""
+    """A ratio for each prunable layer; together about as many weights and multiplications go
+    as where every layer loses ``share``."""
     module: Any = fitted.module
     layers = len(module.prunable)
     if not share or layers < 2:
         return [share] * layers
-    aim = int(weights(prune(fitted, share)) * ABOUT)
+    aim = tuple(int(item * ABOUT) for item in burden(prune(fitted, share)))
     costs = measured(fitted, data.validation)
     for limit in sorted({cost for row in costs for cost in row}):
         chosen = [max((step for step, cost in zip(STEPS, row, strict=True) if cost <= limit),
                       default=0.0) for row in costs]
-        if weights(prune(fitted, share, ratios=chosen)) <= aim:
+        if _within(prune(fitted, share, ratios=chosen), aim):
             return _given_back(fitted, chosen, aim)
     return [share] * layers
 
 
-def _given_back(fitted: Network, chosen: list[float], aim: int) -> list[float]:
+def _given_back(fitted: Network, chosen: list[float], aim: tuple[int, ...]) -> list[float]:
     """The ratios without what need not go, that of the last layers first."""
     kept = list(chosen)
     for place in reversed(range(len(kept))):
         for step in (step for step in (0.0, *STEPS) if step < kept[place]):
             fewer = [*kept[:place], step, *kept[place + 1:]]
-            if weights(prune(fitted, 0.0, ratios=fewer)) <= aim:
+            if _within(prune(fitted, 0.0, ratios=fewer), aim):
                 kept = fewer
                 break
     return kept
@@ -71,6 +71,13 @@ def measured(fitted: Network, frame: pd.DataFrame) -> list[list[float]]:
     return found
 
 
-def weights(fitted: Network) -> int:
-    """Numbers that the network is made of."""
-    return sum(item.numel() for item in fitted.module.parameters())
+def burden(fitted: Network) -> tuple[int, int]:
+    """Numbers that the network is made of, and multiplications for one row."""
+    from torch_pruning.utils import count_ops_and_params
+
+    operations, numbers = count_ops_and_params(fitted.module, example(fitted.spec, 1))
+    return int(numbers), int(operations)
+
+
+def _within(fitted: Network, aim: tuple[int, ...]) -> bool:
+    return all(item <= most for item, most in zip(burden(fitted), aim, strict=True))

@@ -99,8 +99,17 @@ def _judging(answer: Told) -> list[str]:
             f"(calibrating the baseline: {answer['calibrate_cpu_seconds']:.0f})."]
 
 
+def _compression(answer: Told) -> list[str]:
+    return table(("network", "point taken", "smaller", "faster at 1", "faster at 256",
+                  "from raw at 1", "from raw at 256", "accuracy", "change"), (
+        (name, told["point"], f"{told['size']:.1f} x", f"{told['batch1']:.1f} x",
+         f"{told['batch256']:.1f} x", f"{told['from_raw']['batch1']:.1f} x",
+         f"{told['from_raw']['batch256']:.1f} x", f"{told['accuracy']:.3f}",
+         f"{told['accuracy_change']:+.4f}") for name, told in answer["compression"].items()))
+
+
 RENDERED: dict[str, Callable[[Told], list[str]]] = {
     "false_alarms": _false_alarms, "simulated_ratio": _simulated, "delay": _delay,
     "seasonal": _seasonal, "estimation": _estimation, "power_error": _power,
-    "judge_cpu_seconds": _judging,
+    "judge_cpu_seconds": _judging, "compression": _compression,
 }

@@ -332,7 +332,8 @@ class Life:
                  Rung("probabilities", lambda: probabilities(ground)),
                  Rung("refit", lambda: refit(ground, lambda _, sizes: cheapest(ground, sizes)),
                       rest)]
-        return climb(rungs, trial, said=lambda line: None)
+        return climb([item for item in rungs if item.name in ground.training.ladder], trial,
+                     said=lambda line: None)
 
     def _adopt(self, ground: Ground, taken: Attempt, day: datetime) -> None:
         proposal, judged_ = taken.proposal, taken.judged

@@ -41,7 +41,7 @@ def shop(folder: Path, uri: str, *, name: str = "shop", right: float = 0.7,
     frame["version"] = "1"
     frame.drop(columns="received_at").to_parquet(folder / "log.parquet", index=False)
     small = {"kind": "torch", "window": "21d", "holdout": "7d", "epochs": 10, "widths": [16],
-             "prune": [0.5], "accuracy_budget": 0.05, "ladder": ["recall", "tune"]}
+             "prune": [0.5], "accuracy_budget": 0.05, "ladder": ["recall", "tune", "refit"]}
     config = {
         "mlflow": {"tracking_uri": uri},
         "models": [{

@@ -388,14 +388,3 @@ def _model(course: Course) -> Model:
 def _windows(frame: pd.DataFrame) -> Windows:
     """All the rows as one window."""
     return Windows(frame, np.array([0, len(frame)]))
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    for stream_name in sys.argv[1].split(","):
-        for policy_name in sys.argv[2].split(","):
-            sys.stdout.write(json.dumps({stream_name: {policy_name: told(
-                stream_name, policy_name)}}) + "\n")
-            sys.stdout.flush()

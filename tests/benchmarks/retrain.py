@@ -1,4 +1,4 @@
-"""What retraining is worth: the loop, the search, smaller networks, and fine-tuning on few rows.
+"""What retraining is worth: the loop, the search, and smaller networks.
 
     python -m tests.benchmarks.retrain [--quick] [--only PART,...] [--json FILE] [--write]
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import sys
 import time
@@ -23,15 +22,8 @@ from threadpoolctl import threadpool_limits
 
 from tests.benchmarks import tables
 
-PARTS = {"loop": "loop", "compression": "compression", "search": "searching",
-         "transfer": "transfer"}
+PARTS = {"loop": "loop", "compression": "compression", "search": "searching"}
 """Part -> the module that measures it."""
-
-
-def present() -> list[str]:
-    """The parts that there are modules for."""
-    return [part for part, module in PARTS.items()
-            if importlib.util.find_spec(f"tests.benchmarks.{module}") is not None]
 
 
 def measured(part: str, quick: bool) -> dict[str, Any]:
@@ -45,13 +37,13 @@ def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer rows")
-    parser.add_argument("--only", default=",".join(present()), help="parts, separated by commas")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     given = parser.parse_args()
     only = given.only.split(",")
-    if unknown := sorted(set(only) - set(present())):
-        parser.error(f"--only: {', '.join(unknown)}; right are {', '.join(present())}")
+    if unknown := sorted(set(only) - set(PARTS)):
+        parser.error(f"--only: {', '.join(unknown)}; right are {', '.join(PARTS)}")
     warnings.simplefilter("ignore")
     answer: dict[str, Any] = {"quick": given.quick}
     with threadpool_limits(1):

@@ -1,14 +1,12 @@
 """What a search finds beside the default options, on rows that neither has seen.
 
-Run as `python -m tests.benchmarks.searching`. Two streams, two trainers; the study chooses on
+Run as `python -m tests.benchmarks.retrain --only search`. Two streams, two trainers; the study chooses on
 validation rows, quality is told of the newest ones. `worse` is paired (accuracy, or R2 for bikes):
 positive is worse than the default; `smaller` and `faster` (batch 1) are ratios to it.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -94,9 +92,3 @@ def shown(told: Told) -> str:
          "trials": f"{it['trials']} ({it['pruned']} ended early)"}
         for name, kinds in told.items() for kind, it in kinds.items()])
     return "\n".join(table(list(frame.columns), frame.to_numpy().tolist()))
-
-
-if __name__ == "__main__":
-    result = measure("--quick" in sys.argv)
-    print(shown(result))
-    print(json.dumps({"search": result}, indent=1))

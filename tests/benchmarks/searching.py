@@ -1,8 +1,8 @@
 """What a search finds beside the default options, on rows that neither has seen.
 
 Run as `python -m tests.benchmarks.retrain --only search`. Two streams, two trainers; the study
-chooses on validation rows, quality is told of the newest ones. `worse` is paired (accuracy, or R2 for bikes):
-positive is worse than the default; `smaller` and `faster` (batch 1) are ratios to it.
+chooses on validation rows, quality is told of the newest ones. `worse` is paired (accuracy, or R2
+for bikes): positive is worse than the default; `smaller` and `faster` (batch 1) are ratios to it.
 """
 
 from __future__ import annotations

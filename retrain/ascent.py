@@ -62,7 +62,8 @@ def climbed(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, 
     lost = _lost(work, found, before)
     trial = Trial(validation, judged, training.minimum_gain,
                   max(training.minimum_gain, training.enough * lost), training.budget,
-                  error_rate(training.gate))
+                  error_rate(training.gate),
+                  "the champion" if serving is None else f"{serving.name}, the champion")
     work.steps.next("climb the ladder")
     return climb(_rungs(work, standing, lost), trial, said=work.steps.note)
 

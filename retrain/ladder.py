@@ -77,6 +77,8 @@ class Trial:
     budget: timedelta
     error: float = ERROR
     """Chance that a claim to be better may be wrong, over all rungs that open the holdout."""
+    against: str = "the champion"
+    """Whom gains are over, in words."""
 
 
 def climb(rungs: Sequence[Rung], trial: Trial, *, said: Callable[[str], None]) -> list[Attempt]:
@@ -114,8 +116,8 @@ def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
     gain = trial.validation(proposal)
     made = Attempt(rung.name, "no gain", "", time.process_time() - began, proposal, gain)
     if gain < trial.minimum_gain:
-        return replace(made, reason=f"{proposal.what}: {gain:+.4f} on validation, at least "
-                                    f"{trial.minimum_gain:+.4f} is asked")
+        return replace(made, reason=f"{proposal.what}: {gain:+.4f} on validation against "
+                                    f"{trial.against}, at least {trial.minimum_gain:+.4f} is asked")
     judged = trial.gate(proposal, error)
     return replace(made, result="passed" if judged.verdict.passed else "refused", judged=judged,
                    reason=f"{proposal.what}: {judged.verdict.reason}",

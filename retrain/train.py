@@ -52,7 +52,7 @@ def train(work: Work) -> Outcome:
     baseline = challenger.brought(work, data, found, proposal=taken.proposal,
                                   scores=taken.judged.scores)
     proposal = taken.proposal
-    if proposal.recipe is not None and work.model.training.renew:
+    if found.champion is not None and proposal.recipe is not None and work.model.training.renew:
         work.steps.note("train once more by the same recipe, on all rows")
         proposal = renewed(standing, proposal)
     fidelity.keep(work, found.contract, (proposal.artifact, proposal.parent),

@@ -38,7 +38,7 @@ class Audited:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}")
+        self.path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}", renew=False)
         log = pd.read_parquet(folder / "log.parquet")
         golden = log[log["timestamp"].dt.day % 10 == 3]
         golden.drop(columns=["answer", "version"]).to_parquet(folder / "golden.parquet")
@@ -138,6 +138,10 @@ def test_it_is_shown_and_kept(audited: Audited, told: dict[str, Any]) -> None:
         [card] = cards(deps.store, deps.config)
         said = words(overview(deps.config, deps.store))
         kept = audit.history(deps.store, "shop")
+        started = deps.store.open_request("shop")  # the tick scores the waiting challenger
+        assert deps.launcher is not None
+        while started and deps.launcher.running(started.request.request_id):
+            time.sleep(0.2)
     row = next(row for row in told["result"]["scores"] if row["role"] == "champion")
     assert found["holdfast_benchmark_score"]["shop", "hard", "1", "champion", "accuracy"] == (
         pytest.approx(row["value"]))

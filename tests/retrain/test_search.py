@@ -167,5 +167,5 @@ def test_the_ladder_searches_where_it_is_asked_to(tmp_path: Path) -> None:
     names = [item.path for item in registry.client.list_artifacts(run.info.run_id,
                                                                  "holdfast/search")]
     assert "holdfast/search/front.png" in names
-    assert "searched on the rows of the last " in (
+    assert "search: " in (
         tmp_path / asked.request_id / "log.txt").read_text()

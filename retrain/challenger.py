@@ -38,8 +38,7 @@ def again(work: Work, found: Contest, name: str, result: dict[str, Any]) -> Outc
 def brought(work: Work, data: Dataset, found: Contest, proposal: Proposal,
             *, scores: Scores) -> Baseline:
     """The candidate's own baseline over all its rows; its performance is that of the holdout."""
-    whole = usable(pd.concat([data.split.train, data.split.validation, data.split.holdout],
-                             ignore_index=True), [found.contract])
+    whole = usable(data.whole, [found.contract])
     artifact = session(proposal.artifact)
     answers = answer(artifact, conform(whole, found.contract), found.contract)
     made = own(work.model, work.config.limits, whole, answers=answers, span=data.window,

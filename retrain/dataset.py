@@ -59,6 +59,8 @@ class Dataset:
     window: Window
     content_hash: str
     older: pd.DataFrame
+    whole: pd.DataFrame
+    """All rows of the window, with those that the embargo leaves out of every part."""
 
     @property
     def rows(self) -> int:
@@ -89,7 +91,7 @@ def assemble(request: Request, model: Model, limits: Limits) -> Dataset:
                       f"a column {model.log.timestamp!r} in them")
     split = by_time(frame, window, lengths(frame, window, request, model))
     _enough(split, model)
-    return Dataset(split, window, content_hash(pd.concat([older, frame])), older)
+    return Dataset(split, window, content_hash(pd.concat([older, frame])), older, frame)
 
 
 @dataclass(frozen=True, slots=True)

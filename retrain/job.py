@@ -7,6 +7,7 @@ their checkpoints, and the version is the one that carries the request's id.
 from __future__ import annotations
 
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -42,13 +43,16 @@ def run(request: Request, folder: Path) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     record = Record.open(registry, request)
     work = Work(request, model, config, registry, record, folder, Steps(_STEPS[request.kind]))
+    began = time.monotonic()
     _by_the_deadline(model)
     try:
         return _kind(request.kind)(work)
     except (Refusal, ContractError) as error:
         return record.conclude("refused", str(error))
     except (RegistryError, SourceError):
-        raise
+        if time.monotonic() - began < model.training.deadline.total_seconds():
+            raise
+        return record.conclude("failed", _late(model))  # the alarm rang inside a query
     except Overdue as error:
         return record.conclude("failed", str(error))
     except Exception as error:  # the last line of a process of its own
@@ -63,14 +67,17 @@ _STEPS: dict[Kind, int] = {"train": 5, "bootstrap": 5, "score": 3}
 
 def _by_the_deadline(model: Model) -> None:
     """End this process's work in words once ``training.deadline`` is over."""
-    deadline = model.training.deadline
 
     def over(number: int, frame: object) -> None:
-        raise Overdue(f"took longer than training.deadline ({format_duration(deadline)}); "
-                      "right would be a longer one, or fewer rows by training.max_rows")
+        raise Overdue(_late(model))
 
     signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, deadline.total_seconds())
+    signal.setitimer(signal.ITIMER_REAL, model.training.deadline.total_seconds())
+
+
+def _late(model: Model) -> str:
+    return (f"took longer than training.deadline ({format_duration(model.training.deadline)}); "
+            "right would be a longer one, or fewer rows by training.max_rows")
 
 
 def _kind(kind: Kind) -> Callable[[Work], Outcome]:

@@ -6,22 +6,18 @@ by hand. Every artifact is compared with scikit-learn on rows before it is writt
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pandas as pd
 
 from monitor.errors import ContractError
 from retrain.contract import Contract, class_text
 from retrain.estimator import Floats, Pipeline
-from retrain.export import OPSETS, Graph, _agree
+from retrain.graph import OPSETS, Graph, finished
 from retrain.runtime import columns, session
-from retrain.trainer import Fitted
 
 ESTIMATOR = "estimator/"
 """Prefix of the nodes and tensors of the converted estimator."""
@@ -39,8 +35,8 @@ def to_onnx(pipeline: Pipeline, contract: Contract, path: Path) -> Path:
 
     ``ContractError`` where inputs or classes are not the contract's, or where answers differ.
     """
-    graph = Graph(contract.inputs)
-    answer = _grafted(graph, converted(pipeline), pipeline.design.drawn(graph))
+    graph = Graph.of(pipeline, contract)
+    answer = graph.grafted(converted(pipeline), ESTIMATOR, {"matrix": pipeline.design.drawn(graph)})
     if contract.task != "regression":
         answer = graph.add("Log", [answer])
     untried = path.with_name(path.name + ".untried")
@@ -52,39 +48,6 @@ def to_onnx(pipeline: Pipeline, contract: Contract, path: Path) -> Path:
     finally:
         untried.unlink(missing_ok=True)
     return path
-
-
-def finished(graph: Graph, fitted: Fitted, scores: str, *, contract: Contract, path: Path) -> Path:
-    """Close a graph with the contract's answers and write it, whole or not at all.
-
-    ``scores`` are logits ``[N, classes]`` in the order of ``fitted.classes``, or values ``[N, 1]``.
-    ``ContractError`` where inputs or classes are not the contract's.
-    """
-    known: Any = SimpleNamespace(encoder=SimpleNamespace(inputs=dict(fitted.inputs)),
-                                 spec=SimpleNamespace(classes=tuple(fitted.classes)))
-    _agree(known, contract)
-    model = graph.model(graph.answers(known, contract, scores))
-    onnx.checker.check_model(model)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    os.replace(partial, path)
-    return path
-
-
-def _grafted(graph: Graph, body: Any, matrix: str) -> str:
-    """Append the estimator's graph; gives its output."""
-    def renamed(name: str) -> str:
-        return matrix if name == "matrix" else ESTIMATOR + name
-
-    for tensor in body.initializer:
-        tensor.name = renamed(tensor.name)
-        graph.constants.append(tensor)
-    for index, node in enumerate(body.node):
-        node.input[:] = [renamed(name) for name in node.input]
-        node.output[:] = [renamed(name) for name in node.output]
-        node.name = f"{ESTIMATOR}{index}:{node.op_type}"
-        graph.nodes.append(node)
-    return renamed(body.output[0].name)
 
 
 def converted(pipeline: Pipeline) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from monitor.errors import HoldfastError
-from retrain.export import Graph
+from retrain.graph import Graph
 from retrain.preprocess import Encoder
 
 MOST, LEAST = 24, 20

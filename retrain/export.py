@@ -1,50 +1,25 @@
-"""One ONNX graph from raw columns to named answers: preprocessing, network and class labels.
-
-Inputs are one tensor per column as ``mlflow.onnx`` feeds a data frame: ``[N]`` where there are
-several, ``[N, 1]`` where there is one; bytes are ``[N, bytes]`` always. Absent text
-arrives as nothing, or as the words Python has for it.
-"""
+"""Export: a torch network with its preprocessing as one ONNX graph."""
 
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from monitor.errors import ContractError
-from retrain.contract import Contract, class_text
+from retrain.contract import Contract
 from retrain.finetune import Network
+from retrain.graph import OPSETS, TOKENIZER, Graph, finished
 from retrain.pixels import Pixels
 from retrain.preprocess import (
-    FIRST,
-    LIMIT,
-    NULL,
-    NULL_TEXTS,
-    UNKNOWN,
-    CategoryColumn,
     Encoder,
-    NumericColumn,
 )
 from retrain.vocabulary import FIRST as FIRST_WORD
 from retrain.vocabulary import NOTHING, PATTERN, Words
 from retrain.vocabulary import UNKNOWN as UNKNOWN_WORD
-
-OPSETS = {"": 20, "ai.onnx.ml": 3}
-TOKENIZER = "com.microsoft"
-"""Domain of the runtime's own tokenizer; a graph without one does not name it."""
-IR_VERSION = 10
-
-ELEMENTS = {"boolean": TensorProto.BOOL, "integer": TensorProto.INT32, "long": TensorProto.INT64,
-            "float": TensorProto.FLOAT, "double": TensorProto.DOUBLE,
-            "string": TensorProto.STRING, "binary": TensorProto.UINT8}
-"""MLflow type -> ONNX element type."""
 
 NETWORK = "network/"
 """Prefix of the nodes and tensors of the trained network; quantization touches only these."""
@@ -55,18 +30,11 @@ def to_onnx(fitted: Network, contract: Contract, path: Path) -> Path:
 
     ``ContractError`` where the network's inputs or classes are not those of the contract.
     """
-    _agree(fitted, contract)
-    graph = Graph(contract.inputs, sizes={name: fitted.encoder.size
-                                          for name, kind in contract.inputs.items()
-                                          if kind == "binary" and name in fitted.inputs})
-    answer = graph.network(fitted, _read(graph, fitted.encoder))
-    outputs = graph.answers(fitted, contract, answer)
-    model = graph.model(outputs)
-    onnx.checker.check_model(model)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    os.replace(partial, path)
-    return path
+    graph = Graph.of(fitted, contract, {
+        name: fitted.encoder.size for name, kind in contract.inputs.items()
+        if kind == "binary" and name in fitted.inputs})
+    answer = graph.grafted(exported(fitted).graph, NETWORK, _read(graph, fitted.encoder))
+    return finished(graph, fitted, answer, contract=contract, path=path)
 
 
 def _read(graph: Graph, encoder: Any) -> dict[str, str]:
@@ -96,209 +64,6 @@ def tokens(graph: Graph, encoder: Words) -> str:
     filled = graph.add("Pad", [codes, graph.constant([0, 0, 0, encoder.length], np.int64)])
     return graph.add("Slice", [filled, *(graph.constant([value], np.int64)
                                          for value in (0, encoder.length, 1))])
-
-
-def _agree(fitted: Network, contract: Contract) -> None:
-    known, asked = fitted.encoder.inputs, dict(contract.inputs)
-    if missing := [name for name in known if name not in asked]:
-        raise ContractError(f"the network takes {missing}, which the champion does not; train on "
-                            f"its inputs {list(asked)}")
-    if twice := sorted(set(asked) & set(contract.outputs)):
-        raise ContractError(f"columns {twice} are inputs and outputs of the model at once; exclude "
-                            "them under log.features.exclude")
-    odd = {name: (known[name], asked[name]) for name in known
-           if known[name] != asked[name] and {"string", "binary"} & {known[name], asked[name]}}
-    if odd:
-        raise ContractError(f"columns {odd} are text or bytes on one side of the contract and "
-                            "something else on the other; log them as the champion takes them")
-    ours = {class_text(value) for value in fitted.spec.classes}
-    theirs = {class_text(value) for value in contract.classes}
-    if ours != theirs:
-        raise ContractError(f"the network knows the classes {sorted(ours)}, the champion "
-                            f"{sorted(theirs)}; train on rows that hold them all")
-
-
-class Graph:
-    """A graph that grows node by node; ``prefix`` keeps its names apart from another graph's."""
-
-    def __init__(self, inputs: Any, prefix: str = "", *, sizes: Mapping[str, int] | None = None
-                 ) -> None:
-        self.prefix, sizes = prefix, sizes or {}
-        one: list[Any] = ["N", 1] if len(inputs) == 1 else ["N"]
-        self.types = dict(inputs)
-        self.inputs = [helper.make_tensor_value_info(
-            name, ELEMENTS[kind], ["N", sizes.get(name, "bytes")] if kind == "binary" else one)
-            for name, kind in inputs.items()]
-        self.nodes: list[Any] = []
-        self.told: list[Any] = []
-        """Types of values that ONNX cannot infer."""
-        self.constants: list[Any] = []
-
-    def add(self, kind: str, inputs: Sequence[str], *, name: str = "", domain: str = "",
-            **attributes: Any) -> str:
-        """Append a node with one output and give the output's name."""
-        output = name or f"{self.prefix}{kind.lower()}/{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], domain=domain,
-                                           name=f"node:{self.prefix}{output}", **attributes))
-        return output
-
-    def constant(self, value: Any, dtype: Any) -> str:
-        name = f"{self.prefix}constant/{len(self.constants)}"
-        array = np.asarray(value, dtype=dtype)
-        self.constants.append(numpy_helper.from_array(array, name))
-        return name
-
-    def flat(self, column: str) -> str:
-        """The column as ``[N]``, however many inputs there are."""
-        if len(self.inputs) > 1:
-            return column
-        return self.flat_of(column)
-
-    def flat_of(self, tensor: str) -> str:
-        """Any tensor of one value per row as ``[N]``."""
-        return self.add("Reshape", [tensor, self.constant([-1], np.int64)])
-
-    def side_by_side(self, columns: Sequence[str]) -> str:
-        """``[N]`` columns as ``[N, k]``; one Concat and two reshapes, however many columns."""
-        end_to_end = columns[0] if len(columns) == 1 else self.add("Concat", columns, axis=0)
-        rows = self.add("Reshape", [end_to_end, self.constant([len(columns), -1], np.int64)])
-        return self.add("Transpose", [rows], perm=[1, 0])
-
-    def numbers(self, encoder: Encoder) -> str | None:
-        """Imputed, scaled and bounded numbers beside their missing indicators, ``[N, 2 k]``."""
-        columns = encoder.numeric
-        if not columns:
-            return None
-        raw = self._doubles(columns)
-        nan = self.add("IsNaN", [raw])
-        missing = self.add("Or", [nan, self.add("IsInf", [raw])])
-        medians = self.constant([column.median for column in columns], np.float64)
-        means = self.constant([column.mean for column in columns], np.float64)
-        factors = self.constant([1.0 / column.scale if column.scale else 0.0
-                                 for column in columns], np.float64)
-        filled = self.add("Where", [missing, medians, raw])
-        scaled = self.add("Mul", [self.add("Sub", [filled, means]), factors])
-        clipped = self.add("Clip", [scaled, self.constant(-LIMIT, np.float64),
-                                    self.constant(LIMIT, np.float64)])
-        halves = [self.add("Cast", [part], to=TensorProto.FLOAT) for part in (clipped, missing)]
-        return self.add("Concat", halves, axis=1)
-
-    def _doubles(self, columns: Sequence[NumericColumn]) -> str:
-        """The raw numbers as doubles ``[N, k]``, cast once per logged type."""
-        by_type: dict[str, list[int]] = {}
-        for index, column in enumerate(columns):
-            by_type.setdefault(self.types[column.name], []).append(index)
-        parts, order = [], []
-        for kind, places in by_type.items():
-            part = self.side_by_side([self.flat(columns[index].name) for index in places])
-            parts.append(part if kind == "double"
-                         else self.add("Cast", [part], to=TensorProto.DOUBLE))
-            order += places
-        if len(parts) == 1:
-            return parts[0]
-        together = self.add("Concat", parts, axis=1)
-        if order == sorted(order):
-            return together
-        back = self.constant(np.argsort(order), np.int64)
-        return self.add("Gather", [together, back], axis=1)
-
-    def categories(self, encoder: Encoder) -> str | None:
-        """Indices of categories ``[N, c]``."""
-        if not encoder.categorical:
-            return None
-        return self.side_by_side([self._codes(column) for column in encoder.categorical])
-
-    def _codes(self, column: CategoryColumn) -> str:
-        """Indices ``[N]`` of one column: 0 unknown, 1 absent, then the known categories."""
-        known = list(range(FIRST, FIRST + len(column.categories)))
-        raw, served = self.flat(column.name), self.types[column.name]
-        if served == "string":
-            texts = [*NULL_TEXTS, *(str(value) for value in column.categories)]
-            return self._lookup(raw, keys_strings=texts,
-                                values_int64s=[NULL] * len(NULL_TEXTS) + known)
-        if served in {"boolean", "integer", "long"}:
-            whole = raw if served == "long" else self.add("Cast", [raw], to=TensorProto.INT64)
-            values = [int(value) for value in column.categories]
-            nothing = -2**63  # a table may not be empty
-            return self._lookup(whole, keys_int64s=[nothing, *values],
-                                values_int64s=[UNKNOWN, *known])
-        single = raw if served == "float" else self.add("Cast", [raw], to=TensorProto.FLOAT)
-        codes = self._lookup(single, keys_floats=[3.4e38, *map(float, column.categories)],
-                             values_int64s=[UNKNOWN, *known])
-        absent = self.constant(NULL, np.int64)
-        return self.add("Where", [self.add("IsNaN", [single]), absent, codes])
-
-    def _lookup(self, raw: str, **table: Any) -> str:
-        return self.add("LabelEncoder", [raw], domain="ai.onnx.ml", default_int64=UNKNOWN, **table)
-
-    def network(self, fitted: Network, names: Mapping[str, str]) -> str:
-        """Append the torch module, its tensors computed as ``names`` say; gives its output
-        ``[N, classes]`` or ``[N, 1]``."""
-        body = exported(fitted).graph
-
-        def renamed(name: str) -> str:
-            return names.get(name) or (NETWORK + name if name else "")
-
-        for tensor in body.initializer:
-            tensor.name = renamed(tensor.name)
-            self.constants.append(tensor)
-        for index, node in enumerate(body.node):
-            node.input[:] = [renamed(name) for name in node.input]
-            node.output[:] = [renamed(name) for name in node.output]
-            node.name = f"{NETWORK}{index}:{node.op_type}"
-            node.doc_string = ""
-            del node.metadata_props[:]  # stack traces with the paths of this machine
-            self.nodes.append(node)
-        return renamed(body.output[0].name)
-
-    def answers(self, fitted: Network, contract: Contract, answer: str) -> list[Any]:
-        """Append what turns logits into the contract's output columns, each ``[N]``."""
-        if contract.task == "regression":
-            value = self.flat_of(answer)
-            [(name, kind)] = contract.outputs.items()
-            self.add("Cast", [value], name=name, to=ELEMENTS[kind])
-        else:
-            self._classes(fitted, contract, answer)
-        return [helper.make_tensor_value_info(name, ELEMENTS[kind], ["N"])
-                for name, kind in contract.outputs.items()]
-
-    def _classes(self, fitted: Network, contract: Contract, answer: str) -> None:
-        shares = self.add("Softmax", [answer], axis=1)
-        texts = [class_text(value) for value in fitted.spec.classes]
-        for name, value in contract.probabilities.items():
-            place = self.constant(texts.index(class_text(value)), np.int64)
-            share = self.add("Gather", [shares, place], axis=1)
-            self.add("Cast", [share], name=name, to=ELEMENTS[contract.outputs[name]])
-        if contract.prediction is not None:
-            best = self.add("ArgMax", [answer], axis=1, keepdims=0)
-            labels = self.constant(*labels_of(fitted.spec.classes, contract))
-            self.add("Gather", [labels, best], name=contract.prediction)
-
-    def model(self, outputs: Sequence[Any]) -> Any:
-        graph = helper.make_graph(self.nodes, "holdfast", self.inputs, list(outputs),
-                                  self.constants, value_info=self.told)
-        used = {node.domain for node in self.nodes} & {TOKENIZER}
-        opsets = [helper.make_opsetid(domain, version)
-                  for domain, version in (OPSETS | dict.fromkeys(used, 1)).items()]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION,
-                                 producer_name="holdfast")
-
-
-def labels_of(classes: Sequence[Any], contract: Contract) -> tuple[list[Any], Any]:
-    """The contract's class values in the order of these classes, and their array type."""
-    assert contract.prediction is not None
-    kind = contract.outputs[contract.prediction]
-    spelled = {class_text(value): value for value in contract.classes}
-    values = [spelled[class_text(value)] for value in classes]
-    if kind == "string":
-        return [str(value) for value in values], object
-    types = {"boolean": np.bool_, "integer": np.int32, "long": np.int64, "float": np.float32,
-             "double": np.float64}
-    try:
-        return [types[kind](value) for value in values], types[kind]
-    except ValueError as error:
-        raise ContractError(f"output {contract.prediction!r} is {kind}, but the classes are "
-                            f"{values}; the champion's classes must be numbers") from error
 
 
 def exported(fitted: Network) -> Any:

@@ -7,7 +7,6 @@ Static: QDQ nodes, weights per channel, ranges measured on calibration rows. ``r
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from monitor.errors import HoldfastError
 from retrain.export import NETWORK
+from retrain.graph import write
 from retrain.runtime import feed, session
 
 Kind = Literal["static", "dynamic"]
@@ -158,10 +158,7 @@ def _enough(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _write(model: Any, target: Path) -> Path:
     del model.metadata_props[:]
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    os.replace(partial, target)
-    return target
+    return write(model, target)
 
 
 @contextmanager

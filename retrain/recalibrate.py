@@ -8,7 +8,6 @@ appended to the ONNX graph, so that any ONNX champion can be recalibrated, int8 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from monitor.errors import ContractError, HoldfastError
 from retrain.contract import Contract, class_text
 from retrain.evaluate import Scores
-from retrain.export import ELEMENTS, Graph, labels_of
+from retrain.graph import Graph, write
 
 LEAST = 100
 """Fewer labelled rows do not tell a curve."""
@@ -118,20 +116,27 @@ def bent(source: Path, found: Curve, contract: Contract, target: Path) -> Path:
     if missing := set(inner) - {item.name for item in model.graph.output}:
         raise ContractError(f"the champion's artifact has no output {sorted(missing)}")
     _renamed(model.graph, inner)
-    if contract.task == "regression":
-        [(name, kind)] = contract.outputs.items()
-        value = graph.add("Cast", [graph.flat_of(inner[name])], to=TensorProto.DOUBLE)
-        scaled = graph.add("Mul", [value, graph.constant(found.slope, np.float64)])
-        moved = graph.add("Add", [scaled, graph.constant(found.bias[0], np.float64)])
-        graph.add("Cast", [moved], name=name, to=ELEMENTS[kind])
-    else:
-        _bend_classes(graph, found, contract, inner)
-    return _written(model, graph, contract, target)
+    answer = (_line_of if contract.task == "regression" else _logits_of)(graph, contract, inner)
+    scaled = graph.add("Mul", [answer, graph.constant(found.slope, np.float64)])
+    moved = graph.add("Add", [scaled, graph.constant(list(found.bias), np.float64)])
+    outputs = graph.answers(contract.classes, contract, moved)
+    del model.graph.output[:]
+    model.graph.node.extend(graph.nodes)
+    model.graph.initializer.extend(graph.constants)
+    model.graph.output.extend(outputs)
+    onnx.checker.check_model(model)
+    return write(model, target)
 
 
-def _bend_classes(graph: Graph, found: Curve, contract: Contract, inner: dict[str, str]) -> None:
-    given = {class_text(value): graph.add("Cast", [graph.flat_of(inner[name])],
-                                          to=TensorProto.DOUBLE)
+def _line_of(graph: Graph, contract: Contract, inner: dict[str, str]) -> str:
+    """The artifact's values ``[N, 1]`` as doubles."""
+    [name] = contract.outputs
+    return graph.column(inner[name])
+
+
+def _logits_of(graph: Graph, contract: Contract, inner: dict[str, str]) -> str:
+    """Logarithms of the artifact's probabilities ``[N, classes]``, as doubles."""
+    given = {class_text(value): graph.column(inner[name])
              for name, value in contract.probabilities.items()}
     texts = [class_text(value) for value in contract.classes]
     if len(given) == 1 and len(texts) == 2:
@@ -140,21 +145,8 @@ def _bend_classes(graph: Graph, found: Curve, contract: Contract, inner: dict[st
         given[next(text for text in texts if text != known)] = rest
     if missing := [text for text in texts if text not in given]:
         raise ContractError(f"the champion gives no probability of {', '.join(missing)}")
-    columns = [graph.add("Reshape", [given[text], graph.constant([-1, 1], np.int64)])
-               for text in texts]
-    shares = graph.add("Concat", columns, axis=1)
-    logs = graph.add("Log", [graph.add("Max", [shares, graph.constant(FLOOR, np.float64)])])
-    scaled = graph.add("Mul", [logs, graph.constant(found.slope, np.float64)])
-    moved = graph.add("Add", [scaled, graph.constant(list(found.bias), np.float64)])
-    after = graph.add("Softmax", [moved], axis=1)
-    for name, value in contract.probabilities.items():
-        place = graph.constant(texts.index(class_text(value)), np.int64)
-        share = graph.add("Gather", [after, place], axis=1)
-        graph.add("Cast", [share], name=name, to=ELEMENTS[contract.outputs[name]])
-    if contract.prediction is not None:
-        best = graph.add("ArgMax", [after], axis=1, keepdims=0)
-        labels = graph.constant(*labels_of(contract.classes, contract))
-        graph.add("Gather", [labels, best], name=contract.prediction)
+    shares = graph.add("Concat", [given[text] for text in texts], axis=1)
+    return graph.add("Log", [graph.add("Max", [shares, graph.constant(FLOOR, np.float64)])])
 
 
 def _renamed(graph: Any, names: dict[str, str]) -> None:
@@ -162,16 +154,3 @@ def _renamed(graph: Any, names: dict[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-
-
-def _written(model: Any, graph: Graph, contract: Contract, target: Path) -> Path:
-    del model.graph.output[:]
-    model.graph.node.extend(graph.nodes)
-    model.graph.initializer.extend(graph.constants)
-    model.graph.output.extend(helper.make_tensor_value_info(name, ELEMENTS[kind], ["N"])
-                              for name, kind in contract.outputs.items())
-    onnx.checker.check_model(model)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    os.replace(partial, target)
-    return target

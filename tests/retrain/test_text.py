@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from monitor.errors import HoldfastError
 from retrain.contract import Contract, default
-from retrain.export import ELEMENTS, IR_VERSION, OPSETS, TOKENIZER, Graph, tokens
+from retrain.export import tokens
 from retrain.finetune import probabilities
+from retrain.graph import ELEMENTS, IR_VERSION, OPSETS, TOKENIZER, Graph
 from retrain.runtime import columns, session
 from retrain.text import Text
 from retrain.vocabulary import UNKNOWN, Words, split
@@ -32,7 +33,7 @@ def contract(frame: pd.DataFrame) -> Contract:
 
 def tokenizer(encoder: Words) -> onnxruntime.InferenceSession:
     """The graph's part that splits texts, alone."""
-    graph = Graph(encoder.inputs, {})
+    graph = Graph(encoder.inputs)
     answer = tokens(graph, encoder)
     output = onnx.helper.make_tensor_value_info(answer, ELEMENTS["long"], ["N", encoder.length])
     model = graph.model([output])

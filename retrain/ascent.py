@@ -1,128 +1,107 @@
-"""Ascent: the ladder climbed on a job's ground, each proposal before the gate."""
+"""Ascent: the ladder climbed on its ground, each proposal before the gate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pandas as pd
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 from retrain import rungs
-from retrain.benchmarks import read
+from retrain.benchmarks import Golden
 from retrain.checks import RELATIVE, Rules
-from retrain.contest import Contest
 from retrain.evaluate import Scores, compare, size
 from retrain.gate import error_rate, gate
-from retrain.golden import comparable, measured
+from retrain.golden import measured
 from retrain.ground import Ground
 from retrain.ladder import Attempt, Judged, Rung, Trial, climb
 from retrain.metrics import LOWER_IS_BETTER
-from retrain.players import promised
-from retrain.points import Point
-from retrain.rungs import Proposal
-from retrain.search import Found, Spending, recorded
-from retrain.work import Work
+from retrain.rungs import Choose, Proposal
+from retrain.search import Found, Spending
 
 SEVERE = 2.0
 """Times ``policy.performance.drop`` below its promise at which a model may be trained though its
 weights should rest."""
 
 
-def climbed(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, Scores], *,
-            rows: pd.DataFrame) -> list[Attempt]:
-    """Every rung's attempt; without a champion there is only the model from scratch.
+@dataclass(frozen=True, slots=True)
+class Stakes:
+    """What a climb is about: ``meeting`` are everybody's scores on the holdout, by name.
 
-    ``rows`` are the holdout's with every logged column, for the groups that are declared.
+    ``promised`` is the champion's promise of the deciding metric (None: unknown), ``drop`` the
+    loss that counts. ``rest`` says why weights should rest, and is empty where they need not;
+    ``before`` names the action that the evidence asks for first.
     """
-    champion = standing.champion
-    before = None if champion is None else standing.asked(champion, standing.validation)
-    training = work.model.training
 
-    def validation(proposal: Proposal) -> float:
-        return float("inf") if before is None else -compare(proposal.scores, before,
-                                                            standing.metric).difference
+    meeting: Mapping[str, Scores]
+    rules: Rules
+    drop: float
+    promised: float | None = None
+    sets: tuple[Golden, ...] = ()
+    rest: str = ""
+    before: str = ""
 
-    sets = comparable(read(work.model, work.config.limits), [standing.contract, *(
-        item.contract for item in found.everyone if item.contract and item.runnable)])
-    rules, serving = Rules.of(work.model, rows), found.champion
-    first = None if serving is None else measured(meeting[serving.name], serving.artifact,
-                                                  serving.contract, sets)
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How points are chosen, what a search may cost, and who is told of one."""
+
+    choice: Choose
+    spending: Spending = field(default_factory=Spending)
+    told: Callable[[Found], None] = lambda found: None
+
+
+def climbed(ground: Ground, stakes: Stakes, ways: Ways) -> list[Attempt]:
+    """Every rung's attempt; without a champion there is only the model from scratch."""
+    champion, training = ground.champion, ground.training
+    first = None if champion is None else measured(
+        stakes.meeting[champion.name], champion.artifact, champion.contract, stakes.sets)
 
     def judged(proposal: Proposal, error: float) -> Judged:
-        work.steps.note(f"gate: {len(standing.holdout)} newest rows for {proposal.rung}")
+        ground.note(f"gate: {len(ground.holdout)} newest rows for {proposal.rung}")
         scores = measured(
-            standing.scored("candidate", proposal.artifact, standing.holdout).measured(
+            ground.scored("candidate", proposal.artifact, ground.holdout).measured(
                 size_bytes=size(proposal.artifact), latency=proposal.scores.latency),
-            proposal.artifact, standing.contract, sets)
-        others = [item for name, item in meeting.items()
-                  if name != (proposal.again or "") and (first is None or name != first.name)]
-        verdict = gate(scores, first, others, rules=rules, level=error)
+            proposal.artifact, ground.contract, stakes.sets)
+        others = [item for name, item in stakes.meeting.items()
+                  if name != proposal.again and (champion is None or name != champion.name)]
+        verdict = gate(scores, first, others, rules=stakes.rules, level=error)
         return Judged(verdict, scores, None if first is None else -compare(
-            scores, first, standing.metric).difference)
+            scores, first, ground.metric).difference)
 
-    lost = _lost(work, found, before)
-    trial = Trial(validation, judged, training.minimum_gain,
+    lost = _lost(ground, stakes.promised)
+    trial = Trial(lambda proposal: ground.gain(proposal.scores), judged, training.minimum_gain,
                   max(training.minimum_gain, training.enough * lost), training.budget,
                   error_rate(training.gate),
-                  "the champion" if serving is None else f"{serving.name}, the champion")
-    work.steps.next("climb the ladder")
-    return climb(_rungs(work, standing, lost), trial, said=work.steps.note)
+                  "the champion" if champion is None else f"{champion.name}, the champion")
+    return climb(_rungs(ground, stakes, ways, lost), trial, said=ground.note)
 
 
-def _rungs(work: Work, standing: Ground, lost: float) -> list[Rung]:
-    def choice(rung: str, sizes: Mapping[str, Point]) -> tuple[str, str]:
-        return _choice(work, standing, rung, sizes)
+def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung]:
+    """The rungs in the order that is asked for; a severe loss ends the weights' rest."""
+    barred = "" if lost >= SEVERE * stakes.drop else stakes.rest
 
-    def priced(proposal: Proposal) -> Proposal:
-        return rungs.priced(standing, proposal)
+    def cheap(make: Callable[[Ground], Proposal]) -> Callable[[], Proposal]:
+        return lambda: rungs.priced(ground, make(ground))
 
-    def told(found: Found) -> None:
-        recorded(work.record, found, work.folder)
-
-    asked = work.model.training.search
-    spending = Spending(asked.trials, asked.minutes, asked.workers)
-    barred = _barred(work, lost)
     known = {
-        "recall": Rung("recall", lambda: priced(rungs.recall(standing))),
-        "probabilities": Rung("probabilities", lambda: priced(rungs.probabilities(standing))),
-        "ranges": Rung("ranges", lambda: priced(rungs.ranges(standing))),
-        "tune": Rung("tune", lambda: rungs.tune(standing, choice), barred),
-        "refit": Rung("refit", lambda: rungs.refit(standing, choice), barred),
-        "search": Rung("search", lambda: rungs.seek(standing, choice, spending, told=told),
-                       barred)}
-    if standing.champion is None:
+        "recall": Rung("recall", cheap(rungs.recall)),
+        "probabilities": Rung("probabilities", cheap(rungs.probabilities)),
+        "ranges": Rung("ranges", cheap(rungs.ranges)),
+        "tune": Rung("tune", partial(rungs.tune, ground, ways.choice), barred),
+        "refit": Rung("refit", partial(rungs.refit, ground, ways.choice), barred),
+        "search": Rung("search", partial(rungs.seek, ground, ways.choice, ways.spending,
+                                         told=ways.told), barred)}
+    if ground.champion is None:
         return [known["refit"]]
-    order = work.model.training.ladder
-    if work.request.options.get("evidence") == "compression":
-        order = sorted(order, key=lambda name: name != "ranges")
+    order = sorted(ground.training.ladder, key=lambda name: name != stakes.before)
     return [known[name] for name in order]
 
 
-def _barred(work: Work, lost: float) -> str:
-    """Why no weights may be fitted; empty where they may, as after a severe loss."""
-    until, drop = work.request.options.get("rest"), work.model.policy.performance.drop
-    if not until or lost >= SEVERE * drop:
-        return ""
-    return f"weights were fitted lately; they rest until {until}"
-
-
-def _choice(work: Work, standing: Ground, rung: str, sizes: Mapping[str, Point]
-            ) -> tuple[str, str]:
-    """The point to go on with and why; measured times differ, so a choice once made stays."""
-    tags = work.record.tags()
-    if tags.get(f"holdfast.point.{rung}") in sizes:
-        return tags[f"holdfast.point.{rung}"], tags.get(f"holdfast.choice.{rung}", "")
-    name, why = rungs.cheapest(standing, sizes)
-    work.steps.note(why)
-    work.record.tag(f"holdfast.choice.{rung}", why)
-    work.record.tag(f"holdfast.point.{rung}", name)
-    return name, why
-
-
-def _lost(work: Work, found: Contest, before: Scores | None) -> float:
+def _lost(ground: Ground, promised: float | None) -> float:
     """What the champion lost on validation against what it promised; 0 where that is unknown."""
-    metric, hoped = work.model.metric, promised(work, found)
-    now = None if before is None else before.quality[metric].value
-    if hoped is None or now is None:
+    now = None if ground.standing is None else ground.standing.quality[ground.metric].value
+    if promised is None or now is None:
         return 0.0
-    lost = (now - hoped) if metric in LOWER_IS_BETTER else (hoped - now)
-    return max(0.0, lost / abs(hoped) if metric in RELATIVE and hoped else lost)
+    lost = (now - promised) if ground.metric in LOWER_IS_BETTER else (promised - now)
+    relative = ground.metric in RELATIVE and promised
+    return max(0.0, lost / abs(promised) if relative else lost)

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from monitor.errors import HoldfastError
 from retrain.contract import Contract, class_values, default
-from retrain.dataset import LEAST, Dataset, Refusal, conform, usable
-from retrain.evaluate import Scores, answer, logged, score, session
-from retrain.ground import metrics
+from retrain.dataset import LEAST, Dataset, Refusal, usable
 from retrain.rivals import Rival, contract_of, rival
 from retrain.trainer import Split
 from retrain.work import Work
@@ -90,33 +87,3 @@ def _answered(frame: pd.DataFrame, champion: Rival) -> pd.DataFrame:
     if "_version" in frame:
         answered &= frame["_version"] == champion.version.version
     return frame[answered].reset_index(drop=True)
-
-
-def asked(work: Work, item: Rival, frame: pd.DataFrame, *, champion: bool) -> Scores:
-    """One version on the rows: by its ONNX file, the champion's else by its logged answers.
-
-    ``HoldfastError`` where it can be asked in neither way.
-    """
-    if item.runnable and item.artifact is not None and item.contract is not None:
-        frame = conform(frame, item.contract)
-        answers, contract = answer(session(item.artifact), frame, item.contract), item.contract
-    elif champion and item.contract is not None:
-        contract = item.contract
-        answers = logged(frame, contract)
-    else:
-        raise Refusal(item.why)
-    return score(item.name, answers, frame, contract=contract,
-                 metrics=metrics(work.model.task, work.model.metric))
-
-
-def everybody(work: Work, found: Contest, frame: pd.DataFrame
-              ) -> tuple[dict[str, Scores], dict[str, str]]:
-    """The scores of all versions by name, and why the others could not be asked."""
-    scores: dict[str, Scores] = {}
-    not_run: dict[str, str] = {}
-    for item in found.everyone:
-        try:
-            scores[item.name] = asked(work, item, frame, champion=item is found.champion)
-        except HoldfastError as error:
-            not_run[item.name] = str(error)
-    return scores, not_run

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from monitor.errors import HoldfastError
 from monitor.policy import Training
 from retrain.contract import Contract
-from retrain.dataset import conform
-from retrain.evaluate import Answers, Scores, answer, score, session
+from retrain.dataset import Refusal, conform
+from retrain.evaluate import Answers, Scores, answer, compare, score, session
 from retrain.metrics import METRICS
 from retrain.trainer import Fitted, Options, Split, Trainer
 
@@ -24,7 +27,7 @@ class Player:
     """A version that stands against the candidates: its artifact, contract, and own weights.
 
     ``parent`` is the artifact that it was quantized from; ``logged`` answers for a champion that
-    cannot be run.
+    cannot be run; ``why`` says why it cannot.
     """
 
     name: str
@@ -33,11 +36,12 @@ class Player:
     fitted: Fitted | None = None
     parent: Path | None = None
     logged: Callable[[pd.DataFrame], Answers] | None = None
+    why: str = ""
     barred: str = ""
     """Why it may not be proposed again; empty where it may."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ground:
     """Rows by training window, who serves and served, how to train, and where to put files.
 
@@ -74,16 +78,45 @@ class Ground:
         return score(name, answer(session(artifact), frame, self.contract), frame,
                      contract=self.contract, metrics=self.metrics)
 
-    def asked(self, player: Player, frame: pd.DataFrame) -> Scores | None:
-        """A version on these rows, by its artifact or its logged answers; None by neither."""
+    @property
+    def everyone(self) -> list[Player]:
+        """The champion, where there is one, and the earlier versions."""
+        return [*([self.champion] if self.champion else []), *self.predecessors]
+
+    def asked(self, player: Player, frame: pd.DataFrame) -> Scores:
+        """A version on these rows, by its artifact or its logged answers.
+
+        ``HoldfastError`` where it can be asked by neither.
+        """
         if player.artifact is not None:
             rows = conform(frame, player.contract)
             answers = answer(session(player.artifact), rows, player.contract)
         elif player.logged is not None:
             rows, answers = frame, player.logged(frame)
         else:
-            return None
+            raise Refusal(player.why)
         return score(player.name, answers, rows, contract=player.contract, metrics=self.metrics)
+
+    def met(self, frame: pd.DataFrame) -> tuple[dict[str, Scores], dict[str, str]]:
+        """The scores of all versions by name, and why the others could not be asked."""
+        scores: dict[str, Scores] = {}
+        not_run: dict[str, str] = {}
+        for player in self.everyone:
+            try:
+                scores[player.name] = self.asked(player, frame)
+            except HoldfastError as error:
+                not_run[player.name] = str(error)
+        return scores, not_run
+
+    @cached_property
+    def standing(self) -> Scores | None:
+        """The champion on the validation rows; None where there is none."""
+        return None if self.champion is None else self.asked(self.champion, self.validation)
+
+    def gain(self, scores: Scores) -> float:
+        """How much better than the champion on validation; infinite where there is none."""
+        return math.inf if self.standing is None else -compare(scores, self.standing,
+                                                               self.metric).difference
 
 
 def metrics(task: str, metric: str) -> tuple[str, ...]:

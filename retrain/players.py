@@ -34,8 +34,8 @@ def ground(work: Work, found: Contest, splits: Sequence[tuple[str, Split]]) -> G
     return Ground(
         made, options(work.model, found.contract), found.contract, work.model.metric,
         metrics(work.model.task, work.model.metric), work.model.training, tuple(splits),
-        None if found.champion is None else _player(work, made, found.champion, found.contract),
-        tuple(_player(work, made, item, found.contract) for item in found.predecessors),
+        None if found.champion is None else _player(work, made, found.champion, found),
+        tuple(_player(work, made, item, found) for item in found.predecessors),
         work.folder, work.steps.note, work.record.stage)
 
 
@@ -48,11 +48,12 @@ def options(model: Model, contract: Contract) -> Options:
                    settings=settings | training.settings)
 
 
-def _player(work: Work, made: Trainer, item: Rival, contract: Contract) -> Player:
-    theirs = item.contract or contract
+def _player(work: Work, made: Trainer, item: Rival, found: Contest) -> Player:
+    theirs = item.contract or found.contract
+    by_log = item is found.champion and not item.runnable and item.contract is not None
     return Player(item.name, theirs, item.artifact if item.contract else None,
-                  weights_of(work, made, item.version, contract), _parent(work, item.version),
-                  None if item.runnable else _by_the_log(theirs), why(work, item.version))
+                  weights_of(work, made, item.version, found.contract), _parent(work, item.version),
+                  _by_the_log(theirs) if by_log else None, item.why, why(work, item.version))
 
 
 def _by_the_log(contract: Contract) -> Callable[[pd.DataFrame], Answers]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
-from retrain.evaluate import Scores, compare
+from retrain.evaluate import Scores
 from retrain.gate import choose
 from retrain.ground import Ground, Player
 from retrain.points import WHOLE, Point, measured, points
@@ -77,7 +77,7 @@ def recall(ground: Ground) -> Proposal:
             said.append(f"{player.name} cannot be run")
         else:
             scores = ground.scored(player.name, player.artifact, ground.validation)
-            found.append((_against_champion(ground, scores), player, scores))
+            found.append((ground.gain(scores), player, scores))
     if not found:
         raise HoldfastError("; ".join(said) or "there is no earlier version")
     _, player, scores = max(found, key=lambda item: item[0])
@@ -90,14 +90,6 @@ def _alike(ground: Ground, player: Player) -> bool:
     one, other = player.contract, ground.contract
     return (dict(one.inputs), dict(one.outputs), set(map(str, one.classes))) == (
         dict(other.inputs), dict(other.outputs), set(map(str, other.classes)))
-
-
-def _against_champion(ground: Ground, scores: Scores) -> float:
-    """The gain over the champion on validation; infinite where there is none to compare with."""
-    standing = None if ground.champion is None else ground.asked(ground.champion,
-                                                                 ground.validation)
-    return float("inf") if standing is None else -compare(scores, standing,
-                                                          ground.metric).difference
 
 
 def _runnable(ground: Ground) -> tuple[Player, Path]:
@@ -131,7 +123,7 @@ def probabilities(ground: Ground) -> Proposal:
             f"of {name}", path, scores, champion.fitted, parent=parent))
     if not made:
         raise HoldfastError(refusals[0])
-    return max(made, key=lambda item: _against_champion(ground, item.scores))
+    return max(made, key=lambda item: ground.gain(item.scores))
 
 
 def ranges(ground: Ground) -> Proposal:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import pandas as pd
 
 from monitor.registry import Outcome
 from monitor.window import isoformat
 from retrain import challenger, fidelity, story
-from retrain.ascent import climbed
+from retrain.ascent import Stakes, Ways, climbed
 from retrain.barred import refuse_repeat
+from retrain.benchmarks import read
 from retrain.card import card
-from retrain.contest import Contest, comparable, contest, everybody
+from retrain.checks import Rules
+from retrain.contest import Contest, comparable, contest
 from retrain.dataset import Dataset, Refusal, assemble, conform, usable
+from retrain.evaluate import Scores
+from retrain.golden import comparable as comparable_sets
+from retrain.ground import Ground
 from retrain.ladder import best
-from retrain.players import ground
+from retrain.players import ground, promised
+from retrain.points import Point
 from retrain.quantize import CALIBRATION_ROWS
-from retrain.rungs import renewed
+from retrain.rungs import cheapest, renewed
+from retrain.search import Spending, recorded
 from retrain.trainer import Split
 from retrain.windows import windows
 from retrain.work import Work
@@ -34,10 +44,12 @@ def train(work: Work) -> Outcome:
     _describe(work, data, split, found)
     older = conform(usable(data.older, [found.contract]), found.contract)
     standing = ground(work, found, windows(split, older, request=work.request, model=work.model))
-    meeting, not_run = everybody(work, found, raw.holdout)
+    meeting, not_run = standing.met(raw.holdout)
     if found.champion is not None and found.champion.name not in meeting:
         raise Refusal(f"the champion cannot be compared with: {not_run[found.champion.name]}")
-    attempts = climbed(work, standing, found, meeting, rows=raw.holdout)
+    work.steps.next("climb the ladder")
+    attempts = climbed(standing, _stakes(work, standing, found, meeting, rows=raw.holdout),
+                       _ways(work, standing))
     taken = best(attempts)
     result = story.summary(work, data, split, found=found) | story.story(
         work, taken or story.nearest(attempts), attempts, meeting=meeting, not_run=not_run)
@@ -60,6 +72,38 @@ def train(work: Work) -> Outcome:
                   later=pd.concat([split.validation, split.holdout], ignore_index=True))
     return challenger.registered(work, found, proposal, baseline=baseline, result=result,
                                  tried=split.holdout.head(64))
+
+
+def _stakes(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, Scores], *,
+            rows: pd.DataFrame) -> Stakes:
+    """What the climb is about; ``rows`` are the holdout's with every logged column."""
+    until, evidence = (work.request.options.get(name) for name in ("rest", "evidence"))
+    sets = comparable_sets(read(work.model, work.config.limits), [standing.contract, *(
+        item.contract for item in standing.everyone if item.artifact is not None)])
+    return Stakes(meeting, Rules.of(work.model, rows), work.model.policy.performance.drop,
+                  promised(work, found), sets,
+                  f"weights were fitted lately; they rest until {until}" if until else "",
+                  "ranges" if evidence == "compression" else "")
+
+
+def _ways(work: Work, standing: Ground) -> Ways:
+    asked = work.model.training.search
+    return Ways(partial(_choice, work, standing),
+                Spending(asked.trials, asked.minutes, asked.workers),
+                lambda found: recorded(work.record, found, work.folder))
+
+
+def _choice(work: Work, standing: Ground, rung: str, sizes: Mapping[str, Point]
+            ) -> tuple[str, str]:
+    """The point to go on with and why; measured times differ, so a choice once made stays."""
+    tags = work.record.tags()
+    if tags.get(f"holdfast.point.{rung}") in sizes:
+        return tags[f"holdfast.point.{rung}"], tags.get(f"holdfast.choice.{rung}", "")
+    name, why = cheapest(standing, sizes)
+    work.steps.note(why)
+    work.record.tag(f"holdfast.choice.{rung}", why)
+    work.record.tag(f"holdfast.point.{rung}", name)
+    return name, why
 
 
 def _describe(work: Work, data: Dataset, split: Split, found: Contest) -> None:

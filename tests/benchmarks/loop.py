@@ -28,15 +28,15 @@ from monitor.degradation import degraded
 from monitor.performance import Performance, measure
 from monitor.request import Request
 from monitor.window import Window, isoformat
+from retrain.ascent import Stakes, Ways, climbed
 from retrain.checks import Rules
 from retrain.contract import Contract, default
 from retrain.dataset import Lengths, by_time, lengths
-from retrain.evaluate import Scores, answer, compare, judged, score, session
-from retrain.gate import error_rate, gate
+from retrain.evaluate import Scores, answer, judged, score, session
 from retrain.ground import Ground, Player, metrics
-from retrain.ladder import Attempt, Judged, Rung, Trial, best, climb
+from retrain.ladder import Attempt, best
 from retrain.metrics import METRICS
-from retrain.rungs import Proposal, cheapest, probabilities, recall, refit, renewed
+from retrain.rungs import cheapest, renewed
 from retrain.scikit import Scikit
 from retrain.trainer import Fitted, Options, Split
 from retrain.windows import windows
@@ -278,9 +278,9 @@ class Life:
         self.began = self.began or pool["_timestamp"].min().to_pydatetime()
         if day >= self._cooled:
             self._cooled = day + self.model.policy.retrain.cooldown
-            self._climb(day, severe=severe(now, self.serving.promised, self.course.metric, rule))
+            self._climb(day)
 
-    def _climb(self, day: datetime, *, severe: bool) -> None:
+    def _climb(self, day: datetime) -> None:
         training, end = self.model.training, day - DELAY
         begun = self.frame["_timestamp"].iloc[0].to_pydatetime()
         window = Window(max(end - training.window - training.holdout, begun), end)
@@ -300,7 +300,12 @@ class Life:
                         tuple(windows(split, older, request=request, model=self.model)),
                         self.serving.player, tuple(others), place, lambda line: None,
                         lambda name, history: None)
-        attempts = self._attempts(ground, barred=day < self._rested and not severe)
+        meeting, _ = ground.met(ground.holdout)
+        attempts = climbed(ground, Stakes(
+            meeting, Rules(ground.metric, training.minimum_gain, training.gate),
+            self.model.policy.performance.drop, self.serving.promised.value,
+            rest="they rest" if day < self._rested else ""),
+            Ways(lambda _, sizes: cheapest(ground, sizes)))
         if any(item.proposal and item.proposal.trained for item in attempts):
             self.trainings += 1
             self._rested = day + self.model.policy.retrain.rest
@@ -308,37 +313,6 @@ class Life:
         self.acts.append(f"{day:%Y-%m-%d} " + (taken.rung if taken else "nothing"))
         if taken is not None:
             self._adopt(ground, taken, day)
-
-    def _attempts(self, ground: Ground, *, barred: bool) -> list[Attempt]:
-        assert ground.champion is not None
-        before = ground.asked(ground.champion, ground.validation)
-        first = ground.asked(ground.champion, ground.holdout)
-        assert before is not None
-        assert first is not None
-        found = [(item.name, ground.asked(item, ground.holdout)) for item in ground.predecessors]
-        others = [(name, item) for name, item in found if item is not None]
-
-        def gated(proposal: Proposal, error: float) -> Judged:
-            scores = ground.scored("candidate", proposal.artifact, ground.holdout)
-            verdict = gate(scores, first, [item for name, item in others
-                                           if name != proposal.again],
-                           rules=Rules(ground.metric, ground.training.minimum_gain,
-                                       ground.training.gate), level=error)
-            return Judged(verdict, scores, -compare(scores, first, ground.metric).difference)
-
-        lost = max(_lost(before.quality[ground.metric].value, item.promised.value)
-                   for item in (self.serving, self.first))
-        trial = Trial(lambda item: -compare(item.scores, before, ground.metric).difference, gated,
-                      ground.training.minimum_gain,
-                      max(ground.training.minimum_gain, ground.training.enough * lost),
-                      ground.training.budget, error_rate(ground.training.gate))
-        rest = "weights rest" if barred else ""
-        rungs = [Rung("recall", lambda: recall(ground)),
-                 Rung("probabilities", lambda: probabilities(ground)),
-                 Rung("refit", lambda: refit(ground, lambda _, sizes: cheapest(ground, sizes)),
-                      rest)]
-        return climb([item for item in rungs if item.name in ground.training.ladder], trial,
-                     said=lambda line: None)
 
     def _adopt(self, ground: Ground, taken: Attempt, day: datetime) -> None:
         proposal, judged_ = taken.proposal, taken.judged
@@ -353,15 +327,6 @@ class Life:
                         proposal.fitted)
         self.serving = Version(player, self.performance(judged_.scores))
         self.versions.append(self.serving)
-
-
-def severe(now: Performance, promised: Performance, metric: str, drop: float) -> bool:
-    """Whether the loss is so large that weights need not rest."""
-    return _lost(now.value, promised.value) >= 2 * drop
-
-
-def _lost(now: float | None, promised: float | None) -> float:
-    return 0.0 if now is None or promised is None else max(promised - now, 0.0)
 
 
 def _value(whole: Any, metric: str, inside: NDArray[np.float64]) -> float:

@@ -13,7 +13,6 @@ from monitor.errors import HoldfastError
 from monitor.policy import Training
 from retrain import rungs
 from retrain.contract import default
-from retrain.evaluate import compare
 from retrain.ground import Ground, Player, metrics
 from retrain.scikit import Scikit
 from retrain.search import Spending
@@ -52,17 +51,10 @@ def choice(ground: Ground) -> rungs.Choose:
     return lambda rung, sizes: rungs.cheapest(ground, sizes)
 
 
-def gain(ground: Ground, proposal: rungs.Proposal) -> float:
-    assert ground.champion is not None
-    before = ground.asked(ground.champion, ground.validation)
-    assert before is not None
-    return -compare(proposal.scores, before, "accuracy").difference
-
-
 def test_recall_names_the_earlier_version_unless_it_is_barred(ground: Ground) -> None:
     made = rungs.recall(ground)
     assert (made.again, made.trained) == ("version 1", False)
-    assert gain(ground, made) > 0
+    assert ground.gain(made.scores) > 0
     barred = replace(ground, predecessors=(replace(ground.predecessors[0], barred="was undone"),))
     with pytest.raises(HoldfastError, match="version 1: was undone"):
         rungs.recall(barred)
@@ -71,7 +63,7 @@ def test_recall_names_the_earlier_version_unless_it_is_barred(ground: Ground) ->
 def test_bent_answers_are_better_and_fit_no_weights(ground: Ground) -> None:
     made = rungs.probabilities(ground)
     assert not made.trained
-    assert gain(ground, made) > 0
+    assert ground.gain(made.scores) > 0
     assert "log-probabilities x" in made.what
 
 
@@ -83,7 +75,7 @@ def test_ranges_need_a_float_form(ground: Ground) -> None:
 def test_a_refit_wins_and_its_recipe_can_be_done_once_more(ground: Ground) -> None:
     made = rungs.refit(ground, choice(ground))
     assert made.trained
-    assert gain(ground, made) > 0.02
+    assert ground.gain(made.scores) > 0.02
     assert {"fp32", "pruned-50"} <= set(made.points)
     again = rungs.renewed(ground, made)
     assert again.artifact != made.artifact

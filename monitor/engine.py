@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,7 +82,7 @@ def place(source: str) -> str:
     return redact(source.split("?")[0])
 
 
-class _Timed:
+class _Timed(ABC):
     """The deadline that DuckDB and PostgreSQL share: a timer that cancels, and a clock."""
 
     def __init__(self, source: str, limits: Limits) -> None:
@@ -90,8 +91,9 @@ class _Timed:
         self._what = ""
         self._expired = False
 
+    @abstractmethod
     def cancel(self) -> None:
-        raise NotImplementedError
+        """End what the engine is at."""
 
     @contextmanager
     def call(self, what: str) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """How near estimates without labels come to what the labels said, beside CBPE as NannyML has it.
 
-``python -m tests.benchmarks.estimation [--quick]`` prints JSON. Both tools learn from the same
+Run as `python -m tests.benchmarks.detection --only estimation`. Both tools learn from the same
 first rows of a stream and estimate the same later windows; what is realized is scikit-learn's
 metric of the rows. ``Cbpe`` is NannyML 0.13.1's definition on raw rows; a test holds it to the
 numbers of the package.
@@ -8,9 +8,7 @@ numbers of the package.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,9 +204,3 @@ def measure(quick: bool = False) -> dict[str, Any]:
         "streams": {str(name): {str(metric): covered(rows)
                                 for metric, rows in part.groupby("metric", sort=False)}
                     for name, part in found.groupby("stream", sort=False)}}}
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="some 20 windows of each stream")
-    print(json.dumps(measure(parser.parse_args().quick), indent=2))

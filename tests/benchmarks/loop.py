@@ -25,7 +25,8 @@ from sklearn.metrics import average_precision_score
 
 from monitor.config import Model
 from monitor.degradation import degraded
-from monitor.performance import Performance, measure
+from monitor.performance import Performance
+from monitor.performance import measure as counted
 from monitor.request import Request
 from monitor.window import Window, isoformat
 from retrain.ascent import Stakes, Ways, climbed
@@ -86,7 +87,7 @@ COURSES = {
 POLICIES = ("never", "blind", "evidently", "holdfast")
 
 
-def measured(quick: bool = False) -> dict[str, Any]:
+def measure(quick: bool = False) -> dict[str, Any]:
     """{stream: {policy: {mean, trainings}}}."""
     names = ["elec2", "bike_sharing"] if quick else list(COURSES)
     return {name: {policy: told(name, policy) for policy in POLICIES} for name in names}
@@ -154,7 +155,7 @@ class Life:
 
     def performance(self, scores: Scores) -> Performance:
         positive = None if self.course.positive is None else str(self.course.positive)
-        return measure(scores.outcomes, self.course.metric, positive=positive, block=DAY)
+        return counted(scores.outcomes, self.course.metric, positive=positive, block=DAY)
 
     def days(self) -> list[datetime]:
         """Midnights from the first day lived through to the last."""

@@ -108,8 +108,15 @@ def _compression(answer: Told) -> list[str]:
          f"{told['accuracy_change']:+.4f}") for name, told in answer["compression"].items()))
 
 
+def _loop(answer: Told) -> list[str]:
+    policies = list(next(iter(answer["loop"].values())))
+    return table(("stream", *policies), (
+        (f"`{name}`", *(f"{told[policy]['mean']:.3f} ({told[policy]['trainings']})"
+                        for policy in policies)) for name, told in answer["loop"].items()))
+
+
 RENDERED: dict[str, Callable[[Told], list[str]]] = {
     "false_alarms": _false_alarms, "simulated_ratio": _simulated, "delay": _delay,
     "seasonal": _seasonal, "estimation": _estimation, "power_error": _power,
-    "judge_cpu_seconds": _judging, "compression": _compression,
+    "judge_cpu_seconds": _judging, "compression": _compression, "loop": _loop,
 }

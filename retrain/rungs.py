@@ -168,7 +168,8 @@ def seek(ground: Ground, choice: Choose, spending: Spending, *,
     """The best options and architecture that a search finds on that window, made small."""
     what, fitted, recipe = _fresh(ground)
     found = search(Quest(ground.trainer, ground.options, ground.contract,
-                         ground.split(recipe.window), ground.metric, _folder(ground, "search")),
+                         ground.split(recipe.window), ground.metric, _folder(ground, "search"),
+                         ground.training.gate.max_size, ground.training.gate.max_latency),
                    spending, default=fitted, said=ground.note)
     told(found)
     if found.number is None:

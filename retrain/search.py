@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
@@ -68,7 +68,7 @@ class Quest:
     metric: str
     folder: Path
     max_size: int | None = None
-    max_latency: Mapping[int, float] = field(default_factory=dict)
+    max_latency: Mapping[Literal[1, 256], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,12 @@ def block_length(timestamps: pd.Series) -> timedelta:
     return max(span / 4, timedelta(seconds=1))
 
 
+def _words(block: timedelta) -> str:
+    """The length as a person reads it: a quarter of some span in whole hours."""
+    hours = block / timedelta(hours=1)
+    return format_duration(block if hours < 4 else timedelta(hours=round(hours)))
+
+
 def of_time(timestamps: pd.Series, season: timedelta | None = None) -> Blocks:
     """Stretches of time as long as the season; a remainder of few rows belongs to the last one.
 
@@ -102,7 +108,7 @@ def of_time(timestamps: pd.Series, season: timedelta | None = None) -> Blocks:
     count = int(place.max()) + 1
     if count < 2:
         return of_rows(len(timestamps))
-    return Blocks(place, count, format_duration(block), short)
+    return Blocks(place, count, _words(block), short)
 
 
 def of_rows(n: int) -> Blocks:

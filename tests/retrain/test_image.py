@@ -26,6 +26,7 @@ from retrain.pixels import Pixels
 from retrain.runtime import columns, session
 from tests.data import stream
 from tests.monitor.command import holdfast
+from tests.retrain.bare import answered
 from tests.retrain.real import PICTURES, image_champion, images
 from tests.retrain.shop import work
 from tests.retrain.test_finetune import Killed, accuracy, same_weights
@@ -163,7 +164,13 @@ def test_a_model_of_images_is_watched_trained_and_served(tmp_path: Path) -> None
     mlflow.set_registry_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     served = mlflow.pyfunc.load_model("models:/lungs@champion")
     rows = images().holdout[["image"]].head(5)
-    assert served.predict(rows)["probability"].between(0, 1).all()
+    answers = served.predict(rows)
+    assert answers["probability"].between(0, 1).all()
+    [artifact] = Path(mlflow.artifacts.download_artifacts(
+        "models:/lungs@champion", dst_path=str(tmp_path / "got"))).rglob("*.onnx")
+    bare = answered(artifact, rows, tmp_path)
+    np.testing.assert_allclose(bare["probability"], answers["probability"], atol=1e-6)
+    assert bare["prediction"].tolist() == answers["prediction"].tolist()
     said = holdfast("replay", path, "--from", "2024-01-15", "--to", "2024-01-18", "--json")
     assert said.code == 0, said.err
     assert len(said.lines) >= 3

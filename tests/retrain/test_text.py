@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.config import load
 from monitor.errors import HoldfastError
+from monitor.registry import Registry
+from monitor.request import Kind, Request
+from monitor.window import parse_time
 from retrain.contract import Contract, default
 from retrain.export import tokens
 from retrain.finetune import probabilities
@@ -21,7 +27,10 @@ from retrain.graph import ELEMENTS, IR_VERSION, OPSETS, TOKENIZER, Graph
 from retrain.runtime import columns, session
 from retrain.text import Text
 from retrain.vocabulary import UNKNOWN, Words, split
+from tests.data import stream
+from tests.retrain.bare import answered
 from tests.retrain.real import SENTENCES, text_champion, texts
+from tests.retrain.shop import work
 from tests.retrain.test_finetune import accuracy, same_weights
 
 WORDS = Words(("title", "body"), ("the", "of", "x2", "é", "naïve", "日本"), 6)
@@ -128,3 +137,55 @@ def test_the_tokenizer_is_named_only_where_it_is_used(tmp_path: Path) -> None:
     model = onnx.load(path)
     assert {item.domain for item in model.opset_import} == {*OPSETS, TOKENIZER}
     assert model.ir_version == IR_VERSION
+
+
+def configured(folder: Path) -> Path:
+    """A model whose log holds a title and an abstract, its answer and its label a row."""
+    frame = stream("arxiv_physics_text").drop(columns=["arxiv_id", "num_authors"]).head(4200)
+    frame = frame.astype({"primary_cat": str})
+    frame["timestamp"] = pd.Timestamp("2024-01-01") + np.arange(len(frame)) * pd.Timedelta("20min")
+    frame["answer"], frame["version"] = frame["primary_cat"], "1"
+    frame.to_parquet(folder / "log.parquet", index=False)
+    config = {"mlflow": {"tracking_uri": f"sqlite:///{folder / 'mlflow.db'}"}, "models": [{
+        "name": "papers",
+        "log": {"source": "log.parquet", "timestamp": "timestamp", "model_version": "version",
+                "prediction": "answer", "label": "primary_cat"},
+        "maturity": {"delay": "1d"},
+        "reference": {"from": "2024-01-01T00:00:00Z", "to": "2024-01-15T00:00:00Z"},
+        "training": {"kind": "torch-text", "window": "50d", "holdout": "7d", "epochs": 6,
+                     "widths": [16], "prune": [0.5], "accuracy_budget": 0.05,
+                     "windows": ["all"], "ladder": ["tune"]}}]}
+    path = folder / "holdfast.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def asked(path: Path, kind: Kind, day: str, **given: str) -> Request:
+    return Request(f"papers-{kind}-1", kind, "papers", str(path), parse_time(f"{day}T00:00:00Z"),
+                   reason="the test asks", options={"report": False}, **given)
+
+
+# what MLflow says about type hints is not what is tested here
+@pytest.mark.filterwarnings("ignore")
+def test_from_a_log_of_texts_to_a_challenger_that_is_served(tmp_path: Path) -> None:
+    path = configured(tmp_path)
+    first = work(asked(path, "bootstrap", "2024-01-19"), tmp_path)
+    assert (first.status, first.version) == ("registered", "1"), first.reason
+    second = work(asked(path, "train", "2024-02-25", champion="1"), tmp_path)
+    assert (second.status, second.version) == ("registered", "2"), second.reason
+    registry = Registry(load(path).config.mlflow)
+    assert registry.aliases("papers") == {"champion": "1", "challenger": "2"}
+    holdout = second.result["holdout"]
+    assert holdout["candidate"]["value"] > holdout["version 1"]["value"]
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    rows = texts().holdout[["title", "abstract_snippet"]].head(40)
+    served = mlflow.pyfunc.load_model("models:/papers@challenger").predict(rows)
+    [artifact] = Path(mlflow.artifacts.download_artifacts(
+        "models:/papers@challenger", dst_path=str(tmp_path / "got"))).rglob("*.onnx")
+    got = answered(artifact, rows, tmp_path)
+    assert got["prediction"].tolist() == served["prediction"].tolist()
+    shares = [name for name in served if name != "prediction"]
+    np.testing.assert_allclose(np.stack([got[name] for name in shares]),
+                               served[shares].to_numpy().T, atol=1e-6)

@@ -153,8 +153,8 @@ def configured(folder: Path) -> Path:
         "maturity": {"delay": "1d"},
         "reference": {"from": "2024-01-01T00:00:00Z", "to": "2024-01-15T00:00:00Z"},
         "training": {"kind": "torch-text", "window": "50d", "holdout": "7d", "epochs": 6,
-                     "widths": [16], "prune": [0.5], "accuracy_budget": 0.05,
-                     "windows": ["all"], "ladder": ["tune"]}}]}
+                     "settings": {"words": 2000}, "widths": [16], "prune": [0.5],
+                     "accuracy_budget": 0.05, "windows": ["all"], "ladder": ["tune"]}}]}
     path = folder / "holdfast.yaml"
     path.write_text(yaml.safe_dump(config))
     return path

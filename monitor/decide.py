@@ -8,89 +8,19 @@ Nothing here does I/O; times come in with the evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from monitor.config import Model
 from monitor.judge import Verdict
 from monitor.request import Request
+from monitor.state import IN_FLIGHT, NOTHING, Decision, ModelState, Phase
 from monitor.window import format_duration, isoformat, parse_time
-
-Phase = Literal[
-    "unknown",
-    "stable",
-    "suspect",
-    "faulty",
-    "retraining",
-    "awaiting_promotion",
-    "probation",
-    "rolled_back",
-]
-Action = Literal[
-    "none",
-    "alarm",
-    "clear",
-    "hold",
-    "retrain",
-    "promote",
-    "compare",
-    "acquit",
-    "roll_back",
-    "announce",
-]
 
 CALM = 3
 """New windows in a row without drift or degradation that close an episode; in each of them every
 statistic lies below the easier limit, so that an episode does not flap around its threshold."""
-
-_IN_FLIGHT = {"retraining", "awaiting_promotion", "probation"}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """What is believed of one model; every change of it is a row."""
-
-    phase: Phase = "unknown"
-    since: datetime | None = None
-    cooldown_until: datetime | None = None
-    inputs: Literal["unknown", "stable", "drifted", "faulty"] = "unknown"
-    quality: Literal["unknown", "stable", "degraded"] = "unknown"
-    episode: str | None = None
-    calm: int = 0
-    peak: float | None = None
-    """The largest severity of the newest episode's drift ..."""
-    peak_at: datetime | None = None
-    """... the start of the window that it was seen in ..."""
-    peak_of: str | None = None
-    """... and the episode's name."""
-    champion: str | None = None
-    predecessor: str | None = None
-    adopted_at: datetime | None = None
-    request: str | None = None
-    challenger: str | None = None
-    comparisons: int = 0
-    """Comparisons with the predecessor since the adoption."""
-    compared: str = ""
-    """What the last of them said, in words."""
-    rolled_back: tuple[str, ...] = ()
-    """Versions that were rolled back once; promoted again by a person, they stay ..."""
-    rolled_back_at: datetime | None = None
-    """... and when the last of them was."""
-    kept: bool = False
-    """Whether holdfast undoes this promotion no more: it did so once, or a person insists."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do, why in words, and the numbers behind it."""
-
-    action: Action
-    reason: str
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-
-NOTHING = Decision("none", "nothing to do")
 
 
 def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState, Decision]:
@@ -327,7 +257,7 @@ def _peak(state: ModelState, verdict: Verdict, drifted: bool) -> ModelState:
 
 
 def _phase(state: ModelState, at: datetime) -> ModelState:
-    if state.phase in _IN_FLIGHT:
+    if state.phase in IN_FLIGHT:
         return state
     if state.phase == "rolled_back" and state.inputs == "unknown":
         return state
@@ -358,7 +288,7 @@ def _refusal(state: ModelState, labelled: int, known_at: datetime, model: Model)
         return "training.kind is none, holdfast only monitors this model"
     if state.inputs == "faulty":
         return "the newest data is faulty, and faulty data is never trained on"
-    if state.phase in _IN_FLIGHT or state.request is not None:
+    if state.phase in IN_FLIGHT or state.request is not None:
         return f"the model is {state.phase.replace('_', ' ')} already"
     if state.cooldown_until is not None and known_at < state.cooldown_until:
         return (

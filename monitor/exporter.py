@@ -24,10 +24,10 @@ from prometheus_client.registry import Collector
 
 from monitor import audit, fidelity, shadow
 from monitor.config import Config
-from monitor.decide import Phase
 from monitor.errors import HoldfastError
 from monitor.judge import Kind
 from monitor.metrics import CATALOGUE
+from monitor.state import Phase
 from monitor.store import Row, Store
 from monitor.window import Window, parse_time
 

@@ -25,7 +25,6 @@ from monitor.acknowledgement import (
 from monitor.acknowledgement import news as said_news
 from monitor.baseline import Baseline
 from monitor.config import Model
-from monitor.decide import NOTHING
 from monitor.errors import ConflictError
 from monitor.faults import find
 from monitor.forecast import Proof, refute
@@ -40,6 +39,7 @@ from monitor.reference import FIRST_WINDOWS
 from monitor.refutation import Check
 from monitor.scales import Asked, Scales
 from monitor.source import Source
+from monitor.state import NOTHING
 from monitor.store import Store
 from monitor.window import EPOCH, Window, format_duration, isoformat, parse_time
 

@@ -14,12 +14,12 @@ from monitor import decide, fidelity, shadow
 from monitor.acknowledgement import faulty_spans
 from monitor.baseline import Baseline
 from monitor.config import Model
-from monitor.decide import Decision, ModelState
 from monitor.deps import Deps
 from monitor.reference import build, explained, mapping_key, sealed
 from monitor.renewal import renew
 from monitor.request import Request
 from monitor.source import Source
+from monitor.state import Decision, ModelState
 from monitor.store import RequestRow, Store
 from monitor.versions import Outcome, Version
 from monitor.window import EPOCH, isoformat

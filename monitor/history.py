@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, select, update
 
 from monitor.database import Database, Write, dumps, plain
-from monitor.decide import Action, Decision, ModelState
 from monitor.drift import DriftResult
 from monitor.errors import ConflictError, HoldfastError
 from monitor.judge import Verdict
 from monitor.schema import decisions, episodes, models, transitions, verdicts
+from monitor.state import Action, Decision, ModelState
 from monitor.window import Window, isoformat, parse_time
 
 CARRIED_OUT: frozenset[Action] = frozenset(

@@ -18,7 +18,6 @@ from sqlalchemy import select, update
 from monitor.archive import Adoption, Archive
 from monitor.board import Board, Score
 from monitor.database import Write
-from monitor.decide import ModelState
 from monitor.errands import Errands, Intent, Report, RequestRow
 from monitor.history import (
     Episode,
@@ -35,6 +34,7 @@ from monitor.history import (
 from monitor.sayings import Sayings
 from monitor.schema import models, ticks, troubles
 from monitor.secrets import redact
+from monitor.state import ModelState
 
 __all__ = ["Adoption", "Episode", "Folded", "Intent", "Pending", "Recorded", "Report",
            "RequestRow", "Row", "Score", "Settled", "Store", "Tick", "Transition", "Trouble",

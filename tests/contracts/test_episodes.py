@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from monitor.decide import ModelState, step
+from monitor.decide import step
 from monitor.judge import Verdict
+from monitor.state import ModelState
 from monitor.window import Window
 from tests.benchmarks.counting import episodes, factor_for, lowest, rate
 from tests.monitor.counted import model

@@ -28,6 +28,7 @@ from monitor.profile import Profile
 from monitor.reference import mapping_key
 from monitor.registry import Outcome, Registry, Version
 from monitor.source import Increment
+from monitor.state import ModelState
 from monitor.store import Store
 from tests.monitor.test_decide import START, verdict
 
@@ -105,7 +106,7 @@ class Life:
         self.tick()
 
     @property
-    def state(self) -> decide.ModelState:
+    def state(self) -> ModelState:
         return self.deps.store.recorded("m").state
 
     def tick(self) -> None:

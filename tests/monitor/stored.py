@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from monitor.config import Config, load
-from monitor.decide import Decision, ModelState
 from monitor.drift import DriftResult
 from monitor.faults import Fault
 from monitor.fidelity import FORM
@@ -22,6 +21,7 @@ from monitor.losses import ErrorDrift
 from monitor.performance import Performance
 from monitor.refutation import Check
 from monitor.request import Request
+from monitor.state import Decision, ModelState
 from monitor.store import Score, Store
 from monitor.window import Window, isoformat
 

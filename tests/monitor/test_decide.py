@@ -10,9 +10,9 @@ import pytest
 
 from monitor import decide
 from monitor.config import Model
-from monitor.decide import ModelState
 from monitor.judge import Verdict
 from monitor.request import Request
+from monitor.state import NOTHING, ModelState
 from monitor.window import Window, parse_time
 
 DAY = timedelta(days=1)
@@ -240,7 +240,7 @@ def test_a_request_that_outlives_its_champion_leaves_the_new_one_alone() -> None
     assert moved.phase == "probation"
     ended, decision = decide.concluded(moved, "8", START + 2 * DAY, model(promotion="automatic"))
     assert ended == replace(moved, request=None)
-    assert decision == decide.NOTHING
+    assert decision == NOTHING
 
 
 def test_a_rolled_back_champion_stays_so_until_its_inputs_are_known() -> None:

@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 
 from monitor.config import Config
-from monitor.decide import Decision, ModelState
 from monitor.drift import DriftResult
 from monitor.exporter import TOP, Snapshot
 from monitor.metrics import CATALOGUE
 from monitor.request import Request
+from monitor.state import Decision, ModelState
 from monitor.store import Store
 from tests.data import ROOT
 from tests.monitor.stored import at, configuration, fill, verdict

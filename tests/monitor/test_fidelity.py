@@ -12,10 +12,10 @@ import pytest
 from monitor import fidelity
 from monitor.act import act
 from monitor.config import Config
-from monitor.decide import Decision, ModelState
 from monitor.deps import Deps
 from monitor.registry import Outcome, Registry, Version
 from monitor.request import Request
+from monitor.state import Decision, ModelState
 from monitor.store import Store
 from monitor.window import isoformat
 from tests.monitor.stored import HOUR, at, compressed, configuration

@@ -9,10 +9,11 @@ import pytest
 
 from monitor.baseline import Baseline, calibrate
 from monitor.bins import Bins
-from monitor.decide import ModelState, step
+from monitor.decide import step
 from monitor.forecast import Forecast, Proof, forecast, refute
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
+from monitor.state import ModelState
 from tests.benchmarks import estimation
 from tests.benchmarks.estimation import ITEM, Rows
 from tests.monitor.counted import model

@@ -11,10 +11,10 @@ import pytest
 
 from monitor import shadow
 from monitor.config import Config, Model
-from monitor.decide import ModelState
 from monitor.deps import Deps
 from monitor.registry import Outcome, Registry
 from monitor.request import Request
+from monitor.state import ModelState
 from monitor.store import Store
 from monitor.window import isoformat
 from tests.monitor.stored import HOUR, at, configuration, part

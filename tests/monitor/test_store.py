@@ -17,7 +17,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import NullPool, create_engine, event
 
-from monitor.decide import Decision, ModelState
 from monitor.drift import DriftResult
 from monitor.errors import ConflictError, HoldfastError
 from monitor.judge import Verdict
@@ -27,6 +26,7 @@ from monitor.profile import Profile
 from monitor.request import Request
 from monitor.schema import VERSION_TABLE, metadata
 from monitor.source import Increment
+from monitor.state import Decision, ModelState
 from monitor.store import Folded, Score, Store
 from monitor.window import Window
 from tests.data import ROOT

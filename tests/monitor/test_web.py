@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from monitor.decide import Decision, ModelState
 from monitor.errors import HoldfastError
 from monitor.exporter import Snapshot
 from monitor.page import WORDS, number
 from monitor.secrets import resolve
+from monitor.state import Decision, ModelState
 from monitor.store import Store
 from monitor.web import create_app, serve
 from tests.monitor.stored import at, configuration, fill, verdict

@@ -20,12 +20,12 @@ from monitor.byhand import look
 from monitor.cli import opened
 from monitor.config import load
 from monitor.daemon import tick
-from monitor.decide import Decision
 from monitor.deps import Deps
 from monitor.errors import ConfigError
 from monitor.exporter import samples
 from monitor.page import cards
 from monitor.registry import Version
+from monitor.state import Decision
 from monitor.status import overview, words
 from tests.monitor.command import holdfast
 from tests.retrain.shop import KNOWN_AT, request, shop, work

@@ -357,7 +357,7 @@ def test_a_person_who_moves_the_alias_in_between_wins_over_an_intent(bare: Town)
 
 
 def test_a_person_who_moves_the_alias_wins_over_a_pending_promotion(bare: Town) -> None:
-    from monitor.decide import Decision
+    from monitor.state import Decision
 
     store, recorded = bare.deps.store, bare.deps.store.recorded(NAME)
     store.advance(NAME, recorded.number, recorded.state, at=START, cause="the gate passed it",

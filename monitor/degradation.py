@@ -35,7 +35,7 @@ def change(current: Performance, reference: Performance, *, metric: str,
     if current.value is None or reference.value is None:
         return None
     worse = _loss(current.value, metric) - _loss(reference.value, metric)
-    least = drop * abs(reference.value) if metric in RELATIVE else drop
+    least = _least(reference.value, metric, drop)
     if current.low is None or current.high is None:
         return Change(worse, least, None)
     up = metric in HIGHER_IS_BETTER
@@ -64,6 +64,16 @@ def degraded(current: Performance, reference: Performance, *, metric: str,
         return False, words + f"worse by {found.worse:.3g}, within the doubt of {found.doubt:.3g}"
     return True, words + (f"worse by {found.worse:.3g} (at least {found.least:.3g} counts, "
                           f"the doubt is {found.doubt:.3g})")
+
+
+def allowed(reference: float, *, metric: str, drop: float) -> float:
+    """The value from which on the metric is worse than ``reference`` by what counts."""
+    least = _least(reference, metric, drop)
+    return reference - least if metric in HIGHER_IS_BETTER else reference + least
+
+
+def _least(reference: float, metric: str, drop: float) -> float:
+    return drop * abs(reference) if metric in RELATIVE else drop
 
 
 def _loss(value: float, metric: str) -> float:

@@ -95,6 +95,13 @@ class Errands(Database):
             query = query.where(requests.c.status == status)
         return self._requests(query.order_by(requests.c.id.desc()).limit(newest))
 
+    def retrained(self, model: str) -> RequestRow | None:
+        """The newest request for a candidate that has ended."""
+        found = self._requests(select(requests).where(
+            requests.c.model == model, requests.c.kind != "score", requests.c.status != "open")
+            .order_by(requests.c.id.desc()).limit(1))
+        return found[0] if found else None
+
     def open_request(self, model: str) -> RequestRow | None:
         """The request that is being worked on."""
         found = self._requests(select(requests).where(requests.c.model == model,

@@ -7,12 +7,10 @@ unknown is absent, never 0 or NaN.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from importlib.metadata import version as installed
 from typing import Any, get_args
 
@@ -27,8 +25,10 @@ from monitor.config import Config
 from monitor.errors import HoldfastError
 from monitor.judge import Kind
 from monitor.metrics import CATALOGUE
+from monitor.series import Page, Samples
 from monitor.state import Phase
 from monitor.store import Row, Store
+from monitor.vitals import say, vitals
 from monitor.window import Window, parse_time
 
 TOP = 20
@@ -38,15 +38,14 @@ PERIOD = 1.0
 
 log = structlog.get_logger()
 
-Labels = tuple[str, ...]
-Samples = dict[str, dict[Labels, float]]
-
 
 class Snapshot(Collector):
     """What Prometheus is told; ``start`` keeps it fresh until ``stop``."""
 
     def __init__(self, store: Store, config: Config) -> None:
         self.config = config
+        self.leads: Callable[[], bool] = lambda: True
+        """Whether this process is the one that acts; alone, it always is."""
         self._store = store
         self._change: tuple[int, int] | None = None
         self._samples: Samples = {}
@@ -94,6 +93,7 @@ class Snapshot(Collector):
         """The families of the newest snapshot, from memory."""
         held = dict(self._samples)
         held["holdfast_store_up"] = {(): float(self._up)}
+        held["holdfast_leader"] = {(): float(self.leads())}
         if self._answered:
             held["holdfast_snapshot_timestamp_seconds"] = {(): self._answered}
         for name, metric in CATALOGUE.items():
@@ -119,28 +119,11 @@ class Snapshot(Collector):
             self.refresh()
 
 
-class _Page:
-    """Collects samples; what is None or not a number is left out."""
-
-    def __init__(self) -> None:
-        self.samples: Samples = defaultdict(dict)
-
-    def put(self, name: str, value: float | datetime | None, *labels: str) -> None:
-        if isinstance(value, datetime):
-            value = value.timestamp()
-        if value is not None and math.isfinite(value):
-            self.samples[name][labels] = float(value)
-
-    def choose(self, name: str, chosen: str, among: Iterable[str], *labels: str) -> None:
-        """A state set: 1 for the chosen one, 0 for the others."""
-        for one in among:
-            self.put(name, float(one == chosen), *labels, one)
-
-
 def samples(store: Store, config: Config) -> Samples:
     """Every sample of the configured models, read from the store."""
-    page = _Page()
+    page = Page()
     page.put("holdfast_build_info", 1, installed("holdfast"))
+    page.put("holdfast_schedule_interval_seconds", config.schedule.every.total_seconds())
     known = set(store.models())
     names = [model.name for model in config.models]
     for model in config.models:
@@ -152,11 +135,12 @@ def samples(store: Store, config: Config) -> Samples:
             _shadow(page, model.name, shadow.newest(store, model.name))
             _compression(page, model.name, fidelity.newest(store, model.name))
             _audit(page, model.name, audit.newest(store, model.name))
+            vitals(page, store, model)
     _totals(page, store, known & set(names))
     return dict(page.samples)
 
 
-def _state(page: _Page, store: Store, model: str) -> None:
+def _state(page: Page, store: Store, model: str) -> None:
     recorded = store.recorded(model)
     state = recorded.state
     page.choose("holdfast_phase", state.phase, get_args(Phase), model)
@@ -176,7 +160,7 @@ def _state(page: _Page, store: Store, model: str) -> None:
             _groups(page, store, measured.line)
 
 
-def _shadow(page: _Page, model: str, line: dict[str, Any] | None) -> None:
+def _shadow(page: Page, model: str, line: dict[str, Any] | None) -> None:
     """Challenger and champion side by side, while the challenger waits."""
     if line is None:
         return
@@ -201,11 +185,14 @@ def _shadow(page: _Page, model: str, line: dict[str, Any] | None) -> None:
 ENDS = (("value", ""), ("low", "_low"), ("high", "_high"))
 
 
-def _compression(page: _Page, model: str, line: dict[str, Any] | None) -> None:
+def _compression(page: Page, model: str, line: dict[str, Any] | None) -> None:
     """The compressed champion beside its float form, as found last."""
     if line is None:
         return
     series = model, line["version"]
+    doubts = [line[name] for name in ("disagreement", "outside") if line[name] is not None]
+    if any(item["crossed"] for item in doubts):
+        say(page, model, "compression", str(line.get("words", "")))
     for part in ({**line["disagreement"], "segment": ""}, *line["segments"]):
         for key, suffix in ENDS:
             page.put(f"holdfast_compression_disagreement{suffix}", part[key], *series,
@@ -224,7 +211,7 @@ def _compression(page: _Page, model: str, line: dict[str, Any] | None) -> None:
              *series)
 
 
-def _window(page: _Page, store: Store, model: str) -> None:
+def _window(page: Page, store: Store, model: str) -> None:
     newest = store.verdicts(model, segment="", newest=1)
     if not newest:
         return
@@ -239,11 +226,13 @@ def _window(page: _Page, store: Store, model: str) -> None:
     _faults(page, newest[0].line)
 
 
-def _verdict(page: _Page, line: dict[str, Any]) -> None:
+def _verdict(page: Page, line: dict[str, Any]) -> None:
     labels = line["model"], line["version"]
     page.put("holdfast_window_end_timestamp_seconds", parse_time(line["end"]), *labels)
     page.put("holdfast_window_rows", line["n"], *labels)
     page.put("holdfast_label_maturity_ratio", line["label_maturity"], *labels)
+    if line["n"] and line.get("answered") is not None:
+        page.put("holdfast_champion_serving_ratio", line["answered"] / line["n"], *labels)
     _estimated(page, line)
     if line["verdict"] == "unknown" or not line["features"]:
         return
@@ -260,7 +249,7 @@ def _verdict(page: _Page, line: dict[str, Any]) -> None:
         page.put("holdfast_feature_importance", item.get("importance"), *labels, item["name"])
 
 
-def _estimated(page: _Page, line: dict[str, Any]) -> None:
+def _estimated(page: Page, line: dict[str, Any]) -> None:
     """What is expected of the window without labels; apart from what was measured."""
     told = line.get("estimated") or {"quality": "unknown", "performance": [], "check": None}
     labels = line["model"], line["version"]
@@ -283,7 +272,7 @@ def severity(item: dict[str, Any]) -> tuple[bool, float, float]:
     return bool(item["drifted"]), value / threshold if threshold else 0.0, value
 
 
-def _segments(page: _Page, rows: list[Row], line: dict[str, Any]) -> None:
+def _segments(page: Page, rows: list[Row], line: dict[str, Any]) -> None:
     parts = [row.line for row in rows if row.line["segment"]
              and row.line["version"] == line["version"]]
     if parts:
@@ -293,7 +282,7 @@ def _segments(page: _Page, rows: list[Row], line: dict[str, Any]) -> None:
         page.put("holdfast_segments_judged", known, line["model"], line["version"])
 
 
-def _groups(page: _Page, store: Store, line: dict[str, Any]) -> None:
+def _groups(page: Page, store: Store, line: dict[str, Any]) -> None:
     """The gaps and the largest segments of the window that was measured last."""
     labels = line["model"], line["version"]
     for gap in line.get("groups", []):
@@ -315,7 +304,7 @@ def ruling(line: dict[str, Any]) -> list[dict[str, Any]]:
             if place == 0 or item["metric"].endswith("_rate")]
 
 
-def _faults(page: _Page, line: dict[str, Any]) -> None:
+def _faults(page: Page, line: dict[str, Any]) -> None:
     fresh = line.get("freshness")
     if fresh is not None:
         newest = fresh["newest"]
@@ -330,13 +319,18 @@ def _faults(page: _Page, line: dict[str, Any]) -> None:
                  item["severity"])
 
 
-def _performance(page: _Page, line: dict[str, Any]) -> None:
+def _performance(page: Page, line: dict[str, Any]) -> None:
     page.put("holdfast_performance_window_end_timestamp_seconds", parse_time(line["end"]),
              line["model"], line["version"])
     drift = line.get("error_drift")
     if drift and drift["found"]:
         page.put("holdfast_error_drift_since_timestamp_seconds", parse_time(drift["since"]),
                  line["model"], line["version"])
+    promise = line.get("promised")
+    if promise is not None:
+        series = line["model"], line["version"], promise["metric"]
+        page.put("holdfast_performance_reference", promise["value"], *series)
+        page.put("holdfast_performance_threshold", promise["limit"], *series)
     for item in line["performance"]:
         labels = (line["model"], line["version"], item["metric"],
                   str(item["estimated"]).lower(), item["span"])
@@ -347,7 +341,7 @@ def _performance(page: _Page, line: dict[str, Any]) -> None:
             page.put("holdfast_performance_rows", item["n"], *labels)
 
 
-def _errands(page: _Page, store: Store, model: str) -> None:
+def _errands(page: Page, store: Store, model: str) -> None:
     row = store.open_request(model)
     if row is not None:
         page.put("holdfast_request_open", 1, model, row.request.kind)
@@ -357,7 +351,7 @@ def _errands(page: _Page, store: Store, model: str) -> None:
         page.put("holdfast_decision_pending", 1, model, waiting.decision.action)
 
 
-def _audit(page: _Page, model: str, found: dict[str, Any] | None) -> None:
+def _audit(page: Page, model: str, found: dict[str, Any] | None) -> None:
     """Versions on the golden benchmark sets, as the newest audit found them."""
     if found is None:
         return
@@ -375,7 +369,7 @@ def _audit(page: _Page, model: str, found: dict[str, Any] | None) -> None:
                      row["metric"])
 
 
-def _totals(page: _Page, store: Store, models: set[str]) -> None:
+def _totals(page: Page, store: Store, models: set[str]) -> None:
     """What is counted over all time, and the daemon's own ticks and errors."""
     made = store.verdict_totals()
     episodes, troubles = store.episode_totals(), store.troubles()
@@ -383,12 +377,20 @@ def _totals(page: _Page, store: Store, models: set[str]) -> None:
         for kind in get_args(Kind):
             page.put("holdfast_verdicts_total", made.get((model, kind), 0), model, kind)
         page.put("holdfast_episodes_total", episodes.get(model, 0), model)
-        page.put("holdfast_model_error", troubles.get(model) is not None, model)
+        trouble = troubles.get(model)
+        page.put("holdfast_model_error", trouble is not None, model)
+        if trouble is not None:
+            page.put("holdfast_trouble", 1, model, trouble.where)
+            say(page, model, "trouble", trouble.message)
+    for (model, action), at in store.decision_times().items():
+        if model in models:
+            page.put("holdfast_decision_timestamp_seconds", at, model, action)
     for (model, kind, status), count in store.request_totals().items():
         if model in models and status != "open":
             page.put("holdfast_requests_total", count, model, kind, status)
     for model, tick in store.ticks().items():
         if model in models:
+            page.put("holdfast_tick_timestamp_seconds", tick.at, model)
             page.put("holdfast_ticks_total", tick.fine, model, "ok")
             page.put("holdfast_ticks_total", tick.failed, model, "failed")
             page.put("holdfast_tick_last_success_timestamp_seconds", tick.fine_at, model)

@@ -101,11 +101,13 @@ def line(verdict: Verdict, *, phase: str, episode: str | None,
         "model": verdict.model, "version": verdict.version, "segment": verdict.segment,
         "start": verdict.window.start, "end": verdict.window.end, "revision": verdict.revision,
         "known_at": verdict.known_at, "watermark": verdict.watermark, "arrival": verdict.arrival,
-        "label_maturity": verdict.label_maturity, "n": verdict.n, "verdict": verdict.kind,
+        "label_maturity": verdict.label_maturity, "n": verdict.n,
+        "answered": verdict.answered, "verdict": verdict.kind,
         "inputs": verdict.inputs, "quality": verdict.quality, "reason": verdict.reason,
         "news": verdict.news, "labelled": verdict.labelled, "severity": verdict.severity,
         "episode": episode, "phase": phase, "features": features,
         "performance": [asdict(item) for item in verdict.performance],
+        "promised": None if verdict.promised is None else asdict(verdict.promised),
         "faults": [asdict(item) for item in verdict.faults],
         "estimated": asdict(verdict.estimate),
         "groups": [asdict(item) for item in verdict.groups],
@@ -202,6 +204,17 @@ class History(Database):
             row = connection.execute(query).one_or_none()
         return None if row is None else Row(row.id, json.loads(row.line))
 
+    def overdue(self, model: str, version: str, until: datetime) -> Row | None:
+        """The last word on the newest window of ``version`` that starts at ``until`` or before."""
+        query = (select(verdicts.c.id, verdicts.c.line)
+                 .where(verdicts.c.model == model, verdicts.c.segment == "",
+                        verdicts.c.version == version, verdicts.c.start <= until)
+                 .order_by(verdicts.c.start.desc(), verdicts.c.end.desc(),
+                           verdicts.c.revision.desc()).limit(1))
+        with self._read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else Row(row.id, json.loads(row.line))
+
     def beside(self, line: dict[str, Any]) -> list[Row]:
         """The verdicts on segments that were made with this one on all rows, by segment."""
         start = parse_time(line["start"])
@@ -235,6 +248,13 @@ class History(Database):
                  .order_by(decisions.c.id.desc()).limit(newest))
         with self._read() as connection:
             return [Settled(*row) for row in connection.execute(query)]
+
+    def decision_times(self) -> dict[tuple[str, str], datetime]:
+        """When the newest decision that had to be carried out was made, by (model, action)."""
+        columns = (decisions.c.model, decisions.c.action)
+        query = select(*columns, func.max(decisions.c.known_at)).group_by(*columns)
+        with self._read() as connection:
+            return {(model, action): at for model, action, at in connection.execute(query)}
 
     def transitions(self, model: str, newest: int | None = None) -> list[Transition]:
         """Changes of phase, newest first."""

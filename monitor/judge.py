@@ -11,7 +11,7 @@ from monitor.acknowledgement import NOTHING, Spoken, spared
 from monitor.baseline import Baseline
 from monitor.bins import Role
 from monitor.config import Model
-from monitor.degradation import degraded
+from monitor.degradation import allowed, degraded
 from monitor.drift import Comparison, DriftResult
 from monitor.faults import Fault, find, ordered
 from monitor.forecast import NO_FORECAST, Forecast, forecast
@@ -85,7 +85,8 @@ class Verdict:
     window say, and what its matured labels say. ``news`` names the halves that this
     revision newly speaks about. ``labelled`` counts matured labelled rows since the
     end of the reference. ``severity`` is the largest statistic over its threshold, ``settled``
-    whether all lie so low that an episode of drift may close.
+    whether all lie so low that an episode of drift may close. ``answered`` counts the rows that
+    the version answered.
     """
 
     model: str
@@ -115,6 +116,17 @@ class Verdict:
     error_drift: ErrorDrift | None = None
     acknowledged: Literal["", "fault", "expected"] = ""
     fresh: Freshness | None = None
+    answered: int | None = None
+    promised: Promise | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the reference promises of the deciding metric, and from which value on it is missed."""
+
+    metric: str
+    value: float
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +150,7 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         evidence.spoken)
     compared = _compared(evidence, baseline, model)
     features = compared.results
-    performance, (worse, words) = _performance(evidence, baseline, model)
+    performance, (worse, words), promised = _performance(evidence, baseline, model)
     stream = _error_drift(evidence, baseline, model)
     if stream and stream.found and not worse and model.policy.performance.error_drift == "alarm":
         worse, words = True, stream.words
@@ -165,7 +177,8 @@ def judge(evidence: Evidence, baseline: Baseline, model: Model) -> Verdict:
         severity=_rounded(compared.severity), settled=compared.calm,
         segments=tuple(Finding(item.segment, item.kind, item.reason)
                        for item in evidence.findings if item.kind in WORTH_TELLING),
-        acknowledged=_said(evidence), fresh=evidence.fresh)
+        acknowledged=_said(evidence), fresh=evidence.fresh, answered=evidence.outputs.n,
+        promised=promised)
 
 
 def _late(evidence: Evidence, baseline: Baseline, model: Model) -> Iterator[Fault]:
@@ -203,10 +216,11 @@ def _compared(evidence: Evidence, baseline: Baseline, model: Model) -> Compariso
 
 
 def _performance(evidence: Evidence, baseline: Baseline, model: Model
-                 ) -> tuple[tuple[Performance, ...], tuple[bool | None, str]]:
-    """Metrics of the window and of the pool, and whether the pool is worse than the reference."""
+                 ) -> tuple[tuple[Performance, ...], tuple[bool | None, str], Promise | None]:
+    """Metrics of the window and of the pool, whether the pool is worse than the reference, and
+    what that promised."""
     if not evidence.mature or model.log.prediction is None:
-        return (), (None, "")
+        return (), (None, ""), None
     positive, pane = model.log.positive_label, model.calendar.pane
     certain = _level(evidence, baseline, model)
     own = measure_all(evidence.outcomes, METRICS_OF[model.task], positive=positive,
@@ -217,17 +231,20 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
     if not evidence.pooled and evidence.outcomes:
         pooled = replace(pooled, reason="this version has less than a week of matured labels")
     found: tuple[bool | None, str] = (None, "")
+    told: Promise | None = None
     for promised in {item.version: item for item in (baseline, evidence.first)}.values():
         reference = measure(_promised(promised, evidence.segment), model.metric, level=certain,
                             positive=positive, block=max(pane, timedelta(days=1)))
         if pooled.value is None or reference.value is None or found[0]:
             continue
+        told = told or Promise(model.metric, reference.value, allowed(
+            reference.value, metric=model.metric, drop=model.policy.performance.drop))
         worse, words = degraded(pooled, reference, metric=model.metric,
                                 drop=model.policy.performance.drop)
         if worse or found[0] is None:
             found = worse, words + ("" if promised is baseline else
                                     f", as version {promised.version} promised in the beginning")
-    return (pooled, *own), found
+    return (pooled, *own), found, told
 
 
 def _estimate(evidence: Evidence, inputs: str, baseline: Baseline, model: Model) -> Forecast:

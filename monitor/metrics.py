@@ -39,16 +39,24 @@ def _counter(labels: tuple[str, ...], text: str) -> Metric:
 CATALOGUE: dict[str, Metric] = {
     "holdfast_build_info": _gauge(("version",), "1; the version of holdfast that runs."),
     "holdfast_store_up": _gauge((), "1 while the store answers, else 0; the rest is then old."),
+    "holdfast_leader": _gauge((), "1 where this process is the one that acts, else 0."),
+    "holdfast_schedule_interval_seconds": _gauge((), "How often every model is looked at."),
     "holdfast_snapshot_timestamp_seconds": _gauge(
         (), "When the store last answered; the metrics are as new as this."),
     # the model
     "holdfast_model_info": _gauge(
         ("model", "registered_model", "task"), "1; a configured model and its registered name."),
     "holdfast_model_error": _gauge(_M, "1 while the model's newest error stands, else 0."),
+    "holdfast_trouble": _gauge(
+        ("model", "where"), "1; the kind of the error that stands, such as SourceError."),
+    "holdfast_reason_info": _gauge(
+        ("model", "about", "reason"), "1; why, in words: at most one reason per subject."),
     "holdfast_champion_info": _gauge(
         _V, "1; the version that holdfast takes for champion. Absent without one."),
     "holdfast_candidate_waiting": _gauge(
         _M, "1 while a challenger waits for a person to promote it, else 0."),
+    "holdfast_candidate_since_timestamp_seconds": _gauge(
+        _V, "Since when the challenger (`version`) waits. Absent while none does."),
     "holdfast_phase": _gauge(
         ("model", "phase"), "1 for the phase that the model is in, 0 for every other one."),
     "holdfast_phase_since_timestamp_seconds": _gauge(
@@ -64,6 +72,8 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_window_rows": _gauge(_V, "Rows of the newest judged window."),
     "holdfast_label_maturity_ratio": _gauge(
         _V, "Share of the newest window's rows that have a label."),
+    "holdfast_champion_serving_ratio": _gauge(
+        _V, "Share of the newest window's rows that the version answered."),
     "holdfast_drift_statistic": _gauge(
         _FEATURE, "How far the feature lies from the reference in the newest window; only the 20 "
                   "nearest to or beyond their threshold."),
@@ -99,7 +109,14 @@ CATALOGUE: dict[str, Metric] = {
         "1; broken data in the newest window, at most 20 of it."),
     "holdfast_faults_found": _gauge(
         ("model", "severity"), "How much is broken in the newest window, all of it."),
+    "holdfast_labels_late": _gauge(
+        _M, "1 while the newest window whose labels should all be there by `maturity.delay` has "
+            "too few of them, else 0."),
     # performance
+    "holdfast_performance_reference": _gauge(
+        ("model", "version", "metric"), "What the reference promises of the deciding metric."),
+    "holdfast_performance_threshold": _gauge(
+        ("model", "version", "metric"), "The value from which on that is missed by what counts."),
     "holdfast_performance": _gauge(
         _QUALITY, "The newest measured performance of the champion; span is the event time that "
                   "it pools."),
@@ -200,6 +217,13 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_episode_open": _gauge(_M, "1 while an episode is open, else 0."),
     "holdfast_episode_opened_timestamp_seconds": _gauge(
         _M, "Event time at which the open episode was opened. Absent without one."),
+    "holdfast_episode_cause": _gauge(
+        ("model", "cause"), "1 where the open episode has shown it, else 0, of what may alarm: "
+                            "`drifted`, `degraded`, `estimated`. Absent without an episode."),
+    "holdfast_alarm_budget": _gauge(_M, "Alarms to bear within a period while nothing changed."),
+    "holdfast_alarm_budget_period_seconds": _gauge(_M, "Event time of the period."),
+    "holdfast_alarm_budget_used": _gauge(
+        _M, "Episodes that were opened within the newest period, whatever their cause."),
     "holdfast_requests_total": _counter(
         ("model", "kind", "status"), "Requests for candidates or comparisons that have ended."),
     "holdfast_request_open": _gauge(("model", "kind"), "1; a request is being worked on."),
@@ -207,7 +231,24 @@ CATALOGUE: dict[str, Metric] = {
         ("model", "kind"), "How often the open request's process was started."),
     "holdfast_decision_pending": _gauge(
         ("model", "action"), "1; a decision that still has to be carried out."),
+    "holdfast_decision_timestamp_seconds": _gauge(
+        ("model", "action"), "When the newest decision of the kind was made."),
+    # the newest retrain that has ended
+    "holdfast_retrain_timestamp_seconds": _gauge(
+        ("model", "status"), "When it ended, and how. Absent before the first one."),
+    "holdfast_retrain_duration_seconds": _gauge(_M, "From the request to its end."),
+    "holdfast_retrain_cpu_seconds": _gauge(
+        ("model", "rung"), "What each action of the ladder cost."),
+    "holdfast_retrain_gain": _gauge(
+        ("model", "rung"), "What it brought over the champion on the newest holdout, positive "
+                           "where better. Absent where the holdout stayed closed."),
+    "holdfast_retrain_score": _gauge(
+        ("model", "player", "metric"), "The deciding metric on the newest holdout, of everybody "
+                                       "who met there."),
+    "holdfast_retrain_size_bytes": _gauge(_M, "Size of the candidate."),
     # the daemon
+    "holdfast_tick_timestamp_seconds": _gauge(
+        _M, "When the newest tick began, however it ended."),
     "holdfast_ticks_total": _counter(
         ("model", "result"), "Times that the daemon looked at the model: ok or failed."),
     "holdfast_tick_last_success_timestamp_seconds": _gauge(

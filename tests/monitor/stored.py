@@ -16,7 +16,7 @@ from monitor.fidelity import FORM
 from monitor.forecast import Forecast
 from monitor.freshness import Freshness
 from monitor.groups import GroupGap
-from monitor.judge import Finding, Verdict
+from monitor.judge import Finding, Promise, Verdict
 from monitor.losses import ErrorDrift
 from monitor.performance import Performance
 from monitor.refutation import Check
@@ -55,7 +55,8 @@ def verdict(model: str, day: int, **change: Any) -> Verdict:
         reason="inputs as in the reference; accuracy .861 (.842 to .879) against .858",
         features=features(0.02), performance=performance(0.861), news=("inputs", "labels"),
         labelled=9000, severity=0.4, estimate=estimate(0.86),
-        fresh=Freshness(window.end, DAY, False, timedelta(0)))
+        fresh=Freshness(window.end, DAY, False, timedelta(0)), answered=4700,
+        promised=Promise("accuracy", 0.858, 0.828))
     return replace(calm, **change)
 
 
@@ -135,7 +136,11 @@ def _electricity(store: Store) -> None:
     store.attempt(request.request_id)
     store.conclude(request.request_id, "registered", {
         "version": "4", "reason": "accuracy .848 against .771 of version 3 on the same 12,480 rows "
-                                  "(difference .061 to .092); 3.8 times smaller"})
+                                  "(difference .061 to .092); 3.8 times smaller",
+        "result": {"metric": "accuracy", "cost": {"size_bytes": 81_344},
+                   "holdout": {"champion": {"value": 0.771}, "candidate": {"value": 0.848}},
+                   "ladder": [{"rung": "recalibrate", "cpu_seconds": 0.7, "holdout_gain": None},
+                              {"rung": "finetune", "cpu_seconds": 41.5, "holdout_gain": 0.077}]}})
     store.advance("electricity", number, replace(state, phase="awaiting_promotion",
                                                  challenger="4", since=at(14.2)),
                   at=at(14.2), cause="version 4 passed the gate")

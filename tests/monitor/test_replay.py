@@ -23,7 +23,8 @@ CONTRACT = {"model", "version", "segment", "start", "end", "revision", "known_at
             "label_maturity", "n", "verdict", "episode", "phase", "features", "performance",
             "faults", "decision"}
 EXTRA = {"arrival", "inputs", "quality", "labelled", "news", "reason", "groups", "segments",
-         "severity", "estimated", "error_drift", "freshness", "acknowledged"}
+         "severity", "estimated", "error_drift", "freshness", "acknowledged", "answered",
+         "promised"}
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ class Tried:
     size: int | None = None
     feasible: bool = True
     reason: str = ""
+    folder: str = ""
 
 
 def front(tried: Sequence[Tried]) -> tuple[Tried, ...]:

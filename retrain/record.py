@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ _PARENT = "mlflow.parentRunId"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run that carries a request's id.
+    """A run that carries a request's id. Metrics are as old as their run, so that MLflow takes one
+    that is logged again after a kill for the same one.
 
     Metrics of training steps go to one child run per stage: those logged to this run before
     its model would attach to the model wrongly.
@@ -61,13 +61,13 @@ class Record:
         """Log a stage's metrics, one step per entry, to a child run of its own, once."""
         from mlflow.entities import Metric
 
-        client, now = self.registry.client, int(time.time() * 1000)
+        client = self.registry.client
         with self.registry.words(f"stage {name} of run {self.run_id}"):
             run = self._child(name)
             if run.info.status != "RUNNING":
                 return
             client.log_batch(run.info.run_id, metrics=[
-                Metric(key, float(value), now, int(entry.get("epoch", step)))
+                Metric(key, float(value), run.info.start_time, int(entry.get("epoch", step)))
                 for step, entry in enumerate(history) for key, value in entry.items()
                 if key != "epoch" and value == value])
             client.set_terminated(run.info.run_id)
@@ -76,13 +76,14 @@ class Record:
         """Log a trial of a search as a child run of its own, once."""
         from mlflow.entities import Metric, Param
 
-        client, now = self.registry.client, int(time.time() * 1000)
+        client = self.registry.client
         with self.registry.words(f"{name} of run {self.run_id}"):
             run = self._child(name)
             if run.info.status != "RUNNING":
                 return
             client.log_batch(run.info.run_id, metrics=[
-                Metric(key, float(value), now, 0) for key, value in metrics.items()],
+                Metric(key, float(value), run.info.start_time, 0)
+                for key, value in metrics.items()],
                 params=[Param(key, redact(str(value))[:5000]) for key, value in params.items()])
             client.set_terminated(run.info.run_id)
 
@@ -96,9 +97,11 @@ class Record:
 
     def metrics(self, values: Mapping[str, float], model_id: str | None = None) -> None:
         """Log final metrics to the run (and to its model)."""
+        client = self.registry.client
         with self.registry.words(f"run {self.run_id}"):
+            began = client.get_run(self.run_id).info.start_time
             for key, value in values.items():
-                self.registry.client.log_metric(self.run_id, key, float(value), model_id=model_id)
+                client.log_metric(self.run_id, key, float(value), began, model_id=model_id)
 
     def text(self, name: str, content: str) -> None:
         """Write a text artifact ``holdfast/NAME``."""

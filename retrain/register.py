@@ -47,15 +47,23 @@ def log(record: Record, candidate: Candidate) -> str:
     registry = record.registry
     with registry.words(f"model of run {record.run_id}"), \
             tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
-        logged = registry.client.create_logged_model(
-            record.experiment, name="model", source_run_id=record.run_id,
-            tags={"holdfast.request_id": record.request.request_id})
+        logged = _begun(record)
         path = Path(folder) / "model"
         _save(path, candidate, logged=logged, run_id=record.run_id)
         registry.client.log_model_artifacts(logged.model_id, str(path))
         registry.client.finalize_logged_model(logged.model_id, "READY")
     record.tag("holdfast.model_id", logged.model_id)
     return str(logged.model_id)
+
+
+def _begun(record: Record) -> Any:
+    """The request's MLflow model: one that a kill left unfinished, or a new one."""
+    client, request_id = record.registry.client, record.request.request_id
+    found = client.search_logged_models(
+        [record.experiment], f"tags.`holdfast.request_id` = '{request_id}'", max_results=1)
+    return found[0] if found else client.create_logged_model(
+        record.experiment, name="model", source_run_id=record.run_id,
+        tags={"holdfast.request_id": request_id})
 
 
 def _save(path: Path, candidate: Candidate, *, logged: Any, run_id: str) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from monitor.errors import HoldfastError
+from monitor.performance import RELATIVE
 from retrain.checkpoints import Checkpoints
 from retrain.contract import Contract
 from retrain.evaluate import Paired, Scores, answer, compare, latency, score, session
@@ -39,7 +40,7 @@ MEASURED_ROWS, SECONDS = 256, 0.06
 
 TOLERANCE = 0.005
 """How much worse than the default the upper end of a choice's interval may be, in the metric (for
-mae and rmse: as a share)."""
+mae, rmse and mape: as a share)."""
 
 BETTER = 20.0
 """What a hundredth of quality is worth: as much as being smaller or faster by a fifth."""
@@ -49,6 +50,10 @@ FINALISTS = 5
 
 FOLDS = ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 """Shares of the training rows: fitted up to the first, judged on what follows up to the second."""
+
+PLACE = "place"
+"""Attribute of a trial: how many that count came before it, whatever kills there were. Folders go
+by Optuna's own number: a worker that outlived a kill may still write to its one."""
 
 LEVEL = 0.5
 """Level of that interval: of many trials the best looks better than it is."""
@@ -115,7 +120,7 @@ def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
     seconds = latency({"default": session(artifact)}, _rows(quest), batches=(1,), seconds=SECONDS)
     told = Tried(-1, "default", {}, fitted.loss, seconds["default"][1], artifact.stat().st_size)
     tried = tuple(_tried(item, told) for item in study.get_trials(deepcopy=False)
-                  if item.state.is_finished())
+                  if item.state.is_finished() and _counts(item))
     return _chosen(quest, tried, told, fitted=fitted, artifact=artifact)
 
 
@@ -157,7 +162,7 @@ def _study(quest: Quest) -> Any:
 
 
 def _forget_unfinished(study: Any) -> None:
-    """Trials that a kill left open are closed; their place is taken by new ones."""
+    """Trials that a kill left open are closed; new ones take their place and seed."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
@@ -181,14 +186,18 @@ def _work(quest: Quest, spending: Spending, start: tuple[str, float], *,
     study = _study(quest)
     while parent is None or os.getppid() == parent:
         trials = study.get_trials(deepcopy=False)
-        counted = sum(item.state.name != "FAIL" or "problem" in item.user_attrs
-                      for item in trials)
+        counted = [item for item in trials if _counts(item)]
         took = sum((item.datetime_complete - item.datetime_start).total_seconds()
-                   for item in trials if item.datetime_complete and item.datetime_start)
-        if counted >= spending.trials or took > spending.minutes * 60 * spending.workers:
+                   for item in counted if item.datetime_complete and item.datetime_start)
+        if len(counted) >= spending.trials or took > spending.minutes * 60 * spending.workers:
             return
         with _quiet():
             _one(quest, study, start, said=said)
+
+
+def _counts(trial: Any) -> bool:
+    """Whether a trial is one of those that were asked for: all but those that a kill ended."""
+    return trial.state.name != "FAIL" or "problem" in trial.user_attrs
 
 
 def _one(quest: Quest, study: Any, start: tuple[str, float], *,
@@ -196,9 +205,10 @@ def _one(quest: Quest, study: Any, start: tuple[str, float], *,
     """One trial from the proposal to its result."""
     import optuna
 
-    number = len(study.get_trials(deepcopy=False))
-    study.sampler = optuna.samplers.TPESampler(seed=quest.options.seed * 10_007 + number)
     trial = study.ask()
+    place = sum(_counts(item) for item in study.get_trials(deepcopy=False)[:trial.number])
+    study.sampler = optuna.samplers.TPESampler(seed=quest.options.seed * 10_007 + place)
+    trial.set_user_attr(PLACE, place)
     try:
         reason = _fit(quest, trial, start)
     except HoldfastError as error:
@@ -210,8 +220,8 @@ def _one(quest: Quest, study: Any, start: tuple[str, float], *,
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     else:
         study.tell(trial, reason)
-    if said is not None and trial.number % 10 == 9:
-        said(f"{trial.number + 1} trials")
+    if said is not None and place % 10 == 9:
+        said(f"{place + 1} trials")
 
 
 def _fit(quest: Quest, trial: Any, start: tuple[str, float]) -> tuple[float, ...] | str:
@@ -246,12 +256,14 @@ def _rows(quest: Quest) -> Any:
 def _tried(trial: Any, default: Tried) -> Tried:
     values = trial.values if trial.state.name == "COMPLETE" else None
     attributes = trial.user_attrs
+    number = int(attributes.get(PLACE, trial.number))
     reason = str(attributes.get("reason") or attributes.get("problem") or "")
     if values is None:
-        return Tried(trial.number, trial.state.name.lower(), trial.params, reason=reason)
+        return Tried(number, trial.state.name.lower(), trial.params, reason=reason)
     assert default.latency is not None
-    return Tried(trial.number, "complete", trial.params, values[0], values[1] * default.latency,
-                 int(values[2]), bool(attributes.get("fits", True)))
+    return Tried(number, "complete", trial.params, values[0], values[1] * default.latency,
+                 int(values[2]), bool(attributes.get("fits", True)),
+                 folder=f"trial-{trial.number}")
 
 
 def _chosen(quest: Quest, tried: tuple[Tried, ...], default: Tried, *, fitted: Fitted,
@@ -325,7 +337,7 @@ def _earlier(quest: Quest, options: Options, name: str) -> list[Scores]:
 def _unit(standing: Scores, metric: str) -> float:
     """What differences of the metric are told in: errors as a share of the default's."""
     value = standing.quality[metric].value
-    return abs(value) if metric in {"mae", "rmse"} and value else 1.0
+    return abs(value) if metric in RELATIVE and value else 1.0
 
 
 def _worth(item: Tried, default: Tried, against: Paired, unit: float) -> float:
@@ -342,7 +354,7 @@ def _worth(item: Tried, default: Tried, against: Paired, unit: float) -> float:
 
 
 def _place(quest: Quest, item: Tried) -> Path:
-    return quest.folder / f"trial-{item.number}"
+    return quest.folder / item.folder
 
 
 def options_of(quest: Quest, item: Tried) -> Options:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,13 +97,30 @@ class Dies(Scikit):
         return super().export(*given)
 
 
-def test_a_killed_search_goes_on_and_counts_what_was_finished(tmp_path: Path) -> None:
+def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(
+        tmp_path: Path, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial that the kill ended is no trial: the next one takes its place and seed."""
+    monkeypatch.setattr(module, "latency", by_size)
     with pytest.raises(Killed):
-        search(quest(tmp_path, trainer=Dies()), Spending(trials=6))
-    again = search(quest(tmp_path), Spending(trials=6))
-    done = [item for item in again.tried if item.state in {"complete", "pruned"}]
-    assert len(done) == 6
-    assert [item.number for item in again.tried if item.state == "fail"] == [2]
+        search(quest(tmp_path, trainer=Dies()), Spending(trials=12))
+    assert len(module._study(quest(tmp_path)).trials) == 3
+    again = search(quest(tmp_path), Spending(trials=12))
+    assert [replace(item, folder="") for item in again.tried] == [
+        replace(item, folder="") for item in found.tried]
+    assert (again.number, again.options) == (found.number, found.options)
+    assert again.artifact.read_bytes() == found.artifact.read_bytes()
+
+
+def test_time_that_nobody_searched_is_not_spent(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that a kill left open is closed when the search goes on, a day later."""
+    search(quest(tmp_path), Spending(trials=1))
+    study = module._study(quest(tmp_path))
+    study.ask()
+    with closing(sqlite3.connect(tmp_path / "study.db")) as stored, stored:
+        stored.execute("UPDATE trials SET datetime_start = datetime('now', '-1 day') "
+                       "WHERE state = 'RUNNING'")
+    assert len(search(quest(tmp_path), Spending(trials=2, minutes=60)).tried) == 2
 
 
 def test_limits_are_kept_or_the_default_stays(tmp_path: Path) -> None:

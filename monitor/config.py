@@ -188,13 +188,19 @@ class Model(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Model:
         metric = self.policy.performance.metric
-        errors = {"mae", "rmse", "r2"}
+        errors = {"mae", "rmse", "mape", "r2"}
         if metric is not None:
             require(
                 (metric in errors) == (self.task == "regression"),
                 "policy.performance.metric",
                 metric,
-                "mae, rmse or r2 for regression, another metric for classes",
+                "mae, rmse, mape or r2 for regression, another metric for classes",
+            )
+            require(
+                self.task != "multiclass" or metric not in {"roc_auc", "average_precision"},
+                "policy.performance.metric",
+                metric,
+                "a metric of all classes, such as balanced_accuracy: it speaks of one of two",
             )
         alarms = self.policy.alarm_on
         require(

@@ -23,6 +23,8 @@ FEWEST_BLOCKS = 8
 """Reference blocks below which nothing is said of how losses scatter."""
 SIZES = (1.0, 2.0, 4.0)
 """Changes that are looked for, in multiples of what counts as too bad."""
+ABSOLUTE = frozenset({"mae", "mape"})
+"""Deciding metrics that follow absolute errors; other ones of values follow squared ones."""
 DOUBT = 1.645
 """Standard errors that are added to the reference's mean loss: it is an estimate itself."""
 
@@ -82,7 +84,7 @@ def stream(outcomes: Outcomes, model: Model, *, until: datetime | None = None) -
     for block, values in outcomes.sums.items():
         row = found.setdefault(block // length, [0.0, 0.0])
         row[0] += values[0]
-        row[1] += values[place["absolute" if model.metric == "mae" else "squared"]]
+        row[1] += values[place["absolute" if model.metric in ABSOLUTE else "squared"]]
     if model.task != "regression":
         for row in found.values():
             row[1] = 0.0
@@ -99,7 +101,7 @@ def stream(outcomes: Outcomes, model: Model, *, until: datetime | None = None) -
     mean = float(sums.sum() / rows.sum())
     squares = sum(values[place["squared"]] for values in outcomes.sums.values())
     whole = sum(values[0] for values in outcomes.sums.values())
-    variance = {"mae": squares / whole - mean**2}.get(model.metric, 2 * mean**2)
+    variance = squares / whole - mean**2 if model.metric in ABSOLUTE else 2 * mean**2
     if model.task != "regression":
         variance = mean * (1 - mean)
     return Stream(np.array(kept, dtype=np.float64) * length, rows, sums / rows,
@@ -182,10 +184,10 @@ def _least(mean: float, model: Model) -> float:
     drop = model.policy.performance.drop
     if model.task != "regression":
         return drop
-    return drop * mean if model.metric == "mae" else ((1 + drop) ** 2 - 1) * mean
+    return drop * mean if model.metric in ABSOLUTE else ((1 + drop) ** 2 - 1) * mean
 
 
 def _name(model: Model) -> str:
     if model.task != "regression":
         return "error rate"
-    return "absolute error" if model.metric == "mae" else "squared error"
+    return "absolute error" if model.metric in ABSOLUTE else "squared error"

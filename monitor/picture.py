@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from monitor.performance import RELATIVE
 from monitor.window import EPOCH, parse_time
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _range(reports: Sequence[Report]) -> tuple[float, float]:
 def _border(report: Report) -> float:
     """The value from which on the model is too bad."""
     reference, drop = report["reference"]["value"], report["drop"]
-    least = drop * abs(reference) if report["metric"] in {"mae", "rmse", "mape"} else drop
+    least = drop * abs(reference) if report["metric"] in RELATIVE else drop
     return float(reference - least if report["more_is_better"] else reference + least)
 
 

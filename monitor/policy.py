@@ -24,18 +24,21 @@ class PerformancePolicy(Section):
             "precision",
             "recall",
             "roc_auc",
+            "average_precision",
             "log_loss",
             "brier",
             "mae",
             "rmse",
+            "mape",
             "r2",
         ]
         | None
     ) = None
-    """Metric that decides. Default: accuracy, or mae for regression."""
+    """Metric that decides. Default: accuracy, or mae for regression. `roc_auc` and
+    `average_precision` need a score and two classes."""
     drop: float = Field(default=0.03, gt=0)
-    """How much worse than the reference is too bad, in the metric's units (for errors such as
-    mae and rmse: as a share of the reference value)."""
+    """How much worse than the reference is too bad, in the metric's units (for mae, rmse
+    and mape: as a share of the reference value)."""
     error_drift: Literal["off", "inform", "alarm"] = "inform"
     """Whether the stream of errors is watched for a change, which tells slow degradation earlier
     than the pool: in words, or as `degraded`. Alarming takes its share of the alarm budget."""
@@ -221,7 +224,7 @@ class Training(Section):
     """How much quality compression may cost, in the metric's units."""
     minimum_gain: float = Field(default=0.005, ge=0)
     """How much better than the champion a candidate must be on the holdout, in the metric's units
-    (for mae and rmse: as a share)."""
+    (for mae, rmse and mape: as a share)."""
     gate: Gate = Gate()
     """What else a candidate must keep."""
     prune: list[float] = [0.7, 0.5, 0.3]

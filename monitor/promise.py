@@ -11,7 +11,7 @@ from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
 from monitor.follow import baseline_of
-from monitor.performance import measure
+from monitor.performance import RELATIVE, measure
 from monitor.reference import sealed
 from monitor.status import labels, ripe
 
@@ -46,7 +46,7 @@ def _performance(model: Model, baseline: Baseline) -> dict[str, Any]:
                     block=max(model.calendar.pane, timedelta(days=1)))
     return {"metric": found.metric, "value": found.value, "low": found.low, "high": found.high,
             "n": found.n, "reason": found.reason, "drop": model.policy.performance.drop,
-            "of": "share" if model.metric in {"mae", "rmse"} else "units"}
+            "of": "share" if model.metric in RELATIVE else "units"}
 
 
 def words(promised: dict[str, Any]) -> str:

@@ -165,7 +165,8 @@ def learn(windows: Mapping[str, Sequence[Profile]], outcomes: Mapping[str, Outco
 
 
 def _kept(outcomes: Outcomes, model: Model) -> Outcomes:
-    return coarsened(outcomes if model.metric == "roc_auc" else unscored(outcomes), MOST_CELLS)
+    scored = model.metric in {"roc_auc", "average_precision"}
+    return coarsened(outcomes if scored else unscored(outcomes), MOST_CELLS)
 
 
 def _scatters(windows: Sequence[Profile], bins: Bins, least: int) -> dict[str, Scatter]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from monitor.performance import RELATIVE
 from retrain import rungs
 from retrain.benchmarks import Golden
-from retrain.checks import RELATIVE, Rules
+from retrain.checks import Rules
 from retrain.evaluate import Scores, compare, size
 from retrain.gate import error_rate, gate
 from retrain.golden import measured

@@ -13,15 +13,12 @@ from numpy.typing import NDArray
 from monitor.conditions import Benchmark, Fairness, Gate
 from monitor.config import Model
 from monitor.groups import GroupGap, Groups, compare, lay_out
-from monitor.performance import FEWEST_ROWS
+from monitor.performance import FEWEST_ROWS, RELATIVE
 from retrain.blocks import DAY, WEEK, Blocks, Paired, estimate, of_rows, of_time
 from retrain.contract import class_text
 from retrain.evaluate import Scores, difference
 from retrain.metrics import LOWER_IS_BETTER, METRICS, NEEDS_SHARES, Judged
 from retrain.tally import outcomes_of
-
-RELATIVE = frozenset({"mae", "rmse"})
-"""Metrics whose budget is a share of the reference value; others are in their own units."""
 
 HARM = 0.05
 """The chance that any slice is called worse than allowed while none is."""

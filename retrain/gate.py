@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from monitor.conditions import Gate
+from monitor.performance import RELATIVE
 from retrain import checks, words
 from retrain.blocks import Paired
-from retrain.checks import RELATIVE, Check, Rules
+from retrain.checks import Check, Rules
 from retrain.evaluate import Scores, compare, disagreement
 
 CHAMPION, EARLIER = words.CHAMPION, words.EARLIER

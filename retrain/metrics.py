@@ -142,6 +142,25 @@ def _auc(score: Floats, truth: NDArray[np.bool_]) -> Weighted:
     return value
 
 
+def _average_precision(rows: Judged) -> Weighted:
+    assert rows.share is not None
+    parts = [_precision_of(rows.share[:, code], rows.label == code) for code in _codes(rows)]
+    return lambda weights: _macro(part(weights) for part in parts)
+
+
+def _precision_of(score: Floats, truth: NDArray[np.bool_]) -> Weighted:
+    """Weighted mean, over the positives, of the precision of all rows with their score or more."""
+    _, place = np.unique(-score, return_inverse=True)
+
+    def value(weights: Floats) -> float:
+        ups = np.bincount(place, weights * truth)
+        named = np.cumsum(np.bincount(place, weights))
+        precision = np.divide(np.cumsum(ups), named, out=np.zeros_like(named), where=named > 0)
+        return _ratio(float(ups @ precision), float(ups.sum()))
+
+    return value
+
+
 def _mae(rows: Judged) -> Weighted:
     return _mean(np.abs(rows.answer - rows.label))
 
@@ -149,6 +168,13 @@ def _mae(rows: Judged) -> Weighted:
 def _rmse(rows: Judged) -> Weighted:
     squared = _mean((rows.answer - rows.label) ** 2)
     return lambda weights: float(np.sqrt(squared(weights)))
+
+
+def _mape(rows: Judged) -> Weighted:
+    """Rows with a label of 0 count as 0."""
+    gap = np.abs(rows.answer - rows.label)
+    known = rows.label != 0
+    return _mean(np.divide(gap, np.abs(rows.label), out=np.zeros(len(gap)), where=known))
 
 
 def _r2(rows: Judged) -> Weighted:
@@ -163,14 +189,15 @@ def _r2(rows: Judged) -> Weighted:
 
 METRICS: Mapping[str, Metric] = {
     "accuracy": _accuracy, "balanced_accuracy": _balanced, "precision": _precision,
-    "recall": _recall, "f1": _f1, "roc_auc": _roc_auc, "log_loss": _log_loss, "brier": _brier,
-    "ece": _ece, "mae": _mae, "rmse": _rmse, "r2": _r2}
+    "recall": _recall, "f1": _f1, "roc_auc": _roc_auc, "average_precision": _average_precision,
+    "log_loss": _log_loss, "brier": _brier, "ece": _ece, "mae": _mae, "rmse": _rmse, "mape": _mape,
+    "r2": _r2}
 
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "mae", "rmse"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "mae", "rmse", "mape"})
 
-NEEDS_SHARES = frozenset({"log_loss", "brier", "ece", "roc_auc"})
+NEEDS_SHARES = frozenset({"log_loss", "brier", "ece", "roc_auc", "average_precision"})
 
-ENDLESS = frozenset({"log_loss", "brier", "mae", "rmse"})
+ENDLESS = frozenset({"log_loss", "brier", "mae", "rmse", "mape"})
 """Metrics that are 0 at best and have no worst value; all others are 1 at most."""
 
 

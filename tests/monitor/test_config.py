@@ -102,6 +102,20 @@ def test_mistakes_about_the_trainer_are_told_in_words(tmp_path: Path, training: 
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(("task", "metric", "words"), [
+    ("multiclass", "average_precision", "right would be a metric of all classes"),
+    ("binary", "mape", "right would be mae, rmse, mape or r2 for regression"),
+    ("binary", "average_precision", ""), ("regression", "mape", "")])
+def test_the_deciding_metric_fits_the_task(tmp_path: Path, task: str, metric: str, words: str
+                                           ) -> None:
+    text = SMALL + f"    task: {task}\n    policy: {{performance: {{metric: {metric}}}}}\n"
+    if not words:
+        assert load(write(tmp_path, text)).config.models[0].metric == metric
+        return
+    with pytest.raises(ConfigError, match=words):
+        load(write(tmp_path, text))
+
+
 def test_secrets_come_from_environment_and_files_and_are_masked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

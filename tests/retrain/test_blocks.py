@@ -11,7 +11,8 @@ from scipy import stats
 
 from monitor.errors import HoldfastError
 from retrain.blocks import CERTAIN, estimate, of_rows, of_time
-from retrain.metrics import Floats, Weighted
+from retrain.evaluate import difference
+from retrain.metrics import Floats, Judged, Weighted
 
 
 def hours(days: float) -> pd.Series:
@@ -105,6 +106,23 @@ def test_intervals_cover_what_they_say(blocks: int) -> None:
     """Three standard errors of the simulation either way, and a point for unequal blocks."""
     ours, _ = covered(blocks, 0.95)
     assert ours == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / 1500) + 0.01)
+
+
+def test_intervals_of_average_precision_cover_too() -> None:
+    """Two equally good scores in 8 blocks that share how many labels are positive; the metric is no
+    mean of rows."""
+    rng, runs, held = np.random.default_rng(2), 600, 0
+    times = pd.Series(pd.Timestamp("2026-01-01") + np.arange(8 * 60) * pd.Timedelta(hours=2.8))
+    for _ in range(runs):
+        rate = np.repeat(rng.beta(4, 12, 8), 60)
+        label = (rng.random(len(rate)) < rate).astype(int)
+        shared = rng.normal(0, 1, len(rate))
+        one, other = (Judged(label, label, np.stack([-score, score], axis=1), 2, 1) for score in (
+            1.5 * label + shared + rng.normal(0, 1, len(rate)) for _ in range(2)))
+        found = estimate(difference(one, other, "average_precision"),
+                         of_time(times, timedelta(days=7)))
+        held += found.low <= 0 <= found.high
+    assert held / runs == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / runs))
 
 
 def test_a_percentile_bootstrap_of_four_blocks_promises_too_much() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
+from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -48,6 +49,26 @@ def test_a_better_candidate_passes_and_the_words_hold_the_numbers() -> None:
     assert "0.906 is 0.114 better than the 0.791 of version 3, the champion" in result.reason
     assert "0.687 of version 1, an earlier version" in result.reason
     assert [row["against"] for row in result.table] == ["version 3", "version 1"]
+
+
+def test_average_precision_may_decide() -> None:
+    """Real answers about bookings against the same, blurred; the table tells scikit-learn's
+    numbers."""
+    frame = stream("hotel_booking").iloc[30000:36000]
+    share, truth = frame["y_pred_proba"].to_numpy(float), frame["is_canceled"].to_numpy()
+    rows = pd.DataFrame({"_label": np.where(truth == 1, "UP", "DOWN"), "_timestamp": pd.date_range(
+        "2026-01-01", periods=6000, freq="7min")})
+    blurred = np.clip(share + np.random.default_rng(0).normal(0, 0.3, 6000), 0, 1)
+    new, old = (score(name, Answers(np.where(given > 0.5, "UP", "DOWN"), np.stack(
+        [1 - given, given], axis=1), ("DOWN", "UP")), rows, contract=elec_contract(),
+        metrics=("average_precision",)) for name, given in (("new", share), ("old", blurred)))
+    rules = Rules("average_precision", 0.01, Gate(ece_budget=None, log_loss_budget=None))
+    passed, refused = gate(new, old, [], rules=rules), gate(old, new, [], rules=rules)
+    assert passed.passed
+    assert not refused.passed
+    expected = [average_precision_score(truth, given) for given in (share, blurred)]
+    assert [passed.table[0]["value"], passed.table[0]["other"]] == pytest.approx(expected)
+    assert f"average_precision of {expected[0]:.3f}" in passed.reason
 
 
 def test_a_candidate_that_gains_too_little_over_the_champion_is_refused() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from sklearn import metrics as known
 
-from retrain.metrics import METRICS, Judged
+from monitor.performance import HIGHER_IS_BETTER, METRICS_OF
+from monitor.policy import PerformancePolicy
+from retrain.metrics import LOWER_IS_BETTER, METRICS, Judged
 from tests.data import stream
 
 RNG = np.random.default_rng(0)
@@ -29,6 +31,7 @@ def bookings() -> tuple[Judged, np.ndarray, np.ndarray]:
     ("balanced_accuracy", known.balanced_accuracy_score, False),
     ("precision", known.precision_score, False), ("recall", known.recall_score, False),
     ("f1", known.f1_score, False), ("roc_auc", known.roc_auc_score, True),
+    ("average_precision", known.average_precision_score, True),
     ("log_loss", known.log_loss, True), ("brier", known.brier_score_loss, True)])
 def test_binary(name: str, reference: Callable[..., float], scored: bool) -> None:
     judged, score, weights = bookings()
@@ -53,7 +56,7 @@ def test_many_classes(name: str, reference: Callable[..., float], options: dict[
 
 @pytest.mark.parametrize(("name", "reference"), [
     ("mae", known.mean_absolute_error), ("rmse", known.root_mean_squared_error),
-    ("r2", known.r2_score)])
+    ("mape", known.mean_absolute_percentage_error), ("r2", known.r2_score)])
 def test_values(name: str, reference: Callable[..., float]) -> None:
     label = stream("bike_sharing")["cnt"].to_numpy(float)[:2000]
     answer = label + RNG.normal(0, 20, len(label))
@@ -61,6 +64,26 @@ def test_values(name: str, reference: Callable[..., float]) -> None:
     judged = Judged(label, answer, None, 0, None)
     assert METRICS[name](judged)(weights) == pytest.approx(
         reference(label, answer, sample_weight=weights), rel=1e-9)
+
+
+def test_ties_share_their_precision_and_zeros_have_no_relative_error() -> None:
+    label, score = RNG.integers(0, 2, 300), RNG.integers(0, 5, 300) / 5
+    judged = Judged(label, label, np.stack([1 - score, score], axis=1), 2, 1)
+    without = (np.arange(300) % 3 > 0).astype(float)
+    assert METRICS["average_precision"](judged)(without) == pytest.approx(
+        known.average_precision_score(label, score, sample_weight=without))
+    assert np.isnan(METRICS["average_precision"](judged)((label == 0).astype(float)))
+    values = Judged(np.array([0.0, 10.0]), np.array([5.0, 8.0]), None, 0, None)
+    assert METRICS["mape"](values)(np.ones(2)) == pytest.approx(0.1)
+
+
+def test_whatever_may_decide_can_be_held_against_another_version() -> None:
+    """And the monitor and the gate agree which of them should be small."""
+    deciding = get_args(get_args(PerformancePolicy.model_fields["metric"].annotation)[0])
+    assert set(deciding) <= set(METRICS)
+    assert set(deciding) <= {name for names in METRICS_OF.values() for name in names}
+    assert {name for name in deciding if name not in HIGHER_IS_BETTER} == (
+        LOWER_IS_BETTER & set(deciding))
 
 
 def test_a_label_that_is_none_of_the_classes_is_an_error() -> None:

@@ -48,12 +48,14 @@ check: setup  ## Lint, types, floors, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m monitor.documents --check
+	$(BIN)/python -m dashboards --check
 
 format: setup  ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 docs: setup  ## Write the generated documents anew
 	$(BIN)/python -m monitor.documents
+	$(BIN)/python -m dashboards
 
 bench: setup  ## Measure (BENCH=--quick for a short run)
 	for file in $$(grep -l '^if __name__ == "__main__"' tests/benchmarks/[a-z]*.py); do \

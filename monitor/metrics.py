@@ -53,6 +53,9 @@ CATALOGUE: dict[str, Metric] = {
         ("model", "about", "reason"), "1; why, in words: at most one reason per subject."),
     "holdfast_champion_info": _gauge(
         _V, "1; the version that holdfast takes for champion. Absent without one."),
+    "holdfast_champion_adopted_timestamp_seconds": _gauge(_V, "Since when it is."),
+    "holdfast_report_info": _gauge(
+        ("model", "report"), "1; the newest report, which is at `/reports/REPORT`."),
     "holdfast_candidate_waiting": _gauge(
         _M, "1 while a challenger waits for a person to promote it, else 0."),
     "holdfast_candidate_since_timestamp_seconds": _gauge(

@@ -31,6 +31,11 @@ def vitals(page: Page, store: Store, model: Model) -> None:
     _faults(page, model, line)
     _labels(page, store, model)
     _budget(page, store, model)
+    if state.champion is not None:
+        page.put("holdfast_champion_adopted_timestamp_seconds", state.adopted_at, model.name,
+                 state.champion)
+    for report in store.reports(model.name, 1):
+        page.put("holdfast_report_info", 1, model.name, str(report.id))
     row = store.retrained(model.name)
     if row is not None:
         _retrain(page, model, row)

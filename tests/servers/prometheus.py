@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.servers import free_port, need
 
@@ -58,19 +59,27 @@ class Prometheus:
 
 
 @pytest.fixture
-def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
-    """A function that starts a server which scrapes ``host:port`` every second."""
+def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+    """A function that starts a server which scrapes ``host:port`` every second.
+
+    ``rules`` is the text of a rule file, evaluated every second; alerts go to ``alertmanager``.
+    """
     binary = shutil.which("prometheus")
     need(binary, "no prometheus on PATH (Debian: apt-get install prometheus)")
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(target: str) -> Prometheus:
+    def start(target: str, *, rules: str = "", alertmanager: str = "") -> Prometheus:
         folder = tmp_path / f"prometheus-{len(running)}"
         folder.mkdir()
-        (folder / "prometheus.yml").write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-            "scrape_configs:\n- job_name: holdfast\n"
-            f"  static_configs: [{{targets: ['{target}']}}]\n")
+        (folder / "rules.yml").write_text(rules or "groups: []\n")
+        managers = [{"static_configs": [{"targets": [alertmanager.removeprefix("http://")]}]}]
+        (folder / "prometheus.yml").write_text(yaml.safe_dump({
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s",
+                       "evaluation_interval": "1s"},
+            "rule_files": [str(folder / "rules.yml")],
+            "alerting": {"alertmanagers": managers if alertmanager else []},
+            "scrape_configs": [{"job_name": "holdfast",
+                                "static_configs": [{"targets": [target]}]}]}))
         address = f"http://127.0.0.1:{free_port()}"
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(

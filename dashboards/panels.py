@@ -1,0 +1,161 @@
+"""Panels: what one shows, in words and queries, and how Grafana draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    prometheus,
+    stat,
+    statetimeline,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.builders.dashboard import DashboardLink, ThresholdsConfig
+from grafana_foundation_sdk.cog.runtime import UnknownDataquery
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models.common import DataSourceRef
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardLinkType,
+    DataTransformerConfig,
+    DynamicConfigValue,
+    GridPos,
+    Panel,
+    Threshold,
+    ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
+)
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+Kind = Literal["timeseries", "stat", "table", "state-timeline", "bargauge"]
+KINDS: dict[Kind, Any] = {
+    "timeseries": timeseries.Panel, "stat": stat.Panel, "table": table.Panel,
+    "state-timeline": statetimeline.Panel, "bargauge": bargauge.Panel,
+}
+WIDTH = 24
+"""Columns of Grafana's grid."""
+POSTGRES = "grafana-postgresql-datasource"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """PromQL, or SQL over the store; ``limit`` is drawn as a dashed line beside what it limits."""
+
+    text: str
+    legend: str = ""
+    limit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One panel. ``states`` give numbers a name and a colour, ``steps`` colour values, ``rename``
+    names a table's columns, and ``links`` lead on: (title, URL)."""
+
+    title: str
+    description: str
+    kind: Kind
+    unit: str
+    queries: tuple[Query, ...]
+    width: int = 12
+    height: int = 8
+    states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    steps: tuple[tuple[float | None, str], ...] = ((None, "green"),)
+    rename: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[tuple[str, str], ...] = ()
+
+
+def top(metric: str, *labels: str, more: str = "") -> str:
+    """The metric of the chosen models by labels, whichever daemon tells it."""
+    chosen = 'model=~"$model"' + (f", {more}" if more else "")
+    return f"max by ({', '.join(('model', *labels))}) ({metric}{{{chosen}}})"
+
+
+def source(kind: str) -> DataSourceRef:
+    return DataSourceRef(type_val=kind, uid="${datasource}")
+
+
+def placed(specs: tuple[Spec, ...], kind: str) -> Iterator[Panel]:
+    """The panels, left to right and top to bottom, over one kind of data source."""
+    x = y = height = 0
+    for number, spec in enumerate(specs, 1):
+        if x + spec.width > WIDTH:
+            x, y, height = 0, y + height, 0
+        made = drawn(spec, kind)
+        made.id_val = number
+        made.grid_pos = GridPos(h=spec.height, w=spec.width, x=x, y=y)
+        yield made
+        x, height = x + spec.width, max(height, spec.height)
+
+
+def drawn(spec: Spec, kind: str) -> Panel:
+    """The panel as Grafana's model has it."""
+    panel = (KINDS[spec.kind]().title(spec.title).description(spec.description).unit(spec.unit)
+             .datasource(source(kind)).thresholds(_steps(spec))
+             .links([link(*item) for item in spec.links]))
+    for place, query in enumerate(spec.queries):
+        panel = panel.with_target(_Made(_target(query, chr(ord("A") + place), spec.kind, kind)))
+        if query.limit:
+            panel = panel.override_by_query(chr(ord("A") + place), [
+                DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 8]}),
+                DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "red"}),
+                DynamicConfigValue("custom.fillOpacity", 0)])
+    if spec.states:
+        panel = panel.mappings([ValueMap({
+            value: ValueMappingResult(text=text, color=color, index=index)
+            for index, (value, (text, color)) in enumerate(spec.states.items())})])
+    for name, unit in spec.units.items():
+        panel = panel.override_by_name(name, [DynamicConfigValue("unit", unit)])
+    if spec.kind == "table":
+        panel = panel.transformations(list(_columns(spec, kind)))
+    found: Panel = panel.build()
+    return found
+
+
+def link(title: str, url: str) -> DashboardLink:
+    return DashboardLink(title).type(DashboardLinkType.LINK).url(url).keep_time(True)
+
+
+class _Made:
+    """What is built already, where the SDK asks for a builder."""
+
+    def __init__(self, target: Dataquery) -> None:
+        self._target = target
+
+    def build(self) -> Dataquery:
+        return self._target
+
+
+def _steps(spec: Spec) -> ThresholdsConfig:
+    return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(
+        [Threshold(value, color) for value, color in spec.steps])
+
+
+def _target(query: Query, ref: str, shown: Kind, kind: str) -> Dataquery:
+    if kind == POSTGRES:
+        return UnknownDataquery({
+            "refId": ref, "datasource": source(kind).to_json(), "editorMode": "code",
+            "format": "table" if shown == "table" else "time_series", "rawQuery": True,
+            "rawSql": query.text})
+    made = (prometheus.Dataquery().expr(query.text).ref_id(ref).legend_format(query.legend)
+            .datasource(source(kind)))
+    made = made.range() if shown in {"timeseries", "state-timeline"} else made.instant()
+    if shown == "table":
+        made = made.format(PromQueryFormat.TABLE)
+    found: Dataquery = made.build()
+    return found
+
+
+def _columns(spec: Spec, kind: str) -> Iterator[DataTransformerConfig]:
+    """Several answers become one table; what nobody reads is left out."""
+    if kind != POSTGRES and len(spec.queries) > 1:
+        yield DataTransformerConfig("joinByField", options={"byField": "model", "mode": "outer"})
+    hidden = {"Time": True, **{f"Time {place}": True for place in range(1, 9)}}
+    if len(spec.queries) == 1 and "Value" not in spec.rename:
+        hidden["Value"] = True
+    yield DataTransformerConfig("organize", options={
+        "excludeByName": hidden, "indexByName": {}, "renameByName": dict(spec.rename)})

@@ -37,6 +37,8 @@ class Network:
     encoder: Any
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
+    head_epoch: int = 0
+    """The best epoch of the stage in which the head learned alone."""
     loss: float = math.inf
 
     @property
@@ -81,10 +83,13 @@ def tuned(start: Network, data: Split, options: Options, *, name: str = "tune",
     """
     fitted, history = _widened(start, data.train), []
     if options.head_epochs:
-        plan = replace(plan_of(options, f"{name}-head", options.tuning_rate),
-                       epochs=options.head_epochs, frozen=True)
+        plan = replace(plan_of(options, f"{name}-head", options.tuning_rate), frozen=True,
+                       epochs=options.head_epochs, patience=options.head_epochs)
         history = fit(fitted, data, plan=plan, checkpoints=checkpoints, progress=progress).history
-    plan = replace(plan_of(options, name, options.tuning_rate), decay=options.decay)
+        fitted.head_epoch = fitted.best_epoch
+    plan = plan_of(options, name, options.tuning_rate)
+    if options.decay is not None:
+        plan = replace(plan, decay=options.decay)
     fitted = fit(fitted, data, plan=plan, checkpoints=checkpoints, progress=progress)
     fitted.history = joined(history, fitted.history)
     return fitted

@@ -30,6 +30,8 @@ class Image(Neural):
     """Networks over images; see ``retrain.trainer.Trainer`` for what each method promises."""
 
     steps = 40
+    head_epochs = 5
+    decay = 0.7
 
     def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
               ) -> Network:

@@ -52,8 +52,9 @@ class Options:
     """How to train; ``categorical`` names columns of numbers that are names, not amounts.
 
     ``classes`` are those that the contract knows, for training rows that do not hold them all.
-    Fine-tuning trains the head alone for ``head_epochs`` first, then every part, ``decay`` times
-    slower with each part towards the input; ``mixed`` computes products in bfloat16;
+    Fine-tuning a network trains the head alone for ``head_epochs`` first, then every part, at a
+    rate that is multiplied by ``decay`` with each part towards the input (None: what the kind's
+    trainer says, by docs/benchmarks.md); ``mixed`` computes products in bfloat16;
     ``unknown`` is the share of categories and words that are hidden from it while it trains.
     ``settings`` are the trainer's own; a key that it does not know is an error in words.
     """
@@ -70,8 +71,8 @@ class Options:
     dropout: float = 0.1
     rate: float = 2e-3
     tuning_rate: float = 5e-4
-    head_epochs: int = 0
-    decay: float = 1.0
+    head_epochs: int | None = None
+    decay: float | None = None
     recovery_rate: float = 2e-3
     weight_decay: float = 1e-2
     mixed: bool = False

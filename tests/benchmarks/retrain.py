@@ -1,4 +1,4 @@
-"""What retraining is worth: the loop, the search, and smaller networks.
+"""What retraining is worth: the loop, the search, smaller networks, and fine-tuning.
 
     python -m tests.benchmarks.retrain [--quick] [--only PART,...] [--json FILE] [--write]
 
@@ -9,13 +9,14 @@ part.
 
 from __future__ import annotations
 
-from tests.benchmarks import compression, loop, searching
+from tests.benchmarks import compression, loop, searching, transfer
 from tests.benchmarks.runner import Parts, main
 
 PARTS: Parts = {
     "loop": lambda quick: {"loop": loop.measure(quick)},
     "compression": compression.measure,
     "search": lambda quick: {"search": searching.measure(quick)},
+    "transfer": lambda quick: {"transfer": transfer.measure(quick)},
 }
 
 if __name__ == "__main__":

@@ -115,8 +115,19 @@ def _loop(answer: Told) -> list[str]:
                         for policy in policies)) for name, told in answer["loop"].items()))
 
 
+def _transfer(answer: Told) -> list[str]:
+    return table(("stream", "labels", "champion", "scratch, a quarter", "scratch, all",
+                  "fine-tuned, a quarter", "difference (95 %)", "by date"), (
+        (f"`{name}`", f"{told['tuned_rows']:,} of {told['rows']:,}",
+         *(f"{told[who]:.3f}" for who in ("never", "scratch_on_few", "scratch", "tuned")),
+         f"{told['difference']:+.4f} ({told['interval'][0]:+.4f} to {told['interval'][1]:+.4f})",
+         ", ".join(f"{gap:+.3f}" for gap in told["by_date"].values()))
+        for name, told in answer["transfer"].items()))
+
+
 RENDERED: dict[str, Callable[[Told], list[str]]] = {
     "false_alarms": _false_alarms, "simulated_ratio": _simulated, "delay": _delay,
     "seasonal": _seasonal, "estimation": _estimation, "power_error": _power,
     "judge_cpu_seconds": _judging, "compression": _compression, "loop": _loop,
+    "transfer": _transfer,
 }

@@ -13,7 +13,11 @@ import torch
 
 from retrain import loop
 from retrain.finetune import Network, encode, label_loss, plan_of, tuned
+from retrain.image import Image
 from retrain.loop import Plan, Rows
+from retrain.neural import Neural
+from retrain.tabular import Tabular
+from retrain.text import Text
 from retrain.trainer import Options, Split
 from tests.retrain.real import (
     ELEC,
@@ -88,6 +92,32 @@ def test_in_head_epochs_the_head_alone_moves_and_then_every_part(
     assert not any(head[:-1])
     assert all(part > 0 for part in all_parts)
     assert [item["epoch"] for item in fitted.history] == [0, 1, 2, 3, 4]
+
+
+AT_ONCE, STAGED = [(False, 1.0)], [(True, 1.0), (False, 0.7)]
+
+
+@pytest.mark.parametrize(("trainer", "kind", "stages"), [
+    (Tabular(), "table", AT_ONCE), (Image(), "image", STAGED), (Text(), "text", AT_ONCE)])
+def test_each_kind_is_fine_tuned_in_stages_of_its_own(
+        trainer: Neural, kind: str, stages: list[tuple[bool, float]],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    champion, options = CHAMPIONS[kind]
+    start, plans = champion(), []
+
+    def watched(module: Any, rows: Rows, **given: Any) -> loop.State:
+        plans.append(given["plan"])
+        return loop.run(module, rows, **given)
+
+    monkeypatch.setattr("retrain.finetune.run", watched)
+    fitted = trainer.tuned(start, later(kind), replace(options, epochs=2))
+    assert [(plan.frozen, plan.decay) for plan in plans] == stages
+    again = trainer.capped(options, fitted, start)
+    assert (again.head_epochs, again.epochs) == (fitted.head_epoch, max(1, fitted.best_epoch))
+    assert (fitted.head_epoch > 0) == (stages == STAGED)
+    plans.clear()
+    trainer.tuned(start, later(kind), replace(options, epochs=1, head_epochs=2, decay=0.4))
+    assert [(plan.frozen, plan.decay) for plan in plans] == [(True, 1.0), (False, 0.4)]
 
 
 def first_step(plan: Plan, kind: str = "table") -> list[float]:

@@ -40,7 +40,7 @@ BOARD = Board("model", "What moved, when, does it matter, and what did we do?", 
                    + " * on (model) group_left (registered_model) "
                    + top("holdfast_model_info", "registered_model")),
              Query(top("holdfast_report_info", "report"))), 12, 6,
-         rename={"Value #A": "", "Value #B": ""}, links=ONWARDS),
+         links=ONWARDS),
     Spec("Why", "Reasons in words of what is open.", "table", "none",
          (Query(top("holdfast_reason_info", "about", "reason")),), 12, 6),
     Spec("Verdicts", "On the newest window.", "state-timeline", "none", verdicts(), 12, 6,

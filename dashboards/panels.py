@@ -53,7 +53,7 @@ class Query:
 @dataclass(frozen=True, slots=True)
 class Spec:
     """One panel. ``states`` give numbers a name and a colour, ``steps`` colour values, ``rename``
-    names a table's columns, and ``links`` lead on: (title, URL)."""
+    names a table's values (others are hidden), and ``links`` lead on from a row: (title, URL)."""
 
     title: str
     description: str
@@ -96,7 +96,7 @@ def drawn(spec: Spec, kind: str) -> Panel:
     """The panel as Grafana's model has it."""
     panel = (KINDS[spec.kind]().title(spec.title).description(spec.description).unit(spec.unit)
              .datasource(source(kind)).thresholds(_steps(spec))
-             .links([link(*item) for item in spec.links]))
+             .data_links([link(*item) for item in spec.links]))
     for place, query in enumerate(spec.queries):
         panel = panel.with_target(_Made(_target(query, chr(ord("A") + place), spec.kind, kind)))
         if query.limit:
@@ -154,8 +154,9 @@ def _columns(spec: Spec, kind: str) -> Iterator[DataTransformerConfig]:
     """Several answers become one table; what nobody reads is left out."""
     if kind != POSTGRES and len(spec.queries) > 1:
         yield DataTransformerConfig("joinByField", options={"byField": "model", "mode": "outer"})
-    hidden = {"Time": True, **{f"Time {place}": True for place in range(1, 9)}}
-    if len(spec.queries) == 1 and "Value" not in spec.rename:
-        hidden["Value"] = True
+    values = [f"Value #{chr(ord('A') + place)}" for place in range(len(spec.queries))]
+    hidden = {name: True for name in ("Time", *(f"Time {place}" for place in range(1, 9)),
+                                      *(values if len(values) > 1 else ["Value"]))
+              if name not in spec.rename}
     yield DataTransformerConfig("organize", options={
         "excludeByName": hidden, "indexByName": {}, "renameByName": dict(spec.rename)})

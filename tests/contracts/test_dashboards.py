@@ -103,6 +103,24 @@ def test_panels_do_not_overlap(name: str) -> None:
         taken |= cells
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_link_leads_on_by_what_its_row_holds(name: str) -> None:
+    for panel in FILES[name]["panels"]:
+        assert "links" not in panel or "__data" not in str(panel["links"])
+        told = " ".join(target.get("expr", "") for target in panel["targets"])
+        columns = set(re.findall(r"\w+", " ".join(re.findall(
+            r"(?:by|group_left) \(([^)]*)\)", told))))
+        for url in [item["url"] for item in panel["fieldConfig"]["defaults"].get("links", [])]:
+            assert set(re.findall(r"__data\.fields\.(\w+)", url)) <= columns, panel["title"]
+
+
+def test_the_way_leads_from_model_to_report_to_mlflow() -> None:
+    (champion,) = [panel for panel in FILES["model"]["panels"] if panel["title"] == "Champion"]
+    urls = [item["url"] for item in champion["fieldConfig"]["defaults"]["links"]]
+    assert [url.partition("/")[0] + "/" + url.split("/")[1] for url in urls] == [
+        "${holdfast}/models", "${holdfast}/reports", "${mlflow}/#"]
+
+
 def test_values_that_have_a_limit_show_it() -> None:
     shown = {name for board in FILES.values() for _, target in targets(board)
              for name in re.findall(r"holdfast_\w+", target.get("expr", ""))}

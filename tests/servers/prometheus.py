@@ -60,7 +60,7 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
-    """A function that starts a server which scrapes ``host:port`` every second.
+    """A function that starts a server which scrapes ``host:port``, every second by default.
 
     ``rules`` is the text of a rule file, evaluated every second; alerts go to ``alertmanager``.
     """
@@ -68,13 +68,14 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
     need(binary, "no prometheus on PATH (Debian: apt-get install prometheus)")
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(target: str, *, rules: str = "", alertmanager: str = "") -> Prometheus:
+    def start(target: str, *, rules: str = "", alertmanager: str = "",
+              every: str = "1s") -> Prometheus:
         folder = tmp_path / f"prometheus-{len(running)}"
         folder.mkdir()
         (folder / "rules.yml").write_text(rules or "groups: []\n")
         managers = [{"static_configs": [{"targets": [alertmanager.removeprefix("http://")]}]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump({
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s",
+            "global": {"scrape_interval": every, "scrape_timeout": every,
                        "evaluation_interval": "1s"},
             "rule_files": [str(folder / "rules.yml")],
             "alerting": {"alertmanagers": managers if alertmanager else []},

@@ -9,8 +9,9 @@ from monitor.exporter import Snapshot
 from monitor.metrics import CATALOGUE
 from monitor.store import Store
 from monitor.web import create_app, serve
+from tests.contracts.test_alerts import RULES, rule
 from tests.data import ROOT
-from tests.monitor.stored import at, configuration, fill
+from tests.monitor.stored import NAMES, at, configuration, fill
 from tests.servers.prometheus import Prometheus
 
 
@@ -32,6 +33,7 @@ def test_prometheus_scrapes_what_is_stored(
             assert names <= set(CATALOGUE)
             assert asked.query('up{job="holdfast"}')[0]["value"][1] == "1"
             _documented_queries_work(asked)
+            _alerts_hold_where_they_should(asked)
             store.ticked("quiet", at(5), 0.1, True)
             asked.wait_for('holdfast_ticks_total{model="quiet",result="ok"} == 2')
         finally:
@@ -44,3 +46,15 @@ def _documented_queries_work(asked: Prometheus) -> None:
     assert queries
     for query in queries:
         assert asked.query(query), query
+
+
+def _alerts_hold_where_they_should(asked: Prometheus) -> None:
+    """Every rule's expression over the story, whose instants are long ago."""
+    held = {file.stem: {row["metric"].get("model", "") for row in asked.query(rule(file)["expr"])}
+            for file in RULES}
+    assert held.pop("HoldfastTickStale") == set(NAMES) - {"new-model"}
+    assert {name: models for name, models in held.items() if models} == {
+        "HoldfastDrift": {"electricity"}, "HoldfastDegraded": {"electricity"},
+        "HoldfastEstimatedDegradation": {"electricity"}, "HoldfastFaultyData": {"air-quality"},
+        "HoldfastSourceFailing": {"air-quality"}, "HoldfastCandidateWaiting": {"electricity"},
+        "HoldfastCompressionDisagreement": {"quiet"}}

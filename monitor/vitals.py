@@ -6,6 +6,7 @@ without a look elsewhere. They are masked, and cut at ``LONGEST``.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from monitor.config import Model
@@ -13,10 +14,11 @@ from monitor.secrets import redact
 from monitor.series import Page
 from monitor.state import ModelState
 from monitor.store import RequestRow, Store
-from monitor.window import Window
+from monitor.window import Window, parse_time
 
 LONGEST = 300
 """Characters of a reason at most."""
+MICRO = timedelta(microseconds=1)
 COUNTED = 100
 """Episodes looked at for the alarm budget at most, the newest ones."""
 
@@ -61,10 +63,14 @@ def _episode(page: Page, store: Store, model: Model, state: ModelState, line: di
     """What the open episode has shown so far, of what may alarm, and why it was opened."""
     if state.episode is None:
         return
-    told = line.get("estimated") or {}
+    start = parse_time(state.episode.rpartition("/")[2])
+    first = store.verdicts(model.name, segment="", span=Window(start, start + MICRO))
+    lines = [line, *(row.line for row in first)]
     shown = {"drifted": state.inputs == "drifted" or state.peak_of == state.episode,
              "degraded": state.quality == "degraded",
-             "estimated": told.get("quality") == "degraded"}
+             "estimated": any((item.get("estimated") or {}).get("quality") == "degraded"
+                              for item in lines)}
+    shown["degraded"] |= not any(shown.values())  # a segment's, or one that labels take back
     for cause in model.policy.alarm_on:
         page.put("holdfast_episode_cause", float(shown[cause]), model.name, cause)
     for episode in store.episodes(model.name, 1):

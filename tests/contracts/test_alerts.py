@@ -94,6 +94,15 @@ def test_an_alert_asks_for_what_is_exported(file: Path) -> None:
     assert (grouped | matched | shown) <= known | TARGET
 
 
+def test_the_documentation_lists_all_alerts_by_severity() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text().split("## Alerts")[1].split("\n## ")[0]
+    told = {name: severity for severity, names in re.findall(
+        r"^\| (critical|warning|info) \| (.*) \|$", text, re.MULTILINE)
+        for name in names.split(", ")}
+    assert told == {file.stem: rule(file)["labels"]["severity"] for file in RULES}
+    assert BASE in text
+
+
 def test_no_runbook_is_without_its_alert() -> None:
     books = {file.stem for file in (ROOT / "docs" / "runbooks").glob("*.md")}
     assert books == {file.stem for file in RULES}

@@ -15,7 +15,8 @@ from monitor.series import Page
 from monitor.state import Decision
 from monitor.store import Store
 from monitor.vitals import LONGEST, say
-from tests.monitor.stored import DAY, at, configuration, fill, verdict
+from monitor.window import isoformat
+from tests.monitor.stored import DAY, at, configuration, estimate, fill, verdict
 
 
 @pytest.fixture
@@ -66,6 +67,29 @@ def test_an_episode_shows_only_causes_that_may_alarm(store: Store, tmp_path: Pat
         update={"alarm_on": ["degraded"]})})
     told = samples(store, config.model_copy(update={"models": [quiet]}))
     assert set(told["holdfast_episode_cause"]) == {("electricity", "degraded")}
+
+
+def test_an_estimate_that_opened_the_episode_is_its_cause_until_it_is_closed(
+        store: Store, config: Config) -> None:
+    opened = verdict("quiet", 4, estimate=replace(estimate(0.7), quality="degraded"))
+    calm = verdict("quiet", 5)
+    recorded, name = store.recorded("quiet"), f"quiet/{isoformat(opened.window.start)}"
+    store.advance("quiet", recorded.number, replace(recorded.state, episode=name), at=at(6),
+                  folded_to=calm.known_at, cause="x", verdicts=[
+                      (opened, "suspect", name, Decision("alarm", "worse is expected")),
+                      (calm, "suspect", name, Decision("none", ""))])
+    causes = samples(store, config)["holdfast_episode_cause"]
+    assert {cause: value for (model, cause), value in causes.items() if model == "quiet"} == {
+        "degraded": 0, "estimated": 1, "drifted": 0}
+
+
+def test_an_episode_that_a_segment_opened_is_degradation(store: Store, config: Config) -> None:
+    recorded, name = store.recorded("quiet"), f"quiet/{isoformat(at(2))}"
+    store.advance("quiet", recorded.number, replace(recorded.state, episode=name), at=at(6),
+                  cause="weekday=6: accuracy 0.7")
+    told = samples(store, config)
+    assert told["holdfast_episode_cause"]["quiet", "degraded"] == 1
+    assert reasons(store, config)["quiet", "episode"] == "weekday=6: accuracy 0.7"
 
 
 def test_labels_are_late_once_their_window_should_have_them(store: Store, config: Config) -> None:

@@ -175,7 +175,8 @@ def replay(config: Path, start: datetime, end: datetime, name: str | None, act: 
     """Judge history by the very code of the daemon, changing nothing anywhere.
 
     Works on a scratch store; with --act also trains and promotes in a scratch MLflow, never in
-    the configured one. Prints one line per window and revision.
+    the configured one, and without golden sets, audits and scoring. Prints one line per window
+    and revision.
 
     With --policy it is a lab: each policy lives through the same rows, and a table tells alarms,
     retrains, missed degradations, performance and cost side by side (--json: one object per
@@ -202,10 +203,13 @@ def replay(config: Path, start: datetime, end: datetime, name: str | None, act: 
 
 def _replay(loaded: Loaded, span: tuple[datetime, datetime], name: str | None, act: bool,
             as_json: bool) -> None:
+    from monitor.rehearsal import left_out
     from monitor.replay import replay, words
 
     def tell(model: Model) -> None:
         told = 0
+        if act and (missing := left_out(model)):
+            click.echo(f"{model.name}: {missing}", err=True)
         for line in replay(loaded, *span, name=model.name, act=act):
             if not told and line["arrival"] == "assumed":
                 click.echo(f"{model.name}: arrival: assumed, as log.ingested_at is absent",

@@ -34,6 +34,7 @@ from monitor.hindsight import DAY, Days, Rule, alarmed, losses, noticed, worth
 from monitor.outcomes import total
 from monitor.performance import HIGHER_IS_BETTER, Performance, measure
 from monitor.policies import Variant, variants
+from monitor.rehearsal import left_out
 from monitor.trial import Opening, Trial, opening, trial
 from monitor.watching import past, watched
 from monitor.window import Window, format_duration, isoformat
@@ -78,6 +79,8 @@ def lab(model: Model, loaded: Loaded, *, policies: Sequence[str], out: Path | No
                 console.print(f"{policy}: {words}")  # what takes minutes should not be silent
             begun.add(policy)
 
+        if question.act and (line := left_out(model)):
+            console.print(f"{model.name}: {line}")
         reports = compare(model, loaded, found, question, progress)
     if as_json:
         for report in reports:

@@ -22,6 +22,7 @@ from monitor.launch import LocalProcess
 from monitor.playback import ARRIVAL, ID, LABEL_ARRIVAL, Stage, log_mapping
 from monitor.reference import reference_span
 from monitor.registry import Registry
+from monitor.sampling import SEGMENT
 from monitor.source import Source
 from monitor.store import Store
 from monitor.window import Window, isoformat
@@ -31,6 +32,9 @@ MOST_ROWS = 2_000_000
 
 HANDOVER = timedelta(seconds=5)
 """How long a training may take to end when its rehearsal is broken off."""
+
+LEFT_OUT = "a rehearsal leaves out "
+"""How the line begins that says what has no part in one."""
 
 COPIED = ("task", "maturity", "window", "policy", "training")
 
@@ -75,16 +79,36 @@ def rows_of(model: Model, source: Source, span: Window) -> pd.DataFrame:
     ids = rows["_id"] if "_id" in rows else pd.Series([f"r{row:08d}" for row in range(len(rows))])
     times = rows["_timestamp"].astype("datetime64[us, UTC]")
     dropped = [name for name in ("_prediction", "_score", "_version", "_id") if name in rows]
-    rows = rows.drop(columns=dropped)
+    rows = rows.drop(columns=dropped).rename(columns=lambda name: str(name).removeprefix(SEGMENT))
     rows["_timestamp"], rows[ARRIVAL], rows[ID] = times, times, ids.astype(str)
     rows[LABEL_ARRIVAL] = times + model.maturity.delay
     return rows
 
 
+def left_out(model: Model) -> str:
+    """What is configured and has no part in a rehearsal, in words; '' where that is nothing."""
+    parts = []
+    if model.benchmarks:
+        names = ", ".join(item.name for item in model.benchmarks)
+        parts.append(f"golden sets and their audits ({names}), which may refuse what passes here")
+    if "compression" in model.policy.retrain.on:
+        parts.append("retrains because of compression, as nothing is scored beside its float form")
+    return LEFT_OUT + "; ".join(parts) if parts else ""
+
+
 def settings(model: Model, frame: pd.DataFrame, reference: Window) -> dict[str, Any]:
-    """The scratch configuration: the model's own rules over the stage's log."""
+    """The scratch configuration: the model's own rules over the stage's log.
+
+    Groups whose column did not leave the log are judged by nobody there.
+    """
     plain = model.model_dump(mode="json", by_alias=True)
-    log = log_mapping("_label", "_timestamp", categorical=plain["log"]["features"]["categorical"])
+    features, groups = model.log.features, [name for name in model.log.segments if name in frame]
+    log = log_mapping("_label", "_timestamp", categorical=features.categorical, exclude=[
+        name for name in groups
+        if name in features.exclude or name not in (features.include or groups)])
+    log["segments"] = groups
+    gate = plain["training"]["gate"]
+    gate["fairness"] = [rule for rule in gate["fairness"] if rule["column"] in groups]
     if model.log.positive_label is not None:
         log["positive_label"] = model.log.positive_label
     policy = plain["policy"] | {"promotion": "automatic", "shadow": {"rows": 0},

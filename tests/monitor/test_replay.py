@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from monitor.conditions import Benchmark, Fairness, Gate
 from monitor.config import load
+from monitor.mapping import Features
 from monitor.registry import Registry
-from monitor.rehearsal import settings
+from monitor.rehearsal import left_out, rows_of, settings
 from monitor.replay import replay
 from monitor.simulate import START
+from monitor.source import Source
 from monitor.window import Window, parse_time
 from tests.monitor.command import holdfast
 from tests.story.deployment import DAY, deploy
@@ -129,6 +132,29 @@ def test_the_scratch_configuration_names_nothing_of_the_configured_one(
     assert config.mlflow.tracking_uri != own.mlflow.tracking_uri
     for text in _texts(config.model_dump(mode="json")):
         assert str(tmp_path) not in text.replace(str(file.parent), "")
+
+
+def test_groups_are_held_apart_in_a_rehearsal_and_what_is_left_out_is_said(
+        tmp_path: Path, mlflow_uri: str) -> None:
+    deployment = deploy(tmp_path, mlflow_uri, training={"kind": "torch"})
+    own = deployment.loaded.config.models[0]
+    gate = Gate(fairness=[Fairness(column="vehicle", ceiling=0.1)])
+    model = own.model_copy(update={
+        "training": own.training.model_copy(update={"gate": gate}),
+        "log": own.log.model_copy(update={"segments": ["vehicle", "zone"],
+                                          "features": Features(exclude=["vehicle"])})})
+    assert left_out(model) == ""
+    with Source(model, deployment.loaded.config.limits) as source:
+        frame = rows_of(model, source, Window(START, START + 5 * DAY))
+    scratch = settings(model, frame, Window(START, START + DAY))["models"][0]
+    assert scratch["log"]["segments"] == ["vehicle", "zone"]
+    assert scratch["log"]["features"]["exclude"] == ["vehicle"]
+    assert [rule["column"] for rule in scratch["training"]["gate"]["fairness"]] == ["vehicle"]
+    bare = settings(model, frame.drop(columns="vehicle"), Window(START, START + DAY))["models"][0]
+    assert bare["log"]["segments"] == ["zone"]
+    assert bare["training"]["gate"]["fairness"] == []
+    golden = model.model_copy(update={"benchmarks": [Benchmark(name="old-cases", source="x.csv")]})
+    assert "golden sets and their audits (old-cases)" in left_out(golden)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from monitor import audit, decide, fidelity, shadow
-from monitor.acknowledgement import faulty_spans
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
@@ -22,6 +20,7 @@ from monitor.follow import move
 from monitor.registry import CHAMPION
 from monitor.report import Subject
 from monitor.request import Kind, Request
+from monitor.soundness import broken
 from monitor.store import Pending
 from monitor.window import Window, isoformat, parse_time
 
@@ -90,30 +89,6 @@ def _informed(request: Request, model: Model, deps: Deps) -> Request:
     if found:
         options["evidence"], told["compression"] = "compression", found
     return replace(request, options=options, evidence=told)
-
-
-def broken(model: Model, deps: Deps, known_at: datetime) -> tuple[tuple[str, str], ...]:
-    """Stretches that nothing is learned from: faulty windows, and what people said is a fault.
-
-    As known at ``known_at``; windows within reach of a training, in order, joined where they touch.
-    """
-    calendar, rule = model.calendar, model.training
-    reach = rule.window + rule.holdout + model.maturity.delay + 2 * calendar.length
-    last: dict[str, dict[str, Any]] = {}
-    for row in deps.store.verdicts(model.name, segment="",
-                                   span=Window(known_at - reach, known_at)):
-        if parse_time(row.line["known_at"]) <= known_at:
-            last[row.line["start"]] = row.line
-    spans = [Window(parse_time(line["start"]), parse_time(line["end"]))
-             for line in last.values() if line["inputs"] == "faulty"]
-    spans += faulty_spans(deps.store.acknowledgements(model.name), known_at)
-    joined: list[Window] = []
-    for span in sorted(spans):
-        if joined and span.start <= joined[-1].end:
-            joined[-1] = Window(joined[-1].start, max(joined[-1].end, span.end))
-        else:
-            joined.append(span)
-    return tuple((isoformat(span.start), isoformat(span.end)) for span in joined)
 
 
 def _score(model: Model, deps: Deps, now: datetime) -> None:

@@ -18,6 +18,7 @@ from monitor.deps import Deps
 from monitor.reference import build, explained, mapping_key, sealed
 from monitor.renewal import renew
 from monitor.request import Request
+from monitor.soundness import tainted
 from monitor.source import Source
 from monitor.state import Decision, ModelState
 from monitor.store import RequestRow, Store
@@ -108,7 +109,7 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
         outcome = Outcome(request.request_id, "failed", None,
                           f"its process ended {max(failures, row.attempts)} times without an "
                           "outcome", "")
-    ended = outcome
+    ended = _sound(outcome, request, model, deps, now=now)
     if request.purpose == "shadow":
         shadow.keep(model, deps, request, ended)
     if request.purpose == "compression":
@@ -118,6 +119,15 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
     deps.store.conclude(request.request_id, ended.status,
                         {"version": ended.version, "reason": ended.reason,
                          "run_id": ended.run_id, "result": ended.result})
+
+
+def _sound(outcome: Outcome, request: Request, model: Model, deps: Deps, *, now: datetime
+           ) -> Outcome:
+    """The outcome; refused where the candidate learned from what turned out to be faulty."""
+    why = tainted(request, outcome.result, model, deps, now=now) if (
+        request.kind == "train" and outcome.status == "registered") else ""
+    return replace(outcome, status="refused", version=None,
+                   reason=f"version {outcome.version} is withdrawn: {why}") if why else outcome
 
 
 def _doubt(model: Model, deps: Deps, request: Request, ended: Outcome) -> None:
@@ -148,13 +158,27 @@ def settle(state: ModelState, request: Request, outcome: Outcome, model: Model, 
 
 
 def expire(model: Model, deps: Deps, now: datetime) -> None:
-    """Give up a challenger that nobody promoted in time."""
+    """Give up a challenger that nobody promoted in time, or whose rows turned out to be faulty."""
     state = deps.store.recorded(model.name).state
-    if (state.phase == "awaiting_promotion" and state.since is not None
-            and now - state.since > PATIENCE):
-        move(model, deps.store, now,
-             f"nobody promoted version {state.challenger} within {PATIENCE.days} days",
-             lambda state: decide.expired(state, now))
+    if state.phase != "awaiting_promotion" or state.since is None:
+        return
+    why = _taint(state.challenger, model, deps, now)
+    if why:
+        cause = f"version {state.challenger} is withdrawn: {why}"
+    elif now - state.since > PATIENCE:
+        cause = f"nobody promoted version {state.challenger} within {PATIENCE.days} days"
+    else:
+        return
+    move(model, deps.store, now, cause, lambda state: decide.expired(state, now))
+
+
+def _taint(challenger: str | None, model: Model, deps: Deps, now: datetime) -> str:
+    """Why a challenger that waits may not stay, by the request that made it; '' where it may."""
+    for row in deps.store.requests(model.name):
+        told = row.outcome or {}
+        if row.request.kind == "train" and told.get("version") == challenger:
+            return tainted(row.request, told.get("result") or {}, model, deps, now=now)
+    return ""
 
 
 Step = ModelState | tuple[ModelState, Decision]

@@ -27,8 +27,11 @@ from monitor.cli import opened
 from monitor.config import load
 from monitor.daemon import tick
 from monitor.faults import Fault
+from monitor.follow import _sound, expire
 from monitor.request import Request
+from monitor.soundness import tainted
 from monitor.status import overview
+from monitor.versions import Outcome
 from monitor.window import Calendar, Window, parse_time
 from tests.monitor.command import configured, holdfast
 from tests.story.deployment import register
@@ -111,6 +114,40 @@ def test_a_request_carries_what_nothing_is_learned_from(file: Path) -> None:
     day = [f"2026-02-{number:02d}T00:00:00Z" for number in range(1, 20)]
     assert request.exclude == ((day[7], day[9]), (day[10], day[11]))
     assert Request.from_json(request.to_json()) == request
+
+
+def test_a_candidate_that_learned_from_what_turns_out_to_be_faulty_is_withdrawn(file: Path) -> None:
+    """11 and 16 were known to be faulty when it was asked for; 14 is said to be so only later."""
+    once(file, "2026-02-18T12:00")
+    loaded, now = load(file), parse_time("2026-02-18T12:00")
+    model, result = loaded.config.models[0], {"window": ["2026-02-05", "2026-02-17"]}
+    with opened(loaded) as deps:
+        request = request_for("train", model, deps, now, reason="a test")
+        assert [start[:10] for start, _ in request.exclude] == ["2026-02-11", "2026-02-16"]
+        assert tainted(request, result, model, deps, now=now) == ""
+        assert "[2026-02-11T00:00:00Z, 2026-02-12T00:00:00Z), which turned out" in tainted(
+            replace(request, exclude=()), result, model, deps, now=now)
+        deps.store.request(request)
+        deps.store.conclude(request.request_id, "registered", {"version": "2", "result": result})
+        before = deps.store.recorded(model.name)
+        deps.store.advance(model.name, before.number, replace(
+            before.state, phase="awaiting_promotion", challenger="2", since=now), decision=None,
+            at=now, cause="the test")
+        expire(model, deps, now)
+        assert deps.store.recorded(model.name).state.phase == "awaiting_promotion"
+    say(file, "--window", "2026-02-14", "--as", "fault", "--now", "2026-02-18T14:00")
+    with opened(loaded) as deps:
+        later = parse_time("2026-02-18T15:00")
+        expire(model, deps, later)
+        state = deps.store.recorded(model.name).state
+        assert (state.phase, state.challenger) != ("awaiting_promotion", "2")
+        outcome = Outcome(request.request_id, "registered", "2", "passed", "run", result)
+        refused = _sound(outcome, request, model, deps, now=later)
+        assert (refused.status, refused.version) == ("refused", None)
+        assert refused.reason == ("version 2 is withdrawn: it learned from rows of "
+                                  "[2026-02-14T00:00:00Z, 2026-02-15T00:00:00Z), which turned "
+                                  "out to be faulty")
+        assert _sound(outcome, request, model, deps, now=now) == outcome
 
 
 def test_what_was_expected_is_not_raised_again_while_it_looks_the_same(file: Path) -> None:

@@ -231,6 +231,9 @@ class Training(Section):
     """Shares of hidden units to try to remove, largest first."""
     deadline: Duration = timedelta(hours=1)
     """Longest time that one training may take."""
+    memory: str | None = Field(default=None, pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB)$")
+    """Most memory that one training may use, such as `8GB`; each further worker of a search may use
+    as much. Default: what the machine has. On a GPU its driver counts, and a limit is no use."""
     ladder: list[Literal["recall", "probabilities", "ranges", "tune", "refit",
                          "search"]] = [
         "recall", "probabilities", "ranges", "tune", "refit"]

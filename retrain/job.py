@@ -6,6 +6,8 @@ their checkpoints, and the version is the one that carries the request's id.
 
 from __future__ import annotations
 
+import re
+import resource
 import signal
 import time
 import traceback
@@ -45,22 +47,30 @@ def run(request: Request, folder: Path) -> Outcome:
     work = Work(request, model, config, registry, record, folder, Steps(_STEPS[request.kind]))
     began = time.monotonic()
     _by_the_deadline(model)
+    most = _within(model)
     try:
         return _kind(request.kind)(work)
     except (Refusal, ContractError) as error:
         return record.conclude("refused", str(error))
-    except (RegistryError, SourceError):
+    except (RegistryError, SourceError) as error:
+        if _short_of_memory(error, model):
+            return _too_large(record, model, most)
         if time.monotonic() - began < model.training.deadline.total_seconds():
             raise
         return record.conclude("failed", _late(model))  # the alarm rang inside a query
     except Overdue as error:
         return record.conclude("failed", str(error))
     except Exception as error:  # the last line of a process of its own
+        if _short_of_memory(error, model):
+            return _too_large(record, model, most)
         traceback.print_exc()
         return record.conclude("failed", redact(f"{type(error).__name__}: {error}"))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
+
+_MEMORY = re.compile(r"memory|bad_alloc|can't start new thread|unable to allocate", re.IGNORECASE)
+"""What numpy, torch, ONNX Runtime and DuckDB say where an allocation fails."""
 
 _STEPS: dict[Kind, int] = {"train": 5, "bootstrap": 5, "score": 3}
 
@@ -73,6 +83,30 @@ def _by_the_deadline(model: Model) -> None:
 
     signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, model.training.deadline.total_seconds())
+
+
+def _within(model: Model) -> tuple[int, int]:
+    """Hold this process and its children to ``training.memory``; the limit that was there."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    if model.training.memory is not None:
+        number, unit = re.findall(r"[\d.]+|[A-Z]+", model.training.memory)
+        most = int(float(number) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[unit])
+        most = most if before[1] == resource.RLIM_INFINITY else min(most, before[1])
+        resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
+    return before
+
+
+def _short_of_memory(error: Exception, model: Model) -> bool:
+    """Whether an error is what becomes of an allocation beyond ``training.memory``."""
+    told = isinstance(error, MemoryError) or _MEMORY.search(str(error)) is not None
+    return model.training.memory is not None and told
+
+
+def _too_large(record: Record, model: Model, limit: tuple[int, int]) -> Outcome:
+    resource.setrlimit(resource.RLIMIT_DATA, limit)  # to say it takes memory too
+    return record.conclude("failed", f"took more than training.memory ({model.training.memory}); "
+                                     "right would be more of it, or fewer rows by "
+                                     "training.max_rows")
 
 
 def _late(model: Model) -> str:

@@ -146,6 +146,17 @@ def test_a_training_that_takes_too_long_fails_in_words(tmp_path: Path) -> None:
     assert "took longer than training.deadline (1s)" in outcome.reason
 
 
+def test_a_training_that_takes_too_much_memory_fails_in_words(tmp_path: Path) -> None:
+    path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", kind="sklearn", memory="200MB",
+                prune=[])
+    asked = request(path, "bootstrap", options={"report": False})
+    assert start(asked, tmp_path).wait(120) == 1, said(asked, tmp_path)
+    outcome = Registry(load(path).config.mlflow).outcome(asked.request_id)
+    assert outcome is not None
+    assert outcome.status == "failed"
+    assert "took more than training.memory (200MB)" in outcome.reason
+
+
 def test_probation_compares_with_the_predecessor_on_the_same_rows(deployed: Deployed) -> None:
     outcome = work(request(deployed.path, "score", champion="1", predecessors=("2",),
                            options={"window": ["2026-02-01", "2026-02-15"]}), deployed.folder)

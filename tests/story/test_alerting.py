@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 
 from monitor.window import isoformat
@@ -22,7 +23,7 @@ from tests.servers.prometheus import Prometheus
 from tests.story.deployment import register
 from tests.story.test_daemon import running
 
-HISTORY = timedelta(minutes=10)
+HISTORY = timedelta(minutes=6)
 DRIFTED = timedelta(seconds=30)
 """The end of the history, of another kind; what is written from then on is calm again."""
 RATE = 40
@@ -50,7 +51,6 @@ class Log:
         frame = pd.DataFrame({
             "at": at, "received": at + timedelta(seconds=1), "version": "1",
             "weight": self._rng.normal(10 + shift, 1, n),
-            "size": self._rng.choice(["s", "m", "l"], n),
             "answer": self._rng.choice(["yes", "no"], n)})
         frame.to_parquet(self.folder / "new.tmp", index=False)
         os.rename(self.folder / "new.tmp", self.folder / f"{until:%H%M%S}.parquet")
@@ -101,6 +101,7 @@ def rules() -> str:
     return text.replace("for: 15m", f"for: {AT_ONCE}")
 
 
+@pytest.mark.timeout(600)  # it waits for windows to pass
 def test_a_drifted_log_is_one_page_and_it_resolves(
         tmp_path: Path, prometheus: Callable[..., Prometheus],
         alertmanager: Callable[[], Alertmanager]) -> None:

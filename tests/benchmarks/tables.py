@@ -118,11 +118,11 @@ def _loop(answer: Told) -> list[str]:
 def _transfer(answer: Told) -> list[str]:
     return table(("stream", "labels", "champion", "scratch, a quarter", "scratch, all",
                   "fine-tuned, a quarter", "difference (95 %)", "by date"), (
-        (f"`{name}`", f"{told['tuned_rows']:,} of {told['rows']:,}",
+        (f"`{name}`", f"{int(rows) // 4:,} of {int(rows):,}",
          *(f"{told[who]:.3f}" for who in ("never", "scratch_on_few", "scratch", "tuned")),
          f"{told['difference']:+.4f} ({told['interval'][0]:+.4f} to {told['interval'][1]:+.4f})",
          ", ".join(f"{gap:+.3f}" for gap in told["by_date"].values()))
-        for name, told in answer["transfer"].items()))
+        for name, sizes in answer["transfer"].items() for rows, told in sizes.items()))
 
 
 RENDERED: dict[str, Callable[[Told], list[str]]] = {

@@ -1,11 +1,11 @@
 """Transfer: how few labels a fine-tuned champion needs, beside a network trained from scratch.
 
 Run as `python -m tests.benchmarks.retrain --only transfer`. A champion learns from rows before the
-drift. At each of several later dates there are the newest ``rows`` labelled rows; a network is
-trained from scratch on all of them and on the newest quarter, and the champion is fine-tuned on
-that same quarter, by the trainers and default options of a retrain. The newest fifth of what each
-may see is its validation. All answer the rows that come next. Whatever is drawn (first weights,
-order of rows) is drawn anew for each seed, the champion's too.
+drift. At each of several later dates the newest rows are labelled; a network is trained from
+scratch on all of them and on the newest quarter, and the champion is fine-tuned on that same
+quarter, by the trainers and default options of a retrain. The newest fifth of what each may see is
+its validation. All answer the rows that come next. Whatever is drawn (first weights, order of rows)
+is drawn anew for each seed, the champion's too. A quick run takes one seed and the fewest rows.
 
 ``difference`` is accuracy of the fine-tuned one on a quarter less that of the one from scratch on
 all, over the same rows; its 95 % interval resamples seeds and blocks of rows, crossed (Owen 2007,
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from tests.data import stream
 
 Told = dict[str, Any]
 Right = NDArray[np.float64]
+Answers = dict[str, list[Right]]
+"""Who -> who was right at which row, an array per date."""
 
 NAMES = ("never", "scratch_on_few", "scratch", "tuned")
 """The champion as it was, a network from scratch on a quarter of the rows and on all, and the
@@ -57,8 +60,8 @@ class Case:
     """Rows that the champion learns from."""
     dates: tuple[int, ...]
     """Rows that lie in the past at each date."""
-    rows: int
-    """Newest labelled rows that training from scratch has."""
+    rows: tuple[int, ...]
+    """Newest labelled rows that training from scratch has, in turn."""
     later: int
     """Rows after a date that answers are judged on."""
     seeds: int
@@ -78,51 +81,53 @@ def texts() -> pd.DataFrame:
 
 
 CASES = {
-    "pneumonia_mnist": Case(Image(), images, "binary", 3000, (4282, 4606, 4806), 400, 200, 5),
+    "pneumonia_mnist": Case(Image(), images, "binary", 3000, (4282, 4606, 4806), (400,), 200, 5),
     "arxiv_physics_text": Case(Text(), texts, "multiclass", 16_000, (32_000, 40_000, 48_000),
-                               16_000, 4000, 3),
+                               (4000, 8000, 16_000), 4000, 3),
 }
 """Stream -> what is measured on it."""
 
 
 def measure(quick: bool = False) -> Told:
-    """{stream: what fine-tuning is worth there}."""
-    return {name: told(replace(case, seeds=1) if quick else case) for name, case in CASES.items()}
+    """{stream: {labelled rows: what fine-tuning is worth there}}."""
+    return {name: told(replace(case, seeds=1, rows=case.rows[:1]) if quick else case)
+            for name, case in CASES.items()}
 
 
 def told(case: Case) -> Told:
-    """Accuracy of everybody, pooled over dates and seeds, and the paired difference."""
+    """By labelled rows: accuracy of everybody and the paired difference."""
     frame = case.frame()
-    return summed(case, frame, [lived(case, frame, seed) for seed in range(case.seeds)])
+    found = [lived(case, frame, seed) for seed in range(case.seeds)]
+    times = [f"{frame['_timestamp'].iloc[date]:%Y-%m-%d}" for date in case.dates]
+    return {str(rows): summed([one[rows] for one in found], times) for rows in case.rows}
 
 
-def summed(case: Case, frame: pd.DataFrame, found: list[dict[str, list[Right]]]) -> Told:
-    """The numbers of what every seed found."""
+def summed(found: list[Answers], times: list[str]) -> Told:
+    """The numbers of what every seed found, pooled over dates."""
     right = {name: np.stack([np.concatenate(one[name]) for one in found]) for name in NAMES}
     gap, sizes = right["tuned"] - right["scratch"], [len(part) for part in found[0]["tuned"]]
     low, high = interval(gap, sizes)
     by_date = np.split(gap.mean(axis=0), np.cumsum(sizes)[:-1])
     return {**{name: float(values.mean()) for name, values in right.items()},
-            "rows": case.rows, "tuned_rows": case.rows // SHARE, "seeds": len(found),
-            "difference": float(gap.mean()), "interval": [low, high],
-            "by_date": {f"{frame['_timestamp'].iloc[date]:%Y-%m-%d}": float(part.mean())
-                        for date, part in zip(case.dates, by_date, strict=True)}}
+            "seeds": len(found), "difference": float(gap.mean()), "interval": [low, high],
+            "by_date": {time: float(part.mean())
+                        for time, part in zip(times, by_date, strict=True)}}
 
 
-def lived(case: Case, frame: pd.DataFrame, seed: int) -> dict[str, list[Right]]:
-    """Who was right at which row after each date, with one seed."""
+def lived(case: Case, frame: pd.DataFrame, seed: int) -> dict[int, Answers]:
+    """Who was right at which row after each date, by labelled rows, with one seed."""
     options = Options(case.task, classes=tuple(sorted(frame["_label"].unique().tolist())),
                       seed=seed)
     champion = case.trainer.fresh(split(frame, case.champion, case.champion), options)
-    answers: dict[str, list[Right]] = {name: [] for name in NAMES}
-    for date in case.dates:
-        many, few = (split(frame, date, count) for count in (case.rows, case.rows // SHARE))
+    answers: dict[int, Answers] = {rows: {name: [] for name in NAMES} for rows in case.rows}
+    for date, rows in product(case.dates, case.rows):
+        many, few = (split(frame, date, count) for count in (rows, rows // SHARE))
         later = frame.iloc[date:date + case.later]
         for name, fitted in (("never", champion),
-                             ("scratch", case.trainer.fresh(many, options)),
                              ("scratch_on_few", case.trainer.fresh(few, options)),
+                             ("scratch", case.trainer.fresh(many, options)),
                              ("tuned", case.trainer.tuned(champion, few, options))):
-            answers[name].append(right_at(fitted, later))
+            answers[rows][name].append(right_at(fitted, later))
     return answers
 
 

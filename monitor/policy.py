@@ -53,7 +53,8 @@ class RetrainPolicy(Section):
     """Verdicts that may start one; `estimated` is degradation that is estimated without labels,
     `compression` a compressed champion that left the limits that its calibration promised."""
     cooldown: Duration = timedelta(days=14)
-    """Shortest time between two."""
+    """Shortest time between two, whatever became of the first: `14d` are three in any 30 days at
+    most, `30d` one."""
     rest: Duration = timedelta(days=45)
     """Shortest time between two that fit weights; in between only what is cheap is tried: an
     earlier version again, bent answers, new int8 ranges. A loss of twice `performance.drop`

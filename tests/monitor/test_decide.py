@@ -190,6 +190,23 @@ def test_a_refused_candidate_costs_a_cooldown() -> None:
     assert state.cooldown_until == START + 14 * DAY
 
 
+@pytest.mark.parametrize(("cooldown", "most"), [("14d", 3), ("30d", 1), ("10d", 3)])
+def test_the_cooldown_bounds_the_retrains_of_a_month(cooldown: str, most: int) -> None:
+    """However bad it stays and however often a candidate is refused; and one goes on at a time."""
+    rules, state, asked = model(retrain={"cooldown": cooldown}), WATCHED, list[int]()
+    for day in range(200):
+        state, decision = decide.step(state, degraded(day), rules)
+        if decision.action != "retrain":
+            continue
+        asked.append(day)
+        again, held = decide.step(state, degraded(day), rules)
+        assert held.action == "hold"
+        assert "retraining already" in held.reason
+        state, _ = decide.concluded(again, None, degraded(day).known_at, rules)
+    assert len(asked) >= 200 // 14 // 3
+    assert max(sum(day <= later < day + 30 for later in asked) for day in asked) == most
+
+
 def promoted() -> ModelState:
     return decide.adopted(WATCHED, "2", START, model())
 

@@ -61,8 +61,10 @@ bench: setup  ## Measure (BENCH=--quick for a short run)
 	for file in $$(grep -l '^if __name__ == "__main__"' tests/benchmarks/[a-z]*.py); do \
 	  $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) $(BENCH) || exit 1; done
 
-soak: setup  ## Kill the loop at random moments and compare (minutes)
+soak: setup  ## Kill the loop at random moments, and a retrain at every step, and compare (minutes)
 	$(BIN)/python -m tests.story.soak
+	$(BIN)/python -m tests.story.kills
+	$(BIN)/python -m tests.story.kills --kind sklearn --free
 
 clean:  ## Remove what was made here
 	rm -rf $(VENV) demo-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -43,10 +43,21 @@ def save(path: Path, module: nn.Module, *, spec: Shape, encoder: Encoding,
                 "encoder": json.dumps(encoder.to_dict()), "extra": json.dumps(dict(extra or {}))}
     tensors = {name: value.detach().contiguous() for name, value in module.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(to_bytes(tensors, metadata))
+    partial.write_bytes(_in_order(to_bytes(tensors, metadata)))
     partial.chmod(0o644)
     os.replace(partial, path)
     return path
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors leaves their order to chance, and equal
+    weights should be equal files."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[8 + length:]
 
 
 def load(path: Path) -> tuple[nn.Module, Any, Any]:

@@ -23,6 +23,9 @@ def test_saved_weights_come_back_with_spec_and_encoder(tmp_path: Path) -> None:
     rows = hotel().holdout.head(100)
     assert torch.equal(output(again, rows), output(fitted, rows))
     assert path.stat().st_mode & 0o777 == 0o644
+    written = {save(tmp_path / "again.safetensors", fitted.module, spec=fitted.spec,
+                    encoder=fitted.encoder).read_bytes() for _ in range(10)}
+    assert written == {path.read_bytes()}
 
 
 def test_a_widened_network_is_the_same_function() -> None:

@@ -47,8 +47,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "torch": {"kind": "torch", "epochs": 6, "widths": [64], "prune": [0.5],
               "accuracy_budget": 0.15},
     "sklearn": {"kind": "sklearn", "settings": {"trees": 40}, "prune": [0.5]}}
-SPANS = ((0, 18), (2, 20))
-"""Days whose rows the versions from before the change learned; the last version serves."""
+SPANS = ((2, 20), (0, 18))
+"""Days whose rows the versions from before the change learned; the last one serves, and has rows
+enough to be made small, so that its ranges can be taken anew."""
 TOLERANCE = 0.03
 """How far the quality of two free retrains may lie apart, in accuracy on 840 rows."""
 LONGEST = 600
@@ -273,7 +274,8 @@ def _watched(folder: Path, came: Callable[[str], object]) -> None:
             if path.is_relative_to(folder):
                 came(f"file {path.relative_to(folder)}")
             elif "mlartifacts" in path.parts:
-                came(f"artifact {str(path).partition('/artifacts/')[2]}")
+                name = str(path).partition("/artifacts/")[2]
+                came(f"artifact {re.sub(r'uploading[.].*', 'uploading', name)}")
         elif event == "os.rename" and Path(given[1]).is_relative_to(folder):
             came(f"file {Path(given[1]).relative_to(folder)}")
 

@@ -50,6 +50,7 @@ def act(model: Model, deps: Deps, now: datetime) -> None:
              lambda state: decide.requested(state, row.request, now))
     if deps.launcher is not None and row.attempts == 0:
         deps.store.attempt(row.request.request_id)
+        deps.assure()
         deps.launcher.start(row.request)
 
 
@@ -163,6 +164,7 @@ def _carry_out(pending: Pending, model: Model, deps: Deps, now: datetime) -> Non
 def _finish_intents(model: Model, deps: Deps) -> None:
     """Move aliases as intended, unless a person moved them first: then theirs stays."""
     for intent in deps.store.intents(model.name):
+        deps.assure()
         moved = deps.registry.move_alias(model.registered, intent.alias, to=intent.to,
                                          expected=intent.expected)
         deps.store.finish_intent(intent.id, "moved" if moved else "somebody else moved it first")
@@ -183,6 +185,7 @@ def report(model: Model, deps: Deps) -> None:
     folder = Path(deps.config.folder) / "reports"
     try:
         path = deps.reporter.write(subject, folder)
+        deps.assure()
         uri = deps.registry.log_report(model.name, path, version=row.line["version"])
     except HoldfastError as error:
         log.warning("no report", model=model.name, reason=str(error))

@@ -15,9 +15,9 @@ from typing import Any
 import click
 
 from monitor.config import Config, Loaded, Model, load
-from monitor.daemon import Daemon, attend
+from monitor.daemon import Daemon, attend, candidate, held
 from monitor.deps import Deps
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, LostError
 from monitor.launch import LocalProcess
 from monitor.registry import Registry
 from monitor.report import Reporter
@@ -140,17 +140,24 @@ def run(config: Path) -> None:
     from monitor.exporter import Snapshot
     from monitor.web import create_app, serve
 
+    lost = None
     with opened(load(config)) as deps:
         http = deps.config.http
+        elector = candidate(deps)
         snapshot = Snapshot(deps.store, deps.config)
+        if elector is not None:
+            snapshot.leads = elector.leads
         server = serve(create_app(deps.store, deps.config, snapshot), http.host, http.port)
         click.echo(f"status and metrics on http://{http.host}:{server.port}", err=True)
         try:
-            ended = Daemon(deps).run()
+            ended = Daemon(held(deps, elector), elector).run()
+        except LostError as error:
+            ended, lost = False, error
+            click.echo(f"error: {error}", err=True)
         finally:
             server.stop()
     if not ended:
-        os._exit(0)  # a thread would keep this process; a tick that is cut off loses nothing
+        os._exit(int(lost is not None))  # a thread would keep it; a tick cut off loses nothing
 
 
 @main.command(short_help="Judge history, or compare policies on it; changes nothing.")

@@ -17,6 +17,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from monitor.conditions import Audit, Benchmark
+from monitor.deployment import Leader
 from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
 from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
@@ -26,8 +27,8 @@ from monitor.secrets import resolve
 from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 
 __all__ = ["AlarmBudget", "Audit", "Benchmark", "Config", "Expect", "FeatureTable", "Features",
-           "Http", "Labels", "Limits", "Loaded", "Log", "MLflow", "Maturity", "Model", "Policy",
-           "Privacy", "Reference", "Schedule", "Training", "WindowConfig", "load", "read"]
+           "Http", "Labels", "Leader", "Limits", "Loaded", "Log", "MLflow", "Maturity", "Model",
+           "Policy", "Privacy", "Reference", "Schedule", "Training", "WindowConfig", "load", "read"]
 
 
 class MLflow(Section):
@@ -288,6 +289,8 @@ class Config(Section):
     """Where metrics, health and the status page are served."""
     limits: Limits = Limits()
     """What one call to a log source may cost."""
+    leader: Leader | None = None
+    """Which of several daemons on one store acts; absent: there is one."""
     models: list[Model] = Field(min_length=1)
     """The deployed models."""
 

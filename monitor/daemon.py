@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
@@ -14,10 +15,12 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.act import act
+from monitor.cluster import Cluster
 from monitor.config import Model
 from monitor.deps import Deps
-from monitor.errors import ConflictError, HoldfastError
+from monitor.errors import ConflictError, HoldfastError, LostError
 from monitor.follow import follow
+from monitor.lease import Elector
 from monitor.secrets import redact
 from monitor.watch import watch
 from monitor.window import isoformat
@@ -34,6 +37,8 @@ AFTER = timedelta(seconds=2)
 """The same for those that a running tick has started after that."""
 LOOK = timedelta(seconds=0.5)
 """How often the main thread looks whether it was told to stop."""
+STANDBY = timedelta(seconds=0.1)
+"""The same for a daemon that stands by."""
 LAST = timedelta(seconds=23)
 """When the process ends whatever hangs: what a tick leaves undone, the next start does."""
 
@@ -48,12 +53,20 @@ def tick(model: Model, deps: Deps, now: datetime) -> None:
 
 def attend(model: Model, deps: Deps, now: datetime) -> bool:
     """Whether the tick went well; its trouble becomes the model's state, never another's."""
-    started = time.monotonic()
     try:
-        tick(model, deps, now)
+        return _attended(model, deps, now)
     except ConflictError as error:
         log.info("conflict", model=model.name, reason=str(error))
         return True
+
+
+def _attended(model: Model, deps: Deps, now: datetime) -> bool:
+    started = time.monotonic()
+    try:
+        deps.assure()
+        tick(model, deps, now)
+    except ConflictError:
+        raise
     except Exception as error:  # the one broad catch: law 4
         known = isinstance(error, HoldfastError)
         message = redact(str(error) if known else f"{type(error).__name__}: {error}")
@@ -66,11 +79,28 @@ def attend(model: Model, deps: Deps, now: datetime) -> bool:
     return True
 
 
+def candidate(deps: Deps) -> Elector | None:
+    """Who asks for the lease; None where the configuration knows one daemon only."""
+    leader = deps.config.leader
+    if leader is None:
+        return None
+    return Elector(leader, Cluster(leader.namespace), deps.store)
+
+
+def held(deps: Deps, elector: Elector | None) -> Deps:
+    """The same parts for one who acts only while it leads."""
+    if elector is None:
+        return deps
+    return replace(deps, store=deps.store.fenced(lambda: elector.token),
+                   assure=lambda: elector.token)
+
+
 class Daemon:
     """Wakes every model on schedule until it is told to stop."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Deps, elector: Elector | None = None) -> None:
         self._deps = deps
+        self._elector = elector
         self._stopping = False
         self._busy: set[str] = set()
         self._scheduler = BackgroundScheduler(
@@ -80,11 +110,28 @@ class Daemon:
     def run(self) -> bool:
         """Wake until SIGTERM or SIGINT; then running ticks end and requests are handed back.
 
-        False where a tick did not end in time: it may be cut off, the next one does the rest.
+        Of several daemons the one that holds the lease wakes, and ends once it is lost: as
+        ``HoldfastError``, so that it is started again and stands by. False where a tick did not
+        end in time: it may be cut off, the next one does the rest.
         """
         threading.Thread(target=self._last, name="holdfast-last", daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told)
+        if self._elector is not None:
+            self._elector.start()
+            log.info("standing by", name=self._elector.name)
+        while not self._stopping and not self._leads():
+            time.sleep(STANDBY.total_seconds())
+        if not self._stopping:
+            self._schedule()
+        while not self._stopping and self._leads():  # a signal is seen on waking
+            time.sleep(LOOK.total_seconds())
+        return self._end()
+
+    def _leads(self) -> bool:
+        return self._elector is None or self._elector.leads()
+
+    def _schedule(self) -> None:
         schedule = self._deps.config.schedule
         for model in self._deps.config.models:
             self._scheduler.add_job(
@@ -93,15 +140,24 @@ class Daemon:
                 jitter=int(schedule.jitter.total_seconds()) or None)
         self._scheduler.start()
         log.info("watching", models=[model.name for model in self._deps.config.models])
-        while not self._stopping:  # a signal that another thread received is seen on waking
-            time.sleep(LOOK.total_seconds())
+
+    def _end(self) -> bool:
+        """See to what runs, in time, and give the lease away."""
+        lost = not self._stopping
+        self._stopping = True
         deadline = time.monotonic() + GRACE.total_seconds()
-        self._scheduler.shutdown(wait=False)
-        self._hand_back(HANDOVER)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        self._hand_back(AFTER if lost else HANDOVER)
         while self._busy and time.monotonic() < deadline:
             time.sleep(0.05)
         self._hand_back(AFTER)  # what the running ticks have started meanwhile
+        if self._elector is not None:
+            self._elector.release()
         log.info("stopped", at=isoformat(datetime.now(UTC)), given_up=sorted(self._busy))
+        if lost:
+            raise LostError("the lease is lost: another daemon may act now; this one is to be "
+                            "started again, and then stands by")
         return not self._busy
 
     def _hand_back(self, grace: timedelta) -> None:
@@ -109,7 +165,7 @@ class Daemon:
             self._deps.launcher.stop(grace)
 
     def _wake(self, model: Model) -> None:
-        if self._stopping:
+        if self._stopping or not self._leads():
             return
         self._busy.add(model.name)
         try:

@@ -35,8 +35,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from monitor.errors import HoldfastError
-from monitor.schema import VERSION_TABLE, changes
+from monitor.errors import ConflictError, HoldfastError
+from monitor.schema import VERSION_TABLE, changes, leaders
 from monitor.secrets import redact
 from monitor.window import isoformat
 
@@ -54,8 +54,10 @@ def utcnow() -> datetime:
 class Write:
     """One transaction that changes rows; ``changed`` says whether it did."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, token: int | None = None) -> None:
         self.connection = connection
+        self.token = token
+        """The fencing token of the daemon that writes; None where nobody asks for one."""
         self.changed = False
 
     def run(self, statement: Executable) -> int:
@@ -85,9 +87,11 @@ class Write:
 class Database:
     """Where rows are kept; a context manager."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utcnow) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utcnow,
+                 token: Callable[[], int] | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._token = token
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime] = utcnow) -> Self:
@@ -113,6 +117,24 @@ class Database:
     def __exit__(self, *reason: object) -> None:
         self.close()
 
+    def fenced(self, token: Callable[[], int]) -> Self:
+        """The same database for one who may write only while ``token()`` is the newest claimed:
+        ``ConflictError`` otherwise, and nothing is written."""
+        return type(self)(self._engine, self._clock, token)
+
+    def claimed(self) -> int:
+        """The newest fencing token that a leader has claimed."""
+        with self._read() as connection:
+            token: int = connection.execute(select(leaders.c.token)).scalar_one()
+            return token
+
+    def claim(self, token: int, name: str) -> bool:
+        """Whether ``token`` is the newest from now on, that of the leader ``name``."""
+        same = (leaders.c.token == token) & (leaders.c.name == name)
+        with self._write() as write:
+            return write.run(update(leaders).where((leaders.c.token < token) | same)
+                             .values(token=token, name=name)) == 1
+
     def change(self) -> int:
         """A number that moves with every write, of any process; one row is read."""
         with self._read() as connection:
@@ -135,10 +157,22 @@ class Database:
     @contextmanager
     def _write(self) -> Iterator[Write]:
         with self._failing_in_words(), _writer(self._engine) as connection:
-            write = Write(connection)
+            write = Write(connection, self._let(connection))
             yield write
             if write.changed:
                 connection.execute(update(changes).values(number=changes.c.number + 1))
+
+    def _let(self, connection: Connection) -> int | None:
+        """The token of this write; others' claims wait until it is done."""
+        if self._token is None:
+            return None
+        token = self._token()
+        newest = connection.execute(
+            select(leaders.c.token).with_for_update(read=True)).scalar_one()
+        if newest != token:
+            raise ConflictError(f"this daemon wrote as leader {token}, and {newest} leads; nothing "
+                                "was written")
+        return token
 
     @contextmanager
     def _failing_in_words(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from monitor.config import Config, Model
@@ -12,9 +13,16 @@ from monitor.source import Source
 from monitor.store import Store
 
 
+def alone() -> None:
+    """Raises ``ConflictError`` where another daemon may act; there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Open handles, one set per daemon. ``path`` is the configuration file that children read."""
+    """Open handles, one set per daemon. ``path`` is the configuration file that children read.
+
+    ``assure`` is called before each effect outside of the store, which fences its own writes.
+    """
 
     config: Config
     path: str
@@ -22,6 +30,7 @@ class Deps:
     registry: Registry
     launcher: Launcher | None
     reporter: Reporter | None
+    assure: Callable[[], object] = alone
 
     def source(self, model: Model, *, reference: bool = False) -> Source:
         """The model's log, or its reference file; to be closed by the caller."""

@@ -31,5 +31,9 @@ class ContractError(HoldfastError):
     """A candidate does not keep the champion's serving contract."""
 
 
+class LostError(HoldfastError):
+    """This daemon led and does no more; its process is to end."""
+
+
 class ConflictError(HoldfastError):
     """Another writer advanced this row first; read again and decide anew."""

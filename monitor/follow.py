@@ -64,6 +64,7 @@ def adopt(model: Model, source: Source, deps: Deps, now: datetime) -> None:
         at = max(now, folded or now) if known else first_checkpoint(model, baseline, now)
         deps.store.adopt(model.name, champion.version, at, key=key)
     if deps.store.recorded(model.name).state.champion != champion.version:  # the tag comes first:
+        deps.assure()
         deps.registry.tag_version(model.registered, champion.version,  # a kill between repeats it
                                   {"holdfast.promoted_at": isoformat(now)})
     move(model, deps.store, now, f"alias champion points at version {champion.version}",
@@ -104,6 +105,7 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
         failures = deps.launcher.failures(request.request_id)
         if failures < ATTEMPTS and row.attempts < STARTS:
             deps.store.attempt(request.request_id)
+            deps.assure()
             deps.launcher.start(request)
             return
         outcome = Outcome(request.request_id, "failed", None,

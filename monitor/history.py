@@ -371,4 +371,4 @@ def _wait(write: Write, model: str, made: Iterable[tuple[datetime, Decision]]) -
                   .values(status="superseded", note=f"by {decision.action} at {isoformat(at)}"))
         write.fresh(decisions, model=model, known_at=at, action=decision.action,
                     reason=decision.reason, evidence=dumps(decision.evidence),
-                    status="pending", note="")
+                    status="pending", note="", token=write.token)

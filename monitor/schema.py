@@ -74,6 +74,13 @@ changes = Table(
     Column("number", BigInteger, nullable=False),
 )
 
+leaders = Table(
+    f"{PREFIX}leader", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    _name("name"),
+)
+
 models = Table(
     f"{PREFIX}model", metadata,
     _name("name", primary_key=True),
@@ -167,6 +174,7 @@ decisions = Table(
     Column("evidence", Text, nullable=False),
     Column("status", String(40), nullable=False),
     Column("note", Text, nullable=False),
+    Column("token", BigInteger),
     Index(None, "model", "id"),
     _one_open("ix_holdfast_decision_open", ["model"], "status = 'pending'"),
 )

@@ -79,6 +79,7 @@ def keep(model: Model, deps: Deps, request: Request, outcome: Outcome) -> None:
     whole = {key: value for key, value in result.items() if key != "windows"}
     whole |= {"start": result["since"], "end": result["until"], "words": outcome.reason}
     deps.store.save_scores(model.name, "shadow", pair, [_score(whole, request.known_at)])
+    deps.assure()
     deps.registry.tag_version(model.registered, result["challenger"],
                               tags(result, request.known_at))
 

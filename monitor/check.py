@@ -10,7 +10,8 @@ from pathlib import Path
 from monitor.binning import make_bins
 from monitor.bins import ColumnSummary
 from monitor.config import Config, FeatureTable, Labels, Limits, Log, Model, Privacy
-from monitor.errors import HoldfastError
+from monitor.errors import ConfigError, HoldfastError
+from monitor.jobs import template
 from monitor.kinds import importable
 from monitor.mistakes import closest
 from monitor.partitions import Layout
@@ -46,6 +47,11 @@ def check(config: Config) -> Findings:
     if not _writable(Path(config.folder)):
         findings.mistakes.append(f"folder: {config.folder} cannot be written to; right would be a "
                                  "folder for requests, checkpoints and reports")
+    if config.launch.kubernetes is not None:
+        try:
+            template(config.launch.kubernetes)
+        except ConfigError as error:
+            findings.mistakes.extend(error.mistakes)
     _champions(config, findings)
     for index, model in enumerate(config.models):
         where = f"models[{index}]"

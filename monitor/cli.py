@@ -18,7 +18,8 @@ from monitor.config import Config, Loaded, Model, load
 from monitor.daemon import Daemon, attend, candidate, held
 from monitor.deps import Deps
 from monitor.errors import ConfigError, LostError
-from monitor.launch import LocalProcess
+from monitor.jobs import Jobs
+from monitor.launch import Launcher, LocalProcess
 from monitor.registry import Registry
 from monitor.report import Reporter
 from monitor.secrets import redact, redacted
@@ -388,8 +389,14 @@ def opened(loaded: Loaded) -> Iterator[Deps]:
     registry = Registry(config.mlflow)
     with Store.open(config.store) as store:
         yield Deps(config=config, path=str(loaded.path), store=store, registry=registry,
-                   launcher=LocalProcess(Path(config.folder) / "requests"),
+                   launcher=launcher(config),
                    reporter=Reporter(registry, str(loaded.path)))
+
+
+def launcher(config: Config) -> Launcher:
+    """Where the configuration has retrains run."""
+    kubernetes = config.launch.kubernetes
+    return Jobs(kubernetes) if kubernetes else LocalProcess(Path(config.folder) / "requests")
 
 
 def chosen(config: Config, name: str | None) -> list[Model]:

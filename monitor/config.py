@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from monitor.conditions import Audit, Benchmark
-from monitor.deployment import Leader
+from monitor.deployment import Launch, Leader
 from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
 from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
@@ -27,8 +27,9 @@ from monitor.secrets import resolve
 from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 
 __all__ = ["AlarmBudget", "Audit", "Benchmark", "Config", "Expect", "FeatureTable", "Features",
-           "Http", "Labels", "Leader", "Limits", "Loaded", "Log", "MLflow", "Maturity", "Model",
-           "Policy", "Privacy", "Reference", "Schedule", "Training", "WindowConfig", "load", "read"]
+           "Http", "Labels", "Launch", "Leader", "Limits", "Loaded", "Log", "MLflow", "Maturity",
+           "Model", "Policy", "Privacy", "Reference", "Schedule", "Training", "WindowConfig",
+           "load", "read"]
 
 
 class MLflow(Section):
@@ -291,6 +292,8 @@ class Config(Section):
     """What one call to a log source may cost."""
     leader: Leader | None = None
     """Which of several daemons on one store acts; absent: there is one."""
+    launch: Launch = Launch()
+    """Where retrains run."""
     models: list[Model] = Field(min_length=1)
     """The deployed models."""
 
@@ -397,7 +400,7 @@ def _absolute(value: Any, key: str, folder: Path) -> Any:
     if key in {"store", "tracking_uri", "registry_uri"}:
         match = re.fullmatch(r"(sqlite:///)(?!/|:memory:)(.+)", value)
         return f"{match[1]}{folder / match[2]}" if match else value
-    if key == "folder":
+    if key in {"folder", "template"}:
         return str(folder / value)
     if key == "source":
         scheme, _, rest = value.partition("://")

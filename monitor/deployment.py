@@ -23,3 +23,37 @@ class Leader(Section):
     duration: Duration = Field(default=timedelta(seconds=15), ge=timedelta(seconds=3))
     """How long after the holder's last word another takes over. The holder speaks eight times
     within it, and stops acting once two thirds of it passed without an answer."""
+
+
+class KubernetesJobs(Section):
+    """Retrains as Jobs of a Kubernetes cluster. Needs ``pip install 'holdfast[kubernetes]'``."""
+
+    template: str
+    """File with the pod template of a Job, as YAML: `metadata` and `spec`, with the trainer's
+    image, environment, volumes and security. Its first container works on the request. The
+    configuration has to lie in it where the daemon finds it; a volume called `work` keeps
+    checkpoints (default: an emptyDir, which a new pod finds empty)."""
+    namespace: str | None = Field(default=None, pattern=NAME)
+    """Namespace of the Jobs; default: the pod's own, else `default`."""
+    owner: str | None = Field(default=None, pattern=NAME)
+    """Name of the daemon's Deployment in that namespace: Jobs go when it goes."""
+    deadline: Duration = Field(default=timedelta(hours=6), ge=timedelta(seconds=1))
+    """How long a Job may take, all its tries together; above `training.deadline`."""
+    retries: int = Field(default=2, ge=0)
+    """How often a pod that failed is replaced. Evictions and drained nodes do not count."""
+    keep: Duration = Field(default=timedelta(days=7), ge=timedelta(hours=1))
+    """How long a Job that ended is kept, longer than the daemon may be away. Its outcome is in
+    MLflow before it ends."""
+    requests: dict[str, str] = {}
+    """Resources that the container asks for, such as `cpu: "2"`; beside the template's."""
+    limits: dict[str, str] = {}
+    """Resources that it may use, such as `nvidia.com/gpu: "1"`; beside the template's."""
+    queue: str | None = Field(default=None, pattern=NAME)
+    """LocalQueue of Kueue: Jobs start suspended, and run once it admits them."""
+
+
+class Launch(Section):
+    """Where retrains run. Absent: as processes beside the daemon."""
+
+    kubernetes: KubernetesJobs | None = None
+    """Retrains as Jobs of a Kubernetes cluster."""

@@ -103,24 +103,25 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
         if at_work or deps.launcher is None:
             return
         failures = deps.launcher.failures(request.request_id)
-        if failures < ATTEMPTS and row.attempts < STARTS:
+        ended = deps.launcher.ended(request.request_id)
+        if not ended and failures < ATTEMPTS and row.attempts < STARTS:
             deps.store.attempt(request.request_id)
             deps.assure()
             deps.launcher.start(request)
             return
-        outcome = Outcome(request.request_id, "failed", None,
+        outcome = Outcome(request.request_id, "failed", None, ended or
                           f"its process ended {max(failures, row.attempts)} times without an "
                           "outcome", "")
-    ended = _sound(outcome, request, model, deps, now=now)
+    told = _sound(outcome, request, model, deps, now=now)
     if request.purpose == "shadow":
-        shadow.keep(model, deps, request, ended)
+        shadow.keep(model, deps, request, told)
     if request.purpose == "compression":
-        _doubt(model, deps, request, ended)
-    move(model, deps.store, now, f"request {ended.status}: {ended.reason}",
-         lambda state: settle(state, request, ended, model, now))
-    deps.store.conclude(request.request_id, ended.status,
-                        {"version": ended.version, "reason": ended.reason,
-                         "run_id": ended.run_id, "result": ended.result})
+        _doubt(model, deps, request, told)
+    move(model, deps.store, now, f"request {told.status}: {told.reason}",
+         lambda state: settle(state, request, told, model, now))
+    deps.store.conclude(request.request_id, told.status,
+                        {"version": told.version, "reason": told.reason,
+                         "run_id": told.run_id, "result": told.result})
 
 
 def _sound(outcome: Outcome, request: Request, model: Model, deps: Deps, *, now: datetime

@@ -1,7 +1,7 @@
 """Launch: a request becomes a child process, and how that process fares.
 
 The outcome of a request comes back through MLflow (``Registry.outcome``); a launcher only knows
-whether somebody works on it. A Kubernetes Job or a Ray job is another ``Launcher``.
+whether somebody works on it. A Kubernetes Job (``jobs``) or a Ray job is another ``Launcher``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class Launcher(Protocol):
 
     def failures(self, request_id: str) -> int:
         """How often work on the request ended while this launcher looked on."""
+
+    def ended(self, request_id: str) -> str:
+        """Why nobody will work on the request again; '' where it may be started once more."""
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """Ask all that run to hand back their work, and end those that do not."""
@@ -94,6 +97,10 @@ class LocalProcess:
             del self._children[request_id]
             self._ended[request_id] += 1
         return self._ended[request_id]
+
+    def ended(self, request_id: str) -> str:
+        """Nothing: a child that died is started again and goes on."""
+        return ""
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """Tell this launcher's children to hand back; kill those that still run after ``grace``."""

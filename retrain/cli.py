@@ -16,25 +16,29 @@ from monitor.registry import Outcome
 from monitor.request import Request
 from monitor.secrets import redact
 
+FAILED = 42
+"""Exit code: the outcome is recorded, and is `failed`; another try would end no other way."""
 AGAIN = 75
 """Exit code: nothing is decided, start the request again (as sysexits.h has it)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: the outcome is recorded; 1: it is `failed`; 2: refused to start; 75: start it again."""
+    """0: the outcome is recorded; 42: it is `failed`; 2: refused to start; 75: start it again."""
     parser = argparse.ArgumentParser(
         prog="python -m retrain",
         description="Works on one request and records the outcome in MLflow. Killed and started "
                     "again it goes on; a request that has an outcome is left alone.")
     parser.add_argument("request", type=Path, help="the request's JSON file; checkpoints are kept "
                                                    "in the folder `work` beside it")
-    path: Path = parser.parse_args(arguments).request
+    parser.add_argument("--work", type=Path, help="another folder for checkpoints")
+    given = parser.parse_args(arguments)
+    path: Path = given.request
     os.environ["DO_NOT_TRACK"] = "1"
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, _hand_back)
     try:
         request = Request.from_json(path.read_text("utf-8"))
-        return _locked(request, path.parent / "work")
+        return _locked(request, given.work or path.parent / "work")
     except (RegistryError, SourceError) as error:
         return _say(f"try again: {error}", AGAIN)
     except ConfigError as error:
@@ -55,7 +59,7 @@ def _locked(request: Request, folder: Path) -> int:
             return _say(f"{request.request_id}: another process works on it", AGAIN)
         outcome: Outcome = run(request, folder)
     _say(f"{outcome.status}: {outcome.reason}", 0)
-    return 1 if outcome.status == "failed" else 0
+    return FAILED if outcome.status == "failed" else 0
 
 
 def _hand_back(number: int, frame: FrameType | None) -> None:

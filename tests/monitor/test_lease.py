@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -200,3 +201,20 @@ def test_a_decision_bears_the_token_of_who_made_it(store: Store) -> None:
     with store._read() as connection:
         query = select(decisions.c.token).order_by(decisions.c.id)
         assert list(connection.execute(query).scalars()) == [7, None]
+
+
+if "KUBECONFIG" in os.environ:
+
+    def test_a_real_cluster_takes_the_lease(alone: Store) -> None:
+        leader = Leader(lease=f"holdfast-test-{os.getpid()}")
+        one, other = Elector(leader, Cluster(), alone), Elector(leader, Cluster(), alone)
+        try:
+            for _ in range(2):
+                one.step()
+                other.step()
+                assert (one.leads(), other.leads()) == (True, False)
+            one.release()
+            other.step()
+            assert other.token == 2
+        finally:
+            other._call("DELETE", f"{other._path}/{leader.lease}")

@@ -12,7 +12,7 @@ from monitor.bins import ColumnSummary
 from monitor.config import Config, FeatureTable, Labels, Limits, Log, Model, Privacy
 from monitor.errors import ConfigError, HoldfastError
 from monitor.jobs import template
-from monitor.kinds import importable
+from monitor.kinds import EXTRAS, importable
 from monitor.mistakes import closest
 from monitor.partitions import Layout
 from monitor.reference import reference_span
@@ -159,6 +159,9 @@ def _trainer(model: Model, where: str) -> Iterator[str]:
     if name and not importable(module):
         yield (f"{where}.training.kind: no module {module!r} can be imported here; right would be "
                "an installed one, or its folder in PYTHONPATH")
+    if lacking := [name for name in EXTRAS.get(module, ()) if not importable(name)]:
+        yield (f"{where}.training.kind: {module} needs {' and '.join(lacking)}; right would be: "
+               "pip install 'holdfast[retrain,transformers]'")
 
 
 def _golden(model: Model, config: Config, where: str) -> Iterator[str]:

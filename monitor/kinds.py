@@ -13,8 +13,11 @@ from monitor.mistakes import closest
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """``package.module:Class``: a trainer of one's own."""
 
-KINDS = ("none", "torch", "torch-image", "torch-text", "sklearn")
+KINDS = ("none", "torch", "torch-image", "torch-text", "transformers-text", "sklearn")
 """Values of ``training.kind`` beside import paths."""
+
+EXTRAS = {"transformers-text": ("transformers", "peft")}
+"""Value of ``training.kind`` -> packages that it needs, from the extra ``transformers``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,8 +184,9 @@ class Training(Section):
 
     kind: str = "none"
     """`none` only monitors; `torch` trains a network over tables, `torch-image` one over a column
-    of images, `torch-text` one over columns of text, `sklearn` an estimator of scikit-learn;
-    `package.module:Class` is a trainer of your own (docs/trainers.md)."""
+    of images, `torch-text` one over columns of text, `transformers-text` a pretrained transformer
+    over them (an extra), `sklearn` an estimator of scikit-learn; `package.module:Class` is a
+    trainer of your own (docs/trainers.md)."""
     estimator: Literal["hist_gradient_boosting", "random_forest", "linear"] = (
         "hist_gradient_boosting")
     """Which estimator `sklearn` trains."""

@@ -13,10 +13,9 @@ from onnx import TensorProto, helper
 from retrain.contract import Contract
 from retrain.finetune import Network
 from retrain.graph import OPSETS, TOKENIZER, Graph, finished
+from retrain.pieces import Pieces
 from retrain.pixels import Pixels
-from retrain.preprocess import (
-    Encoder,
-)
+from retrain.preprocess import Encoder
 from retrain.vocabulary import FIRST as FIRST_WORD
 from retrain.vocabulary import NOTHING, PATTERN, Words
 from retrain.vocabulary import UNKNOWN as UNKNOWN_WORD
@@ -44,26 +43,69 @@ def _read(graph: Graph, encoder: Any) -> dict[str, str]:
         return {name: value for name, value in found.items() if value is not None}
     if isinstance(encoder, Pixels):
         return {"pixels": encoder.name}
-    return {"tokens": tokens(graph, encoder)}
+    drawn = pieces if isinstance(encoder, Pieces) else tokens
+    return {"tokens": drawn(graph, encoder)}
 
 
 def tokens(graph: Graph, encoder: Words) -> str:
     """Indices of words ``[N, length]``: the texts side by side, split, looked up, cut or filled."""
-    text = graph.flat(encoder.names[0])
-    space = graph.constant([" "], object) if len(encoder.names) > 1 else ""
-    for name in encoder.names[1:]:
+    return _looked_up(graph, _small(graph, _text(graph, encoder.names)), PATTERN,
+                      encoder.vocabulary, encoder.length)
+
+
+def pieces(graph: Graph, encoder: Pieces) -> str:
+    """Codes of pieces ``[N, length]``: those of each word, moved together between the two ends."""
+    text = _text(graph, encoder.names)
+    places = _looked_up(graph, _small(graph, text) if encoder.lower else text, encoder.pattern,
+                        encoder.words, encoder.length)
+    table = encoder.table
+    slots = encoder.length * table.shape[1]
+    codes = graph.add("Reshape", [
+        graph.add("Gather", [graph.constant(table, np.int64), places]),
+        graph.constant([-1, slots], np.int64)])
+    held = graph.add("Greater", [codes, graph.constant(NOTHING, np.int64)])
+    rank = graph.add("CumSum", [graph.add("Cast", [held], to=TensorProto.INT64),
+                                graph.constant(1, np.int64)])
+    fits = graph.add("LessOrEqual", [rank, graph.constant(encoder.length - 2, np.int64)])
+    taken = graph.add("And", [held, fits])
+    order = graph.add("Where", [taken, graph.constant(np.arange(slots), np.int64),
+                                graph.constant(slots + 1 + np.arange(slots), np.int64)])
+    left = graph.add("Where", [taken, codes, graph.constant(NOTHING, np.int64)])
+    begin, end = encoder.ends
+    last = graph.constant([0, 0, 0, 1], np.int64)
+    order = graph.add("Pad", [order, last, graph.constant(slots, np.int64)])
+    left = graph.add("Pad", [left, last, graph.constant(end, np.int64)])
+    moved = graph.add("GatherElements", [left, graph.places(order, encoder.length - 1)], axis=1)
+    return graph.add("Pad", [moved, graph.constant([0, 1, 0, 0], np.int64),
+                             graph.constant(begin, np.int64)])
+
+
+def _text(graph: Graph, names: tuple[str, ...]) -> str:
+    """The columns of each row as one text ``[N]``."""
+    text = graph.flat(names[0])
+    space = graph.constant([" "], object) if len(names) > 1 else ""
+    for name in names[1:]:
         text = graph.add("StringConcat", [graph.add("StringConcat", [text, space]), name])
-    small = graph.add("StringNormalizer", [text], case_change_action="LOWER",
-                      is_case_sensitive=1, locale="C")
-    words = graph.add("Tokenizer", [small], domain=TOKENIZER, mark=0, mincharnum=1, pad_value="",
-                      tokenexp=PATTERN)
+    return text
+
+
+def _small(graph: Graph, text: str) -> str:
+    return graph.add("StringNormalizer", [text], case_change_action="LOWER", is_case_sensitive=1,
+                     locale="C")
+
+
+def _looked_up(graph: Graph, text: str, pattern: str, vocabulary: tuple[str, ...], length: int
+               ) -> str:
+    """Places of words ``[N, length]``: the texts split, looked up, cut or filled."""
+    words = graph.add("Tokenizer", [text], domain=TOKENIZER, mark=0, mincharnum=1, pad_value="",
+                      tokenexp=pattern)
     graph.told.append(helper.make_tensor_value_info(words, TensorProto.STRING, ["N", "words"]))
     codes = graph.add("LabelEncoder", [words], domain="ai.onnx.ml", default_int64=UNKNOWN_WORD,
-                      keys_strings=["", *encoder.vocabulary],
-                      values_int64s=[NOTHING, *range(FIRST_WORD, encoder.rows)])
-    filled = graph.add("Pad", [codes, graph.constant([0, 0, 0, encoder.length], np.int64)])
+                      keys_strings=["", *vocabulary],
+                      values_int64s=[NOTHING, *range(FIRST_WORD, FIRST_WORD + len(vocabulary))])
+    filled = graph.add("Pad", [codes, graph.constant([0, 0, 0, length], np.int64)])
     return graph.add("Slice", [filled, *(graph.constant([value], np.int64)
-                                         for value in (0, encoder.length, 1))])
+                                         for value in (0, length, 1))])
 
 
 def exported(fitted: Network) -> Any:

@@ -75,6 +75,14 @@ class Graph:
                                            name=f"node:{self.prefix}{output}", **attributes))
         return output
 
+    def places(self, keys: str, count: int) -> str:
+        """Where in each row of ``[N, k]`` the ``count`` smallest keys are, smallest first."""
+        values = f"{self.prefix}topk/{len(self.nodes)}"
+        self.nodes.append(helper.make_node(
+            "TopK", [keys, self.constant([count], np.int64)], [values, f"{values}/places"],
+            name=f"node:{values}", axis=1, largest=0, sorted=1))
+        return f"{values}/places"
+
     def constant(self, value: Any, dtype: Any) -> str:
         name = f"{self.prefix}constant/{len(self.constants)}"
         array = np.asarray(value, dtype=dtype)

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain.pieces import Pieces
 from retrain.pixels import Pixels
 from retrain.preprocess import UNKNOWN, Encoder
 from retrain.spec import SPECS, Shape
@@ -19,16 +20,21 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-Encoding = Encoder | Pixels | Words
+Encoding = Encoder | Pixels | Words | Pieces
 """What makes tensors of raw columns."""
 
-ENCODERS: dict[str, Any] = {"table": Encoder, "image": Pixels, "text": Words}
+ENCODERS: dict[str, Any] = {"table": Encoder, "image": Pixels, "text": Words,
+                            "transformer": Pieces}
 """Kind of network -> what makes its tensors."""
 
 
 def build(spec: Shape) -> nn.Module:
     """A fresh module; ``forward`` takes ``spec.tensors`` and gives logits ``[n, classes]`` or
     values ``[n, 1]``."""
+    if spec.kind == "transformer":  # an extra brings what it is made of
+        from retrain.transformer import Transformer
+
+        return Transformer(spec)  # type: ignore[arg-type]
     from retrain.layers import MODULES
 
     return MODULES[spec.kind](spec)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,11 @@ from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
 from retrain.finetune import Network, encode, finished, label_loss, mean, plan_of
 from retrain.loop import Loss, Progress, Rows, run
+from retrain.spec import ROUND_TO
 from retrain.trainer import Options, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ROUND_TO = 8
-"""Widths stay multiples of this, as matrix kernels like them."""
 
 ALPHA, TEMPERATURE = 0.7, 2.0
 """Weight of the teacher's answers against the labels, and how much they are softened."""
@@ -69,7 +68,8 @@ def example(spec: Any, rows: int = 2) -> tuple[Tensor, ...]:
 def recover(student: Network, teacher: Network, data: Split, *, options: Options,
             checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Network:
     """The student trained in place on labels and on the teacher's answers (Hinton 2015)."""
-    step = "recover-" + "-".join(str(len(item)) for item in student.module.parameters())
+    widths = repr([len(item) for item in student.module.parameters()])
+    step = f"recover-{hashlib.sha256(widths.encode()).hexdigest()[:12]}"
     state = run(student.module, encode(student, data.train, teacher),
                 validation=encode(student, data.validation, teacher),
                 plan=plan_of(options, step, options.recovery_rate),

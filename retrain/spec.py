@@ -7,6 +7,9 @@ from typing import Any, ClassVar, Protocol
 
 from retrain.contract import Task
 
+ROUND_TO = 8
+"""Widths that pruning leaves are multiples of this, as matrix kernels like them."""
+
 Tensors = tuple[tuple[str, int, str], ...]
 """(name, width, numpy type) of each tensor ``[n, width]`` that a network takes."""
 
@@ -127,8 +130,36 @@ class TextSpec:
         return (("tokens", self.length, "int64"),)
 
 
-SPECS: dict[str, type[Spec] | type[ImageSpec] | type[TextSpec]] = {
-    item.kind: item for item in (Spec, ImageSpec, TextSpec)}
+@dataclass(frozen=True, slots=True)
+class TransformerSpec:
+    """The shape of a transformer over ``length`` pieces of words: its library's own configuration
+    as JSON, and what pruning left of the layers that it names one width for."""
+
+    kind: ClassVar[str] = "transformer"
+
+    task: Task
+    classes: tuple[Any, ...]
+    config: str
+    length: int
+    rank: int = 8
+    """Rank of the matrices that fine-tuning adds (LoRA), for a time."""
+    inner: tuple[int, ...] = ()
+    """Widths of the feed-forward layers; empty: as the configuration says."""
+    dropout: float = 0.1
+    offset: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes) or 1
+
+    @property
+    def tensors(self) -> Tensors:
+        return (("tokens", self.length, "int64"),)
+
+
+SPECS: dict[str, type[Spec] | type[ImageSpec] | type[TextSpec] | type[TransformerSpec]] = {
+    item.kind: item for item in (Spec, ImageSpec, TextSpec, TransformerSpec)}
 """Kind of network -> its spec."""
 
 

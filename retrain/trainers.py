@@ -6,10 +6,13 @@ from importlib import import_module
 from typing import cast
 
 from monitor.errors import HoldfastError
+from monitor.kinds import EXTRAS, importable
 from retrain.trainer import Trainer
 
 BUILT_IN = {"torch": "retrain.tabular:Tabular", "torch-image": "retrain.image:Image",
-            "torch-text": "retrain.text:Text", "sklearn": "retrain.scikit:Scikit"}
+            "torch-text": "retrain.text:Text",
+            "transformers-text": "retrain.passages:Passages",
+            "sklearn": "retrain.scikit:Scikit"}
 """Value of ``training.kind`` -> import path of the class; imported when asked for."""
 
 METHODS = ("fresh", "tuned", "pruned", "capped", "export", "quantized", "save", "load", "varied")
@@ -20,6 +23,10 @@ def trainer(kind: str) -> Trainer:
 
     ``HoldfastError`` where there is none, naming what would be right.
     """
+    if lacking := [name for name in EXTRAS.get(kind, ()) if not importable(name)]:
+        raise HoldfastError(f"training.kind: {kind!r} needs {' and '.join(lacking)}, which is not "
+                            "installed here; right would be: pip install "
+                            "'holdfast[retrain,transformers]'")
     path = BUILT_IN.get(kind, kind)
     module, _, name = path.partition(":")
     if not name:

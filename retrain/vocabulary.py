@@ -44,15 +44,11 @@ class Words:
             length: int = 64) -> Words:
         """The ``most`` frequent words seen at least ``least`` times; ``length`` at most that of
         the longest of 99 % of the texts."""
-        wrong = [name for name in names
-                 if name not in frame or column_type(frame[name]) != "string"]
-        if wrong or not names:
-            raise HoldfastError(f"a text trainer takes columns of text; {wrong or 'the log'} holds "
-                                "none; right would be training.settings: {columns: [...]}")
+        textual(frame, names)
         found = [split(text) for text in joined(frame, names)]
         sizes = [len(words) for words in found]
         fits = int(np.quantile(sizes, 0.99)) if sizes else 1
-        return cls(tuple(names), _frequent(found, most=most, least=least),
+        return cls(tuple(names), frequent(found, most=most, least=least),
                    max(1, min(length, fits)))
 
     @property
@@ -80,7 +76,7 @@ class Words:
         known keeps its place."""
         known = set(self.vocabulary)
         found = [split(text) for text in joined(frame, self.names)]
-        fresh = [word for word in _frequent(found, most=most, least=least) if word not in known]
+        fresh = [word for word in frequent(found, most=most, least=least) if word not in known]
         room = max(0, most - len(known))
         return Words(self.names, (*self.vocabulary, *fresh[:room]), self.length)
 
@@ -105,7 +101,16 @@ def joined(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     return [" ".join(values) for values in zip(*columns, strict=True)]
 
 
-def _frequent(found: Sequence[Sequence[str]], *, most: int, least: int) -> tuple[str, ...]:
+def textual(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    """``HoldfastError`` in words where one of the columns is no text, or where there is none."""
+    wrong = [name for name in names if name not in frame or column_type(frame[name]) != "string"]
+    if wrong or not names:
+        raise HoldfastError(f"a text trainer takes columns of text; {wrong or 'the log'} holds "
+                            "none; right would be training.settings: {columns: [...]}")
+
+
+def frequent(found: Sequence[Sequence[str]], *, most: int, least: int) -> tuple[str, ...]:
+    """The ``most`` frequent words seen at least ``least`` times, most frequent first."""
     counts = Counter(word for words in found for word in words)
     kept = [(word, count) for word, count in counts.items() if count >= least]
     return tuple(word for word, _ in sorted(kept, key=lambda item: (-item[1], item[0]))[:most])

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FAR = -1e4
 """Attention of what is no word."""
 
+LIGHT = 1e-30
+"""Least weight of a text; one without words has none."""
+
 
 class Tabular(nn.Module):
     """Embeddings beside the numbers, then hidden layers and a head."""
@@ -111,22 +114,23 @@ class Pooled(nn.Module):
 
     def __init__(self, spec: TextSpec) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(spec.words, spec.size)
+        self.embedding = nn.Embedding(spec.words, spec.size, padding_idx=0)
         self.attention = nn.Linear(spec.size, 1)
         self.hidden = _hidden(spec.size, spec.layers)
         self.dropout = nn.Dropout(spec.dropout)
         self.head = nn.Linear((spec.size, *spec.layers)[-1], spec.outputs)
         self.offset, self.scale = spec.offset, spec.scale
         nn.init.normal_(self.embedding.weight, std=0.3)
+        with torch.no_grad():
+            self.embedding.weight[0] = 0
 
     def forward(self, tokens: Tensor) -> Tensor:
         words = self.embedding(tokens)
         scores = self.attention(words)[:, :, 0].masked_fill(tokens == 0, FAR)
-        return self.answer(words, scores)
+        return self.answer((scores.softmax(dim=1).unsqueeze(1) @ words)[:, 0])
 
-    def answer(self, words: Tensor, scores: Tensor) -> Tensor:
-        """From embedded words ``[n, length, size]`` and their attention ``[n, length]``."""
-        x = (scores.softmax(dim=1).unsqueeze(1) @ words)[:, 0]
+    def answer(self, x: Tensor) -> Tensor:
+        """From the average word of each text, ``[n, size]``; nought where there is none."""
         for layer in self.hidden:
             x = self.dropout(torch.relu(layer(x)))
         return _answer(self.head(x), self.offset, self.scale)
@@ -141,7 +145,7 @@ class Pooled(nn.Module):
 
     @property
     def served(self) -> nn.Module:
-        """The same function with each word's attention looked up, as it depends on nothing else."""
+        """The same function with one lookup per word."""
         return Served(self)
 
     def cut(self, ratio: float, multiple: int) -> None:
@@ -161,19 +165,35 @@ class Pooled(nn.Module):
 
 
 class Served(nn.Module):
-    """``Pooled`` as it is exported."""
+    """``Pooled`` as it is exported: a word's attention depends on the word alone, so it stands
+    beside its embedding as a weight, and one lookup gives both.
+
+    The weight has two columns, coarse and fine, so that it keeps 16 bits where each column becomes
+    int8.
+    """
 
     def __init__(self, pooled: Pooled) -> None:
         super().__init__()
         self.pooled = pooled
         with torch.no_grad():
-            scores = pooled.attention(pooled.embedding.weight)[:, 0].clone()
-        scores[0] = FAR
-        self.scores: Tensor
-        self.register_buffer("scores", scores)
+            scores = pooled.attention(pooled.embedding.weight)[:, 0]
+            weight = (scores - scores[1:].max()).exp()
+            weight[0] = 0
+            coarse = (weight * 127).round() / 127
+            table = torch.cat([pooled.embedding.weight, coarse[:, None],
+                               (weight - coarse)[:, None]], dim=1)
+            both = torch.zeros(table.shape[1], 1)
+            both[-2:] = 1
+        self.table: Tensor
+        self.both: Tensor
+        self.register_buffer("table", table)
+        self.register_buffer("both", both)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        answer: Tensor = self.pooled.answer(self.pooled.embedding(tokens), self.scores[tokens])
+        rows = self.table[tokens]
+        weight = rows @ self.both
+        whole = weight.squeeze(2).sum(dim=1, keepdim=True).clamp(min=LIGHT)
+        answer: Tensor = self.pooled.answer((weight.transpose(1, 2) @ rows)[:, 0, :-2] / whole)
         return answer
 
 

@@ -34,9 +34,10 @@ BATCH = 512
 LEAST_ROWS = 256
 """Embeddings with fewer rows stay float."""
 
+LOOKUPS = {"Gather", "GatherND"}
 PRODUCTS = {"Gemm", "MatMul", "Conv"}
 PASSING = {"Relu", "MaxPool", "Reshape", "Flatten"}
-"""Kinds of nodes that become int8, and those that may lie between them."""
+"""Kinds of nodes: lookups and products become int8, the last may lie between them."""
 
 
 class Calibration:
@@ -104,49 +105,56 @@ def embedded(path: Path) -> Path:
     model = onnx.load(path)
     tables = {item.name: item for item in model.graph.initializer}
     for node in list(model.graph.node):
-        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
-        if table is None or not table.name.startswith(NETWORK) or table.dims[0] < LEAST_ROWS:
-            continue
-        if len(table.dims) == 2:
+        table = tables.get(node.input[0]) if node.op_type in LOOKUPS else None
+        if (table is not None and table.name.startswith(NETWORK) and len(table.dims) == 2
+                and table.dims[0] >= LEAST_ROWS):
             _narrow(model.graph, node, table)
-        else:
-            _halve(model.graph, node, table)
     return _write(model, path)
 
 
-def _halve(graph: Any, node: Any, table: Any) -> None:
-    """One lookup of single numbers in 16 bits."""
-    values = numpy_helper.to_array(table).astype(np.float16)
-    graph.initializer.remove(table)
-    graph.initializer.append(numpy_helper.from_array(values, table.name))
-    answer, node.output[0] = node.output[0], f"{table.name}/half"
-    graph.node.insert(list(graph.node).index(node) + 1, helper.make_node(
-        "Cast", [f"{table.name}/half"], [answer], name=f"{table.name}/cast",
-        to=TensorProto.FLOAT))
-
-
 def _narrow(graph: Any, node: Any, table: Any) -> None:
-    """One lookup in int8; where a product averages its rows, the scale comes after that."""
+    """One lookup in int8, with a scale per column; where products alone take its rows, the scale
+    is theirs, as they are so much smaller."""
     values = numpy_helper.to_array(table)
     scale = np.maximum(np.abs(values).max(axis=0), 1e-12).astype(np.float32) / 127
     graph.initializer.remove(table)
     graph.initializer.append(numpy_helper.from_array(
         np.round(values / scale).astype(np.int8), table.name))
     graph.initializer.append(numpy_helper.from_array(scale, f"{table.name}/scale"))
-    answer, rows = node.output[0], f"{table.name}/rows"
+    answer, node.output[0] = node.output[0], f"{table.name}/rows"
     users = [each for each in graph.node if answer in each.input]
-    node.output[0] = rows
-    last = users[0] if [each.op_type for each in users] == ["MatMul"] and \
-        users[0].input[1] == answer else None
-    cast = helper.make_node("Cast", [rows], [answer if last else f"{table.name}/float"],
-                            name=f"{table.name}/cast", to=TensorProto.FLOAT)
-    graph.node.insert(list(graph.node).index(node) + 1, cast)
-    before = last or cast
-    wanted = before.output[0] if last else answer
-    before.output[0] = f"{table.name}/float"
-    graph.node.insert(list(graph.node).index(before) + 1, helper.make_node(
-        "Mul", [f"{table.name}/float", f"{table.name}/scale"], [wanted],
-        name=f"{table.name}/scaled"))
+    weights = {item.name: item for item in graph.initializer}
+    if not all(each.op_type == "MatMul" and (each.input[1] == answer or each.input[1] in weights)
+               for each in users):
+        _scaled(graph, node, answer, table.name)
+        _cast(graph, node, f"{table.name}/float", table.name)
+        return
+    for place, user in enumerate(users):
+        if user.input[1] == answer:
+            wanted, user.output[0] = user.output[0], f"{table.name}/product{place}"
+            _scaled(graph, user, wanted, table.name)
+        else:
+            old = weights[user.input[1]]
+            user.input[1] = f"{table.name}/weights{place}"
+            graph.initializer.append(numpy_helper.from_array(
+                numpy_helper.to_array(old) * scale[:, None], user.input[1]))
+    _cast(graph, node, answer, table.name)
+
+
+def _scaled(graph: Any, before: Any, answer: str, table: str) -> None:
+    """Multiply the columns of what the node gives by the table's scale."""
+    given = before.output[0] if before.output[0] != f"{table}/rows" else f"{table}/float"
+    _after(graph, before, helper.make_node("Mul", [given, f"{table}/scale"], [answer],
+                                           name=f"{answer}/scaled"))
+
+
+def _cast(graph: Any, lookup: Any, answer: str, table: str) -> None:
+    _after(graph, lookup, helper.make_node("Cast", [f"{table}/rows"], [answer],
+                                           name=f"{table}/cast", to=TensorProto.FLOAT))
+
+
+def _after(graph: Any, before: Any, node: Any) -> None:
+    graph.node.insert(list(graph.node).index(before) + 1, node)
 
 
 def _enough(frame: pd.DataFrame) -> pd.DataFrame:

@@ -270,11 +270,8 @@ def test_a_missing_extra_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> No
 
 def configured(place: Path, folder: Path) -> Path:
     """A model whose log holds a title, its answer and its label a row."""
-    data = few()
-    frame = pd.concat([data.train, data.validation, data.holdout])[
-        ["_timestamp", "title", "_label"]].reset_index(drop=True)
-    frame = frame.rename(columns={"_timestamp": "timestamp", "_label": "label"})
-    frame["timestamp"] = pd.date_range("2024-01-01", periods=len(frame), freq="15min", tz="UTC")
+    frame = texts().train[["title", "_label"]].rename(columns={"_label": "label"})
+    frame["timestamp"] = pd.date_range("2024-01-01", periods=len(frame), freq="7min", tz="UTC")
     frame["answer"], frame["version"] = frame["label"], "1"
     frame.to_parquet(place / "log.parquet", index=False)
     config = {"mlflow": {"tracking_uri": f"sqlite:///{place / 'mlflow.db'}"}, "models": [{
@@ -294,7 +291,7 @@ def configured(place: Path, folder: Path) -> Path:
 def test_a_whole_job_ends_in_a_small_version(tmp_path: Path) -> None:
     path = configured(tmp_path, adopted(tmp_path / "distilbert", "distilbert"))
     outcome = work(Request("papers-bootstrap-1", "bootstrap", "papers", str(path),
-                           parse_time("2024-01-22T00:00:00Z"), reason="the test asks",
+                           parse_time("2024-01-20T12:00:00Z"), reason="the test asks",
                            options={"report": False}), tmp_path)
     assert (outcome.status, outcome.version) == ("registered", "1"), outcome.reason
     assert outcome.result["point"] == "pruned-50-int8", outcome.result

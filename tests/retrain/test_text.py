@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,10 +108,24 @@ def test_words_lose_dimensions_and_become_bytes(tmp_path: Path) -> None:
     exact, close = (columns(session(path), data.holdout) for path in (source, target))
     assert np.mean(exact["prediction"] != close["prediction"]) < 0.03
     tables = [item for item in onnx.load(target).graph.initializer
-              if list(item.dims) == [small.spec.words, small.spec.size]]
+              if list(item.dims) == [small.spec.words, small.spec.size + 2]]
     assert [item.data_type for item in tables] == [onnx.TensorProto.INT8]
     assert target.read_bytes() == Text().quantized(
         source, tmp_path / "again.onnx", calibration=data.train).read_bytes()
+
+
+def test_the_table_that_is_served_is_the_attention_that_was_trained() -> None:
+    whole, rows = text_champion(), texts().holdout.head(200).copy()
+    rows.loc[3, ["title", "abstract_snippet"]] = None
+    given = torch.from_numpy(whole.encoder.transform(rows)[0])
+    served = whole.module.served
+    with torch.no_grad():
+        torch.testing.assert_close(served(given), whole.module(given), atol=1e-5, rtol=1e-5)
+    weights = served.table[:, -2:].sum(dim=1)
+    assert float(weights[0]) == 0
+    assert float(weights.max()) == pytest.approx(1)
+    steps = served.table[:, -2] * 127
+    torch.testing.assert_close(steps, steps.round(), atol=1e-4, rtol=0)
 
 
 def test_tuning_learns_words_that_were_rare_before(tmp_path: Path) -> None:

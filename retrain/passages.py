@@ -122,11 +122,11 @@ def _learned(fitted: Network, data: Split, options: Options, *, step: tuple[str,
     (name, rate), history = step, []
     adapt(module, fitted.spec.rank, options.seed)
     if options.head_epochs:
-        plan = replace(plan_of(options, f"{name}-head", rate), epochs=options.head_epochs,
-                       frozen=True)
+        plan = replace(plan_of(options, f"{name}-head", rate), frozen=True,
+                       epochs=options.head_epochs, patience=options.head_epochs)
         history = fit(fitted, data, plan=plan, checkpoints=checkpoints).history
-    fitted = fit(fitted, data, plan=replace(plan_of(options, name, rate), decay=options.decay),
-                 checkpoints=checkpoints)
+        fitted.head_epoch = fitted.best_epoch
+    fitted = fit(fitted, data, plan=plan_of(options, name, rate), checkpoints=checkpoints)
     fitted.history = joined(history, fitted.history)
     merge(module)
     return fitted

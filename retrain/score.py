@@ -13,6 +13,7 @@ from monitor.registry import Outcome
 from monitor.request import Request
 from monitor.source import Source
 from monitor.window import Window, isoformat, parse_time
+from retrain import checks
 from retrain.audit import audit
 from retrain.contract import Contract, class_values
 from retrain.dataset import Refusal, conform, ordered, usable
@@ -96,17 +97,18 @@ def _compared(work: Work) -> Outcome:
     frame = usable(frame, [item.contract for item in pair if item and item.contract])
     champion, predecessor = (_asked(work, item, frame, served=index == 0)
                              for index, item in enumerate(pair))
-    found = compare(champion, predecessor, model.metric)
+    metric = checks.usable(champion, predecessor, model.metric)
+    found = compare(champion, predecessor, metric)
     reason = (f"on the same {found.n} rows of {window} version {other} would have been "
               f"{'better' if found.difference > 0 else 'worse'} by {abs(found.difference):.4f} "
-              f"{model.metric} than version {number} (95 % interval of the gain "
+              f"{metric} than version {number} (95 % interval of the gain "
               f"{found.low:.4f} to {found.high:.4f}, {found.blocks} time blocks)")
     work.steps.next(reason)
     return work.record.conclude("done", reason, result={
         "difference": found.difference, "low": found.low, "high": found.high, "n": found.n,
-        "blocks": found.blocks, "metric": model.metric, "reason": reason, "champion": number,
+        "blocks": found.blocks, "metric": metric, "reason": reason, "champion": number,
         "predecessor": other, "window": [isoformat(window.start), isoformat(window.end)],
-        "values": {item.name: item.quality[model.metric].value
+        "values": {item.name: item.quality[metric].value
                    for item in (champion, predecessor)}})
 
 
@@ -144,4 +146,6 @@ def _asked(work: Work, item: Rival | None, frame: pd.DataFrame, *, served: bool)
         answers = answer(session(item.artifact), rows, item.contract)
     else:
         raise ContractError(f"{item.name} cannot be run: {item.why}")
-    return scored(item.name, answers, rows, contract=item.contract, metrics=(work.model.metric,))
+    asked = (work.model.metric,) if item.contract.task == "regression" else tuple(
+        dict.fromkeys((work.model.metric, "accuracy")))  # where no score is logged
+    return scored(item.name, answers, rows, contract=item.contract, metrics=asked)

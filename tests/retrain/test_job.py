@@ -169,6 +169,16 @@ def test_probation_compares_with_the_predecessor_on_the_same_rows(deployed: Depl
     assert values["version 1"] == pytest.approx(0.7, abs=0.05), "as logged, not as it would answer"
 
 
+def test_where_no_score_is_logged_probation_compares_by_accuracy(deployed: Deployed) -> None:
+    scored = deployed.path.with_name("scored.yaml")
+    scored.write_text(deployed.path.read_text() + "  policy: {performance: {metric: roc_auc}}\n")
+    outcome = work(request(scored, "score", champion="1", predecessors=("2",),
+                           options={"window": ["2026-02-01", "2026-02-15"]}), deployed.folder)
+    assert outcome.status == "done"
+    assert outcome.result["metric"] == "accuracy"
+    assert "accuracy than version 1" in outcome.reason
+
+
 def test_rows_are_served_by_a_version(deployed: Deployed, tmp_path: Path) -> None:
     raw_rows(50).to_parquet(tmp_path / "rows.parquet")
     order = {"rows": str(tmp_path / "rows.parquet"), "out": str(tmp_path / "out.parquet"),

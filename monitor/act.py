@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from monitor import audit, decide, fidelity, shadow
+from monitor.allowance import withheld
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
@@ -67,11 +68,11 @@ def request_for(kind: Kind, model: Model, deps: Deps, known_at: datetime, *, rea
         exclude=broken(model, deps, known_at))
 
 
-def _rested(model: Model, deps: Deps) -> datetime | None:
-    """From when on weights may be fitted again: ``retrain.rest`` after the last time they were."""
-    fitted = [row.request.known_at for row in deps.store.requests(model.name)
-              if ((row.outcome or {}).get("result") or {}).get("trained")]
-    return max(fitted) + model.policy.retrain.rest if fitted else None
+def _fitted(model: Model, deps: Deps) -> list[tuple[datetime, bool]]:
+    """When weights were fitted, and whether a version came of it."""
+    return [(row.request.known_at, (row.outcome or {}).get("version") is not None)
+            for row in deps.store.requests(model.name)
+            if ((row.outcome or {}).get("result") or {}).get("trained")]
 
 
 def _informed(request: Request, model: Model, deps: Deps) -> Request:
@@ -80,15 +81,17 @@ def _informed(request: Request, model: Model, deps: Deps) -> Request:
     are tried first."""
     options, told = dict(request.options), dict(request.evidence)
     state = deps.store.recorded(model.name).state
-    rested = _rested(model, deps)
-    if rested is not None and rested > request.known_at:
-        options["rest"] = isoformat(rested)
+    since = [item.at for item in deps.store.adoptions(model.name)]
+    options |= withheld(_fitted(model, deps), min(since, default=request.known_at),
+                               request.known_at, model)
     barred = decide.barred(state, request.known_at, model)
     if barred:
         options["barred"] = list(barred)
     found = told.get("compression") or fidelity.evidence(fidelity.newest(deps.store, model.name))
     if found:
         options["evidence"], told["compression"] = "compression", found
+    elif told.get("follow_up"):
+        options["evidence"] = "follow_up"
     return replace(request, options=options, evidence=told)
 
 

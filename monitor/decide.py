@@ -30,11 +30,13 @@ def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState,
     known = _believe(state, verdict)
     known, episode = _episode(known, verdict, model)
     known = _phase(known, verdict.known_at)
-    if _asks_for_retrain(verdict, model):
+    asked = _asks_for_retrain(verdict, model) or _follow_up(known, verdict, model)
+    if asked:
         refusal = _refusal(known, verdict.labelled, verdict.known_at, model)
         if refusal is None:
-            moved = replace(known, phase="retraining", since=verdict.known_at)
-            return moved, Decision("retrain", verdict.reason, _evidence(verdict) | _began(known))
+            moved = replace(known, phase="retraining", since=verdict.known_at, predecessor=None)
+            return moved, Decision("retrain", asked, _evidence(verdict) | _began(known) | (
+                {} if asked == verdict.reason else {"follow_up": True}))
         return known, episode or Decision("hold", f"no retrain: {refusal}", _evidence(verdict))
     return known, episode or NOTHING
 
@@ -57,6 +59,8 @@ def adopted(state: ModelState, version: str | None, at: datetime, model: Model) 
         episode=None,
         calm=0,
         challenger=None,
+        retrained=state.champion is not None and version is not None,
+        looked_at=None,
     )
     if version is None:
         return replace(fresh, phase="unknown", predecessor=None)
@@ -102,7 +106,7 @@ def concluded(state: ModelState, challenger: str | None, at: datetime, model: Mo
     cooldown = at + model.policy.retrain.cooldown
     settled = replace(state, request=None, cooldown_until=cooldown, since=at)
     if challenger is None or challenger in barred(state, at, model):
-        return _phase(replace(settled, phase="stable"), at), NOTHING
+        return _phase(replace(settled, phase="stable", looked_at=at), at), NOTHING
     waiting = replace(settled, phase="awaiting_promotion", challenger=challenger)
     if model.policy.promotion == "manual":
         return waiting, NOTHING
@@ -172,7 +176,7 @@ def doubted(state: ModelState, found: dict[str, Any], labelled: int, at: datetim
     if ("compression" not in model.policy.retrain.on or found["version"] != state.champion
             or _refusal(state, labelled, at, model) is not None):
         return state
-    moved = replace(state, phase="retraining", since=at)
+    moved = replace(state, phase="retraining", since=at, predecessor=None)
     return moved, Decision("retrain", f"compression: {found['reason']}", {"compression": found})
 
 
@@ -273,22 +277,47 @@ def _phase(state: ModelState, at: datetime) -> ModelState:
     return state if phase == state.phase else replace(state, phase=phase, since=at)
 
 
-def _asks_for_retrain(verdict: Verdict, model: Model) -> bool:
+def _asks_for_retrain(verdict: Verdict, model: Model) -> str:
+    """Why the verdict asks for a retrain; empty where it does not."""
     triggers = model.policy.retrain.on
-    return (
-        "degraded" in triggers and "labels" in verdict.news and verdict.quality == "degraded"
-    ) or ("drifted" in triggers and "inputs" in verdict.news and verdict.inputs == "drifted"
+    asks = ("labels" in verdict.news and (
+        ("degraded" in triggers and verdict.quality == "degraded")
+        or ("losing" in triggers and _lost(verdict) >= 1)
+    )) or ("drifted" in triggers and "inputs" in verdict.news and verdict.inputs == "drifted"
           ) or ("estimated" in triggers and _estimated(verdict))
+    return verdict.reason if asks else ""
+
+
+def _follow_up(state: ModelState, verdict: Verdict, model: Model) -> str:
+    """Why a version that was made while the world moved is followed up; empty where it is not."""
+    rule = model.policy.retrain
+    served = max((at for at in (state.adopted_at, state.looked_at) if at), default=None)
+    if (not rule.on or rule.follow_up is None or not state.retrained or served is None
+            or state.phase != "stable" or "labels" not in verdict.news
+            or verdict.known_at - served < rule.follow_up):
+        return ""
+    return (f"version {state.champion} was made while the world moved, and "
+            f"{format_duration(rule.follow_up)} more of the new one are known: {verdict.reason}")
+
+
+def _lost(verdict: Verdict) -> float:
+    """How much of the promised quality is gone, in drops that count; 0 where nobody knows."""
+    return 0.0 if verdict.promised is None else verdict.promised.lost
 
 
 def _refusal(state: ModelState, labelled: int, known_at: datetime, model: Model) -> str | None:
-    """Why no retrain may start now, in words; None when one may."""
+    """Why no retrain may start now, in words; None when one may.
+
+    One may end a probation once the predecessor was compared and did not prove to be better: it is
+    among those that a retrain asks again.
+    """
     rule = model.policy.retrain
     if model.training.kind == "none":
         return "training.kind is none, holdfast only monitors this model"
     if state.inputs == "faulty":
         return "the newest data is faulty, and faulty data is never trained on"
-    if state.phase in IN_FLIGHT or state.request is not None:
+    compared_once = state.phase == "probation" and state.comparisons > 0
+    if (state.phase in IN_FLIGHT and not compared_once) or state.request is not None:
         return f"the model is {state.phase.replace('_', ' ')} already"
     if state.cooldown_until is not None and known_at < state.cooldown_until:
         return (

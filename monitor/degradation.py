@@ -20,6 +20,11 @@ class Change:
     doubt: float | None
 
     @property
+    def drops(self) -> float:
+        """The change in drops that count; 0 where nothing is worse."""
+        return max(self.worse, 0.0) / self.least if self.least else 0.0
+
+    @property
     def extent(self) -> float:
         """The change over what it must exceed: degraded from 1 on; 0 where chance is unknown."""
         return 0.0 if self.doubt is None else max(self.worse, 0.0) / max(self.least, self.doubt)

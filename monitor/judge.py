@@ -11,7 +11,7 @@ from monitor.acknowledgement import NOTHING, Spoken, spared
 from monitor.baseline import Baseline
 from monitor.bins import Role
 from monitor.config import Model
-from monitor.degradation import allowed, degraded
+from monitor.degradation import allowed, change, degraded
 from monitor.drift import Comparison, DriftResult
 from monitor.faults import Fault, find, ordered
 from monitor.forecast import NO_FORECAST, Forecast, forecast
@@ -122,11 +122,17 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What the reference promises of the deciding metric, and from which value on it is missed."""
+    """What the reference promises of the deciding metric, and from which value on it is missed.
+
+    ``lost`` is how much of it is gone, in drops that count, against this promise or the first
+    version's: from 1 on it is too much, though chance may explain it as long as the quality is not
+    degraded.
+    """
 
     metric: str
     value: float
     limit: float
+    lost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +241,14 @@ def _performance(evidence: Evidence, baseline: Baseline, model: Model
     for promised in {item.version: item for item in (baseline, evidence.first)}.values():
         reference = measure(_promised(promised, evidence.segment), model.metric, level=certain,
                             positive=positive, block=max(pane, timedelta(days=1)))
-        if pooled.value is None or reference.value is None or found[0]:
+        moved = change(pooled, reference, metric=model.metric, drop=model.policy.performance.drop)
+        if reference.value is None or moved is None:
             continue
         told = told or Promise(model.metric, reference.value, allowed(
             reference.value, metric=model.metric, drop=model.policy.performance.drop))
+        told = replace(told, lost=_rounded(max(told.lost, moved.drops)) or 0.0)
+        if found[0]:
+            continue
         worse, words = degraded(pooled, reference, metric=model.metric,
                                 drop=model.policy.performance.drop)
         if worse or found[0] is None:

@@ -13,6 +13,16 @@ from monitor.fields import Duration, Section
 from monitor.kinds import require_kind, require_settings
 
 
+def _per(value: Any, names: tuple[str, str], number: str, example: str) -> Any:
+    """`NUMBER per DURATION` as a mapping of these names; what is no text is left to the fields."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(rf"\s*({number})\s+per\s+(\d+(?:\.\d+)?[smhdw])\s*", value)
+    if match is None:
+        raise ValueError(f"{value!r} is no number per time; write `{example}`")
+    return dict(zip(names, match.groups(), strict=True))
+
+
 class PerformancePolicy(Section):
     """What counts as too bad."""
 
@@ -46,19 +56,45 @@ class PerformancePolicy(Section):
     """Newest matured windows are pooled until they hold this many rows (and a week)."""
 
 
+class Allowance(Section):
+    """So many times in so much event time, written as `1 per 70d`; some can be saved."""
+
+    times: int = Field(ge=0)
+    """Times ..."""
+    per: Duration
+    """... in this much event time."""
+    saved: int = Field(default=3, ge=1)
+    """Most of them that are saved up for worse days."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        return _per(value, ("times", "per"), r"\d+", "1 per 70d")
+
+
 class RetrainPolicy(Section):
     """When a retrain may start by itself."""
 
-    on: list[Literal["degraded", "drifted", "estimated", "compression"]] = ["degraded"]
-    """Verdicts that may start one; `estimated` is degradation that is estimated without labels,
+    on: list[Literal["losing", "degraded", "drifted", "estimated", "compression"]] = [
+        "losing", "degraded"]
+    """Verdicts that may start one. `losing` is a pool worse by `performance.drop` that chance could
+    still explain: no reason to wake a person, and reason enough to look for a better version, which
+    the gate must find better. `estimated` is degradation that is estimated without labels,
     `compression` a compressed champion that left the limits that its calibration promised."""
-    cooldown: Duration = timedelta(days=14)
-    """Shortest time between two, whatever became of the first: `14d` are three in any 30 days at
+    cooldown: Duration = timedelta(days=7)
+    """Shortest time between two, whatever became of the first: `7d` are five in any 30 days at
     most, `30d` one."""
-    rest: Duration = timedelta(days=45)
+    rest: Duration = timedelta(days=30)
     """Shortest time between two that fit weights; in between only what is cheap is tried: an
     earlier version again, bent answers, new int8 ranges. A loss of twice `performance.drop`
-    against what the version promised ends the rest."""
+    against what the version promised ends the rest, unless nothing came of the last training: then
+    it is twice as long, and four times at most."""
+    trainings: Allowance = Allowance(times=1, per=timedelta(days=70))
+    """How often weights are fitted, whatever is lost; what is cheap is tried all the same."""
+    follow_up: Duration | None = timedelta(days=60)
+    """So long after a version came from a retrain, or after one was looked for in vain, one more is
+    tried though nothing is lost: a version that was made while the world moved knows few rows of
+    the new one. Never where the first version still serves; `null` for never."""
     minimum_rows: int = Field(default=2000, ge=100)
     """Matured labelled rows needed since the reference period."""
 
@@ -103,12 +139,7 @@ class AlarmBudget(Section):
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s+per\s+(\d+(?:\.\d+)?[smhdw])\s*", value)
-        if match is None:
-            raise ValueError(f"{value!r} is not an alarm budget; write `1 per 90d`")
-        return {"alarms": float(match[1]), "per": match[2]}
+        return _per(value, ("alarms", "per"), r"\d+(?:\.\d+)?", "1 per 90d")
 
 
 class SegmentPolicy(Section):
@@ -198,7 +229,7 @@ class Training(Section):
     """How much of the newest matured event time is trained on."""
     max_rows: int = Field(default=200_000, ge=1000)
     """Most rows that leave the log for one training; more are hash-sampled."""
-    holdout: Duration = timedelta(days=28)
+    holdout: Duration = timedelta(days=14)
     """Newest matured event time that only the gate sees. Less, where the log is shorter than
     `window` and `holdout` together (the same share of what there is), or where the drift began
     lately (so that there is some of it to learn from; a quarter of this at least)."""

@@ -63,6 +63,10 @@ class ModelState:
     """Versions that were rolled back once; promoted again by a person, they stay ..."""
     rolled_back_at: datetime | None = None
     """... and when the last of them was."""
+    retrained: bool = False
+    """Whether the champion is another one than the lineage's first."""
+    looked_at: datetime | None = None
+    """When a retrain of it last ended without a challenger."""
     kept: bool = False
     """Whether holdfast undoes this promotion no more: it did so once, or a person insists."""
 

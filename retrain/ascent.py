@@ -29,8 +29,9 @@ class Stakes:
     """What a climb is about: ``meeting`` are everybody's scores on the holdout, by name.
 
     ``promised`` is the champion's promise of the deciding metric (None: unknown), ``drop`` the
-    loss that counts. ``rest`` says why weights should rest, and is empty where they need not;
-    ``before`` names the action that the evidence asks for first.
+    loss that counts. ``rest`` says why weights should rest, ``spent`` why they may not be fitted
+    at all; both are empty where nothing withholds them. ``before`` names the action that the
+    evidence asks for first.
     """
 
     meeting: Mapping[str, Scores]
@@ -39,6 +40,7 @@ class Stakes:
     promised: float | None = None
     sets: tuple[Golden, ...] = ()
     rest: str = ""
+    spent: str = ""
     before: str = ""
 
 
@@ -64,22 +66,22 @@ def climbed(ground: Ground, stakes: Stakes, ways: Ways) -> list[Attempt]:
                 size_bytes=size(proposal.artifact), latency=proposal.scores.latency),
             proposal.artifact, ground.contract, stakes.sets)
         others = [item for name, item in stakes.meeting.items()
-                  if name != proposal.again and (champion is None or name != champion.name)]
+                  if proposal.again is None and (champion is None or name != champion.name)]
         verdict = gate(scores, first, others, rules=stakes.rules, level=error)
         return Judged(verdict, scores, None if first is None else -compare(
             scores, first, ground.metric).difference)
 
-    lost = _lost(ground, stakes.promised)
-    trial = Trial(lambda proposal: ground.gain(proposal.scores), judged, training.minimum_gain,
-                  max(training.minimum_gain, training.enough * lost), training.budget,
-                  error_rate(training.gate),
+    lost = _lost(ground, stakes)
+    trial = Trial(lambda made: ground.proven(made.scores, made.again), judged,
+                  training.minimum_gain, max(training.minimum_gain, training.enough * lost),
+                  training.budget, error_rate(training.gate),
                   "the champion" if champion is None else f"{champion.name}, the champion")
     return climb(_rungs(ground, stakes, ways, lost), trial, said=ground.note)
 
 
 def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung]:
     """The rungs in the order that is asked for; a severe loss ends the weights' rest."""
-    barred = "" if lost >= SEVERE * stakes.drop else stakes.rest
+    barred = stakes.spent or ("" if lost >= SEVERE * stakes.drop else stakes.rest)
 
     def cheap(make: Callable[[Ground], Proposal]) -> Callable[[], Proposal]:
         return lambda: rungs.priced(ground, make(ground))
@@ -98,11 +100,15 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
     return [known[name] for name in order]
 
 
-def _lost(ground: Ground, promised: float | None) -> float:
-    """What the champion lost on validation against what it promised; 0 where that is unknown."""
-    now = None if ground.standing is None else ground.standing.quality[ground.metric].value
-    if promised is None or now is None:
-        return 0.0
-    lost = (now - promised) if ground.metric in LOWER_IS_BETTER else (promised - now)
-    relative = ground.metric in RELATIVE and promised
-    return max(0.0, lost / abs(promised) if relative else lost)
+def _lost(ground: Ground, stakes: Stakes) -> float:
+    """What the champion lost against what it promised, on validation or on the newest rows, where
+    it is more; 0 where that is unknown."""
+    promised, champion = stakes.promised, ground.champion
+    shown = [ground.standing, None if champion is None else stakes.meeting.get(champion.name)]
+    lost = [0.0]
+    for now in (scores.quality[ground.metric].value for scores in shown if scores is not None):
+        if promised is not None and now is not None:
+            gone = (now - promised) if ground.metric in LOWER_IS_BETTER else (promised - now)
+            relative = ground.metric in RELATIVE and promised
+            lost.append(gone / abs(promised) if relative else gone)
+    return max(lost)

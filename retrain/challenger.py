@@ -12,7 +12,7 @@ from monitor.baseline import Baseline
 from monitor.errors import ConflictError, ContractError, HoldfastError
 from monitor.registry import CHALLENGER, CHAMPION, Outcome, Version
 from monitor.report import Reporter, Subject
-from monitor.window import Window
+from monitor.window import Window, isoformat
 from retrain import register
 from retrain.baseline import own
 from retrain.card import card
@@ -20,7 +20,7 @@ from retrain.contest import Contest
 from retrain.dataset import Dataset, conform, usable
 from retrain.evaluate import Scores, answer, session
 from retrain.importance import permuted
-from retrain.players import PARENT
+from retrain.players import LEARNED, PARENT
 from retrain.rungs import Proposal
 from retrain.story import finals
 from retrain.trainers import trainer
@@ -68,7 +68,8 @@ def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Base
     candidate = register.Candidate(
         proposal.artifact, found.contract, register.example(baseline.bins, found.contract),
         card(result), {"holdfast.model": model.name, "holdfast.parent": request.champion or "",
-                       "holdfast.compression": result["point"], "holdfast.rung": proposal.rung})
+                       "holdfast.compression": result["point"], "holdfast.rung": proposal.rung,
+                       **_learned(proposal, found, baseline)})
     model_id = register.log(record, candidate)
     register.serves(f"models:/{model_id}", found.contract, tried)
     alias = CHAMPION if request.kind == "bootstrap" else CHALLENGER
@@ -80,6 +81,15 @@ def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Base
     _point_alias(work, version, alias)
     work.steps.note(f"version {version.version}")
     return record.conclude("registered", result["reason"], version=version.version, result=result)
+
+
+def _learned(proposal: Proposal, found: Contest, baseline: Baseline) -> dict[str, str]:
+    """The tag that says how new the rows are that the weights know: the champion's, where only its
+    answers or ranges are new."""
+    if not proposal.trained and found.champion is not None and found.champion.version is not None:
+        told = found.champion.version.tags.get(LEARNED)
+        return {} if told is None else {LEARNED: told}
+    return {} if baseline.window_end is None else {LEARNED: isoformat(baseline.window_end)}
 
 
 def _point_alias(work: Work, version: Version, alias: str) -> None:

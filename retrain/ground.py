@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from monitor.errors import HoldfastError
 from monitor.policy import Training
 from retrain.contract import Contract
-from retrain.dataset import Refusal, conform
-from retrain.evaluate import Answers, Scores, answer, compare, score, session
+from retrain.dataset import CHOICE_ROWS, Refusal, conform
+from retrain.evaluate import Answers, Scores, answer, compare, difference, score, session
 from retrain.metrics import METRICS
 from retrain.trainer import Fitted, Options, Split, Trainer
 
@@ -37,6 +40,8 @@ class Player:
     parent: Path | None = None
     logged: Callable[[pd.DataFrame], Answers] | None = None
     why: str = ""
+    until: datetime | None = None
+    """The newest event time that its weights were fitted on; None where nobody knows."""
     barred: str = ""
     """Why it may not be proposed again; empty where it may."""
 
@@ -114,9 +119,26 @@ class Ground:
         return None if self.champion is None else self.asked(self.champion, self.validation)
 
     def gain(self, scores: Scores) -> float:
-        """How much better than the champion on validation; infinite where there is none."""
+        """How much better than the champion on validation; infinite where there is none.
+
+        To choose among proposals: the champion may have learned from those rows.
+        """
         return math.inf if self.standing is None else -compare(scores, self.standing,
                                                                self.metric).difference
+
+    def proven(self, scores: Scores, again: str | None = None) -> float | None:
+        """The gain on validation rows that neither the champion nor the version that is proposed
+        ``again`` has learned from; None where they are fewer than ``CHOICE_ROWS``."""
+        if self.standing is None:
+            return math.inf
+        known = [player.until for player in self.everyone if player.until is not None
+                 and player.name in {again, self.standing.name}]
+        fresh: NDArray[np.float64] = np.ones(len(scores))
+        if known:
+            fresh = np.asarray(scores.timestamps >= max(known), dtype=np.float64)
+        if fresh.sum() < CHOICE_ROWS:
+            return None
+        return -float(difference(scores.judged, self.standing.judged, self.metric)(fresh))
 
 
 def metrics(task: str, metric: str) -> tuple[str, ...]:

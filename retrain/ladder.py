@@ -68,9 +68,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is asked of proposals: their gain on validation, the gate's word, and what is enough."""
+    """What is asked of proposals: their gain on validation (None: the champion learned from those
+    rows itself, and only the gate can tell), the gate's word, and what is enough."""
 
-    validation: Callable[[Proposal], float]
+    validation: Callable[[Proposal], float | None]
     gate: Callable[[Proposal, float], Judged]
     minimum_gain: float
     enough: float
@@ -115,7 +116,7 @@ def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
         return Attempt(rung.name, "impossible", str(problem), time.process_time() - began)
     gain = trial.validation(proposal)
     made = Attempt(rung.name, "no gain", "", time.process_time() - began, proposal, gain)
-    if gain < trial.minimum_gain:
+    if gain is not None and gain < trial.minimum_gain:
         return replace(made, reason=f"{proposal.what}: {gain:+.4f} on validation against "
                                     f"{trial.against}, at least {trial.minimum_gain:+.4f} is asked")
     judged = trial.gate(proposal, error)
@@ -127,10 +128,13 @@ def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
 def best(attempts: Sequence[Attempt]) -> Attempt | None:
     """Of those that passed the one that gained most on validation; None where none passed.
 
-    The holdout let them pass and chooses no further among them.
+    The holdout let them pass and chooses no further among them, unless validation can tell of none.
     """
     passed = [item for item in attempts if item.result == "passed"]
-    return max(passed, key=lambda item: item.validation or 0.0, default=None)
+    told = [item for item in passed if item.validation is not None]
+    if told:
+        return max(told, key=lambda item: item.validation or 0.0)
+    return max(passed, key=lambda item: item.gain or 0.0, default=None)
 
 
 def _finite(value: float | None) -> float | None:

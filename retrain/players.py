@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from monitor.config import Model
 from monitor.errors import HoldfastError
 from monitor.performance import measure
 from monitor.registry import FOLDER, Version
+from monitor.window import parse_time
 from retrain.barred import why
 from retrain.contest import Contest
 from retrain.contract import Contract
@@ -23,6 +25,9 @@ from retrain.rivals import Rival, same_answers
 from retrain.trainer import Fitted, Options, Split, Trainer
 from retrain.trainers import trainer
 from retrain.work import Work
+
+LEARNED = "holdfast.learned_until"
+"""Tag of a version: the newest event time that its weights were fitted on."""
 
 PARENT = "parent.onnx"
 """Artifact of a run: the float form of a version that was registered quantized."""
@@ -53,7 +58,14 @@ def _player(work: Work, made: Trainer, item: Rival, found: Contest) -> Player:
     by_log = item is found.champion and not item.runnable and item.contract is not None
     return Player(item.name, theirs, item.artifact if item.contract else None,
                   weights_of(work, made, item.version, found.contract), _parent(work, item.version),
-                  _by_the_log(theirs) if by_log else None, item.why, why(work, item.version))
+                  _by_the_log(theirs) if by_log else None, item.why,
+                  learned_until(item.version), why(work, item.version))
+
+
+def learned_until(version: Version) -> datetime | None:
+    """The newest event time that the version's weights were fitted on, where its tag tells."""
+    told = version.tags.get(LEARNED)
+    return None if told is None else parse_time(told)
 
 
 def _by_the_log(contract: Contract) -> Callable[[pd.DataFrame], Answers]:

@@ -47,7 +47,8 @@ class Proposal:
     """What a rung proposes: an artifact with its validation scores, and how it came about.
 
     ``again`` names the earlier version that it is, where it is one; ``fitted`` are the weights that
-    the next fine-tuning goes on from, where there are some.
+    the next fine-tuning goes on from, where there are some; ``bent_on`` names the window whose rows
+    bent the answers of the champion.
     """
 
     rung: str
@@ -62,6 +63,7 @@ class Proposal:
     choice: str = ""
     points: Mapping[str, Scores] = field(default_factory=dict)
     recipe: Recipe | None = None
+    bent_on: str = ""
 
 
 def recall(ground: Ground) -> Proposal:
@@ -103,27 +105,30 @@ def _runnable(ground: Ground) -> tuple[Player, Path]:
 
 def probabilities(ground: Ground) -> Proposal:
     """The champion with its answers bent to the newest labels; of the windows, the best."""
-    champion, artifact = _runnable(ground)
+    _runnable(ground)
     made: list[Proposal] = []
     refusals: list[str] = []
     for name, split in ground.splits:
         try:
-            before = ground.scored(champion.name, artifact, split.train)
-            found = curve(before, split.weight)
-            path = bent(artifact, found, ground.contract,
-                        _folder(ground, "probabilities") / f"{name.replace(' ', '-')}.onnx")
+            made.append(_bent(ground, name, split, folder=_folder(ground, "probabilities")))
         except HoldfastError as error:
             refusals.append(str(error))
-            continue
-        parent = champion.parent and bent(champion.parent, found, ground.contract,
-                                          path.with_name(f"{path.stem}-parent.onnx"))
-        scores = ground.scored("candidate", path, ground.validation)
-        made.append(Proposal(
-            "probabilities", f"{champion.name} with {found.words(ground.contract)}, by the rows "
-            f"of {name}", path, scores, champion.fitted, parent=parent))
     if not made:
         raise HoldfastError(refusals[0])
     return max(made, key=lambda item: ground.gain(item.scores))
+
+
+def _bent(ground: Ground, window: str, split: Split, *, folder: Path) -> Proposal:
+    """The champion with a curve by the training rows of the split."""
+    champion, artifact = _runnable(ground)
+    found = curve(ground.scored(champion.name, artifact, split.train), split.weight)
+    path = bent(artifact, found, ground.contract, folder / f"{window.replace(' ', '-')}.onnx")
+    parent = champion.parent and bent(champion.parent, found, ground.contract,
+                                      path.with_name(f"{path.stem}-parent.onnx"))
+    return Proposal(
+        "probabilities", f"{champion.name} with {found.words(ground.contract)}, by the rows of "
+        f"{window}", path, ground.scored("candidate", path, ground.validation), champion.fitted,
+        parent=parent, bent_on=window)
 
 
 def ranges(ground: Ground) -> Proposal:
@@ -205,19 +210,19 @@ def _compressed(ground: Ground, rung: str, made: tuple[str, Fitted, Recipe], cho
 
 
 def renewed(ground: Ground, proposal: Proposal) -> Proposal:
-    """The proposal trained once more by its recipe, on all its rows and the holdout's.
+    """The proposal made once more in the same way, with the rows of validation and holdout too.
 
-    It is as many rounds of the same training; what was measured of the proposal is what the
-    recipe is worth.
+    A training is as many rounds of the same recipe; what was measured of the proposal is what the
+    recipe is worth. An earlier version stays what it is.
     """
+    if proposal.bent_on:
+        split = _whole(ground.split(proposal.bent_on))
+        again = _bent(ground, proposal.bent_on, split, folder=_folder(ground, "renewed"))
+        return replace(proposal, artifact=again.artifact, parent=again.parent)
     recipe, trainer = proposal.recipe, ground.trainer
     if recipe is None or proposal.fitted is None:
         return proposal
-    split, folder = ground.split(recipe.window), _folder(ground, "renewed")
-    rows = pd.concat([split.train, split.validation, split.holdout], ignore_index=True)
-    if WEIGHT in rows:
-        rows[WEIGHT] = rows[WEIGHT].fillna(split.train[WEIGHT].max())
-    data = Split(rows, split.holdout, split.holdout)
+    data, folder = _whole(ground.split(recipe.window)), _folder(ground, "renewed")
     start = None if recipe.start is None else recipe.start.fitted
     options = trainer.capped(recipe.options, proposal.fitted, start)
     checkpoints = Checkpoints(folder)
@@ -230,8 +235,16 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
     if recipe.int8:
         parent = artifact
         artifact = trainer.quantized(parent, folder / "int8.onnx",
-                                     calibration=rows.tail(CALIBRATION_ROWS))
+                                     calibration=data.train.tail(CALIBRATION_ROWS))
     return replace(proposal, artifact=artifact, parent=parent, fitted=whole)
+
+
+def _whole(split: Split) -> Split:
+    """A split whose training rows are all of its rows; newer ones count like its newest."""
+    rows = pd.concat([split.train, split.validation, split.holdout], ignore_index=True)
+    if WEIGHT in rows:
+        rows[WEIGHT] = rows[WEIGHT].fillna(split.train[WEIGHT].max())
+    return Split(rows, split.holdout, split.holdout)
 
 
 def cheapest(ground: Ground, sizes: Mapping[str, Point]) -> tuple[str, str]:

@@ -30,6 +30,9 @@ from retrain.trainer import Split
 from retrain.windows import windows
 from retrain.work import Work
 
+FIRST = {"compression": "ranges", "follow_up": "refit"}
+"""The action to begin with, by what the evidence is about."""
+
 
 def train(work: Work) -> Outcome:
     """Registers a challenger that passed the gate, or records why there is none."""
@@ -64,8 +67,8 @@ def train(work: Work) -> Outcome:
     baseline = challenger.brought(work, data, found, proposal=taken.proposal,
                                   scores=taken.judged.scores)
     proposal = taken.proposal
-    if found.champion is not None and proposal.recipe is not None and work.model.training.renew:
-        work.steps.note("train once more by the same recipe, on all rows")
+    if found.champion is not None and work.model.training.renew:
+        work.steps.note("make it once more in the same way, on all rows")
         proposal = renewed(standing, proposal)
     fidelity.keep(work, found.contract, (proposal.artifact, proposal.parent),
                   ranges=split.train.tail(CALIBRATION_ROWS),
@@ -77,13 +80,16 @@ def train(work: Work) -> Outcome:
 def _stakes(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, Scores], *,
             rows: pd.DataFrame) -> Stakes:
     """What the climb is about; ``rows`` are the holdout's with every logged column."""
-    until, evidence = (work.request.options.get(name) for name in ("rest", "evidence"))
+    rest, vain, spent, evidence = (work.request.options.get(name)
+                                   for name in ("rest", "vain", "spent", "evidence"))
     sets = comparable_sets(read(work.model, work.config.limits), [standing.contract, *(
         item.contract for item in standing.everyone if item.artifact is not None)])
     return Stakes(meeting, Rules.of(work.model, rows), work.model.policy.performance.drop,
                   promised(work, found), sets,
-                  f"weights were fitted lately; they rest until {until}" if until else "",
-                  "ranges" if evidence == "compression" else "")
+                  f"weights were fitted lately; they rest until {rest}" if rest else "",
+                  f"weights were fitted as often as is allowed until {spent}" if spent else
+                  f"weights were fitted in vain lately; they rest until {vain}" if vain else "",
+                  FIRST.get(str(evidence), ""))
 
 
 def _ways(work: Work, standing: Ground) -> Ways:

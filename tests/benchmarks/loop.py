@@ -4,9 +4,9 @@ Each day's rows are answered by the version that serves; their labels are known 
 policies begin with the same version and train with the same trainer (boosted trees) and the same
 committed defaults: `never`; `blind`, every 30 days on the newest ``training.window``; `evidently`,
 the same training whenever half of the columns drift by Evidently's default tests; and `holdfast`:
-the product's ladder and gate, asked for when performance on matured labels is degraded by the
-product's rule, promoted automatically. A training is any run that fitted weights, promoted or not.
-Scores are means over stretches of 30 days after the onset, weighted by rows.
+the product's ladder and gate, asked for when matured labels say that performance is being lost by
+the product's rule, promoted automatically. A training is any run that fitted weights, promoted or
+not. Scores are means over stretches of 30 days after the onset, weighted by rows.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from monitor.allowance import withheld
 from monitor.config import Model
-from monitor.degradation import degraded
+from monitor.degradation import change
 from monitor.performance import Performance
 from monitor.performance import measure as counted
 from monitor.request import Request
@@ -256,32 +257,43 @@ class Life:
         return rows
 
     def holdfast(self) -> None:
-        """The ladder, when matured labels say that quality is degraded."""
+        """The ladder, when matured labels say that quality is being lost."""
         self.versions = [self.serving]
-        self._cooled = self._rested = self.days()[0]
+        self._cooled = self._adopted = self._looked = self.days()[0]
+        self.fitted: list[tuple[datetime, bool]] = []
         self.began: datetime | None = None
         self.live(self._watch)
 
     def _watch(self, day: datetime) -> None:
-        """The product's word on matured labels; where it is degraded, the ladder."""
-        end, begun = day - DELAY, self.days()[0]
-        pool = self.between(max(end - POOL, begun), end)
-        if len(pool) < 100 or end - begun < WEEK:
+        """The product's word on labels of the version that serves; where it loses, the ladder.
+
+        As in the product nothing begins before a week of them has matured, and before the version
+        on probation was compared with its predecessor.
+        """
+        end, probation = day - DELAY, self.model.policy.probation.rows
+        pool = self.between(max(end - POOL, self._adopted), end)
+        if len(pool) < 100 or end - self._adopted < WEEK or day < self._cooled or (
+                len(self.versions) > 1 and len(self.between(self._adopted, end)) < probation):
             return
         assert self.serving.player.artifact is not None
         now = self.performance(self.scores(self.serving.player.artifact, pool))
         rule = self.model.policy.performance.drop
-        worse = [degraded(now, item.promised, metric=self.course.metric, drop=rule)
+        worse = [change(now, item.promised, metric=self.course.metric, drop=rule)
                  for item in (self.serving, self.first)]
-        if not any(found for found, _ in worse):
+        losing = any(item is not None and item.drops >= 1 for item in worse)
+        again, asked = self.model.policy.retrain.follow_up, ""
+        if not losing:
             self.began = None
-            return
-        self.began = self.began or pool["_timestamp"].min().to_pydatetime()
-        if day >= self._cooled:
-            self._cooled = day + self.model.policy.retrain.cooldown
-            self._climb(day)
+            if again is None or len(self.versions) == 1 or day - self._looked < again:
+                return
+            asked = "refit"
+        elif self.began is None:
+            self.began = pool["_timestamp"].min().to_pydatetime()
+        self._cooled = day + self.model.policy.retrain.cooldown
+        self._looked = day
+        self._climb(day, asked)
 
-    def _climb(self, day: datetime) -> None:
+    def _climb(self, day: datetime, before: str) -> None:
         training, end = self.model.training, day - DELAY
         begun = self.frame["_timestamp"].iloc[0].to_pydatetime()
         window = Window(max(end - training.window - training.holdout, begun), end)
@@ -302,20 +314,23 @@ class Life:
                         self.serving.player, tuple(others), place, lambda line: None,
                         lambda name, history: None)
         meeting, _ = ground.met(ground.holdout)
+        held = withheld(self.fitted, self.days()[0], day, self.model)
         attempts = climbed(ground, Stakes(
             meeting, Rules(ground.metric, training.minimum_gain, training.gate),
             self.model.policy.performance.drop, self.serving.promised.value,
-            rest="they rest" if day < self._rested else ""),
+            rest=held.get("rest", ""), spent=held.get("spent", "") or held.get("vain", ""),
+            before=before),
             Ways(lambda _, sizes: cheapest(ground, sizes)))
+        taken = best(attempts)
         if any(item.proposal and item.proposal.trained for item in attempts):
             self.trainings += 1
-            self._rested = day + self.model.policy.retrain.rest
-        taken = best(attempts)
+            self.fitted.append((day, taken is not None))
         self.acts.append(f"{day:%Y-%m-%d} " + (taken.rung if taken else "nothing"))
         if taken is not None:
             self._adopt(ground, taken, day)
 
     def _adopt(self, ground: Ground, taken: Attempt, day: datetime) -> None:
+        self._adopted = day
         proposal, judged_ = taken.proposal, taken.judged
         assert proposal is not None
         assert judged_ is not None
@@ -324,8 +339,9 @@ class Life:
                                 if item.player.name == proposal.again)
             return
         proposal = renewed(ground, proposal)
+        until = day - DELAY if proposal.trained else self.serving.player.until
         player = Player(f"{taken.rung}-{day:%Y%m%d}", self.contract, proposal.artifact,
-                        proposal.fitted)
+                        proposal.fitted, until=until)
         self.serving = Version(player, self.performance(judged_.scores))
         self.versions.append(self.serving)
 

@@ -98,9 +98,9 @@ def test_every_shape_mistake_is_named_with_its_path_and_what_would_be_right(tmp_
         "models[0].log.timestam: unknown key; did you mean 'timestamp'?",
         "models[0].reference.to: 2026-01-01T00:00:00Z; right would be a time after `from`",
         "models[0].window.step: 5h; right would be a divisor of the length 1d",
-        "models[0].policy.alarm_budget: 'lots' is not an alarm budget; write `1 per 90d`",
-        "models[0].policy.retrain.on[0]: 'angry'; right would be 'degraded', 'drifted', "
-        "'estimated' or 'compression'",
+        "models[0].policy.alarm_budget: 'lots' is no number per time; write `1 per 90d`",
+        "models[0].policy.retrain.on[0]: 'angry'; right would be 'losing', 'degraded', "
+        "'drifted', 'estimated' or 'compression'",
         "models[0].surprise: unknown key; right would be one of name, registered_model, task, log, "
         "maturity, reference, window, privacy, policy, training, benchmarks, audit"]
 

@@ -46,7 +46,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
         load(write(tmp_path, text))
     said = "\n".join(caught.value.mistakes)
     assert "models[0].window.length: '1 dya' is not a duration; write a number" in said
-    assert "models[0].policy.alarm_budget: 'often' is not an alarm budget" in said
+    assert "models[0].policy.alarm_budget: 'often' is no number per time" in said
     assert "models[0].colour: unknown key" in said
     assert "Mars/Base" in said
     assert "Europe/Berlin" in said

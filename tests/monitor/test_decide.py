@@ -10,7 +10,7 @@ import pytest
 
 from monitor import decide
 from monitor.config import Model
-from monitor.judge import Verdict
+from monitor.judge import Promise, Verdict
 from monitor.request import Request
 from monitor.state import NOTHING, ModelState
 from monitor.window import Window, parse_time
@@ -101,6 +101,42 @@ def test_degradation_asks_for_a_retrain_with_its_evidence() -> None:
     assert state.phase == "retraining"
 
 
+def losing(lost: float) -> Verdict:
+    return verdict(quality="stable", news=("labels",), promised=Promise("accuracy", .9, .87, lost))
+
+
+@pytest.mark.parametrize(("lost", "actions"), [(0.99, ["none"]), (1.0, ["retrain"])])
+def test_a_loss_that_counts_asks_for_a_retrain_before_it_is_beyond_doubt(
+        lost: float, actions: list[str]) -> None:
+    state, taken = fold(WATCHED, [losing(lost)], model())
+    assert taken == actions
+    assert state.episode is None
+    _, taken = fold(WATCHED, [losing(lost)], model(retrain={"on": ["degraded"]}))
+    assert taken == ["none"]
+
+
+def test_a_retrain_may_end_a_probation_that_was_compared() -> None:
+    tried = replace(WATCHED, phase="probation", predecessor="0", comparisons=1)
+    state, decision = decide.step(tried, degraded(), model())
+    assert decision.action == "retrain"
+    assert (state.phase, state.predecessor) == ("retraining", None)
+
+
+def test_a_version_made_while_the_world_moved_is_followed_up() -> None:
+    rules = model(retrain={"follow_up": "20d"})
+    second = replace(decide.adopted(WATCHED, "2", START, rules), phase="stable")
+    assert fold(second, [verdict(10)], rules)[1] == ["none"]
+    state, decision = decide.step(second, verdict(18), rules)
+    assert (decision.action, decision.evidence["follow_up"]) == ("retrain", True)
+    assert "20d more" in decision.reason
+    vain, _ = decide.concluded(replace(state, request="r"), None, START + 21 * DAY, rules)
+    assert fold(vain, [verdict(30), verdict(40)], rules)[1] == ["none", "retrain"]
+    first = replace(WATCHED, phase="stable")
+    assert fold(first, [verdict(500)], rules)[1] == ["none"]
+    assert fold(second, [verdict(500)], model(retrain={"follow_up": None}))[1] == ["none"]
+    assert fold(second, [verdict(500)], model(retrain={"on": []}))[1] == ["none"]
+
+
 @pytest.mark.parametrize(("state", "item", "words"), [
     (replace(WATCHED, cooldown_until=START + 90 * DAY), degraded(), "cooldown"),
     (replace(WATCHED, phase="probation"), degraded(), "probation already"),
@@ -187,7 +223,7 @@ def test_a_challenger_waits_for_a_person_or_is_promoted_by_policy() -> None:
 def test_a_refused_candidate_costs_a_cooldown() -> None:
     state, _ = decide.concluded(decide.requested(WATCHED, request(), START), None, START, model())
     assert state.request is None
-    assert state.cooldown_until == START + 14 * DAY
+    assert state.cooldown_until == START + model().policy.retrain.cooldown
 
 
 @pytest.mark.parametrize(("cooldown", "most"), [("14d", 3), ("30d", 1), ("10d", 3)])

@@ -76,6 +76,18 @@ def test_the_climb_ends_at_the_first_that_gains_enough() -> None:
     assert taken.rung == "r1"
 
 
+def test_what_validation_cannot_tell_the_gate_decides() -> None:
+    trial = Trial(lambda proposal: None, lambda proposal, level: Judged(
+        GateResult(True, "yes", ()), cast(Any, None), 0.01 + 0.01 * int(proposal.rung[1:])),
+        0.005, 0.1, timedelta(minutes=5))
+    attempts = climb([rung(0), rung(1)], trial, said=lambda line: None)
+    assert [item.result for item in attempts] == ["passed", "passed"]
+    taken = best(attempts)
+    assert taken is not None
+    assert taken.rung == "r1"
+    assert attempts[0].plain()["validation_gain"] is None
+
+
 def test_a_used_up_budget_begins_nothing_more() -> None:
     trial = Trial(lambda proposal: 1.0, lambda proposal, level: Judged(
         GateResult(False, "no", ()), cast(Any, None), 0.0), 0.005, 0.1, timedelta(seconds=-1))

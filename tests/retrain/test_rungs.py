@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,43 @@ def test_bent_answers_are_better_and_fit_no_weights(ground: Ground) -> None:
     assert not made.trained
     assert ground.gain(made.scores) > 0
     assert "log-probabilities x" in made.what
+
+
+def test_bent_answers_are_bent_once_more_by_the_newest_rows(ground: Ground) -> None:
+    made = rungs.probabilities(ground)
+    again = rungs.renewed(ground, made)
+    assert made.bent_on in {"all", "recent"}
+    assert again.artifact != made.artifact
+    before, after = (ground.scored("it", item.artifact, ground.holdout).quality["log_loss"].value
+                     for item in (made, again))
+    assert before is not None
+    assert after is not None
+    assert after < before
+
+
+def test_rows_that_the_champion_learned_from_prove_nothing(ground: Ground) -> None:
+    scores = rungs.recall(ground).scores
+    assert ground.champion is not None
+
+    def learned(until: str, *, of: str = "champion") -> Ground:
+        moment = datetime.fromisoformat(until)
+        known = replace(ground.champion, until=moment) if of == "champion" else replace(
+            ground.predecessors[0], until=moment)
+        return replace(ground, **({"champion": known} if of == "champion" else
+                                  {"predecessors": (known,)}))
+
+    assert ground.proven(scores) == pytest.approx(ground.gain(scores))
+    assert learned("1997-08-01T00:00:00").proven(scores) == ground.proven(scores)
+    assert learned("1997-09-20T12:00:00").proven(scores) is None
+    part = learned("1997-09-11T00:00:00").proven(scores)
+    rows = (scores.timestamps >= "1997-09-11").to_numpy()
+    label = scores.judged.label[rows]
+    ours, theirs = (np.mean(item.judged.answer[rows] == label)
+                    for item in (scores, ground.standing) if item is not None)
+    assert part == pytest.approx(ours - theirs)
+    theirs_too = learned("1997-09-20T12:00:00", of="version 1")
+    assert theirs_too.proven(scores) is not None
+    assert theirs_too.proven(scores, "version 1") is None
 
 
 def test_ranges_need_a_float_form(ground: Ground) -> None:

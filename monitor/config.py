@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from monitor.conditions import Audit, Benchmark
-from monitor.deployment import Launch, Leader
+from monitor.deployment import Launch, Leader, Notify
 from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
 from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
@@ -294,6 +294,8 @@ class Config(Section):
     """Which of several daemons on one store acts; absent: there is one."""
     launch: Launch = Launch()
     """Where retrains run."""
+    notify: Notify | None = None
+    """Who is told of decisions; absent: nobody."""
     models: list[Model] = Field(min_length=1)
     """The deployed models."""
 

@@ -21,6 +21,7 @@ from monitor.deps import Deps
 from monitor.errors import ConflictError, HoldfastError, LostError
 from monitor.follow import follow
 from monitor.lease import Elector
+from monitor.notify import notify
 from monitor.secrets import redact
 from monitor.watch import watch
 from monitor.window import isoformat
@@ -76,6 +77,7 @@ def _attended(model: Model, deps: Deps, now: datetime) -> bool:
         return False
     deps.store.untroubled(model.name)
     deps.store.ticked(model.name, now, time.monotonic() - started, True)
+    notify(model, deps, now)
     return True
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from monitor.fields import Duration, Section
+from monitor.fields import Duration, Section, require
 
 NAME = r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$"
 """What Kubernetes takes as a name, short enough for all kinds of objects."""
+HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
+"""A span of the day."""
 
 
 class Leader(Section):
@@ -57,3 +60,29 @@ class Launch(Section):
 
     kubernetes: KubernetesJobs | None = None
     """Retrains as Jobs of a Kubernetes cluster."""
+
+
+class Notify(Section):
+    """Who is told of decisions, by Apprise: ``pip install 'holdfast[notify]'``."""
+
+    urls_env: str = ""
+    """Environment variable that holds Apprise URLs, one a line. They are secrets."""
+    urls_file: str = ""
+    """Or an absolute path of a file that holds them."""
+    page_by: Literal["alertmanager", "apprise"] = "alertmanager"
+    """Who tells alarms. `alertmanager`: holdfast tells decisions only (a candidate waits, promoted,
+    rolled back, a retrain failed); `apprise`: alarms too."""
+    quiet: str | None = Field(default=None, pattern=HOURS)
+    """Hours in UTC in which nothing is sent, such as `22:00-07:00`; it is sent afterwards."""
+    digest: bool = False
+    """Whether what waits of a model is sent as one message."""
+    page_url: str = ""
+    """Where people reach holdfast's pages, such as `https://holdfast.example.org`; for links."""
+    runbooks_url: str = ""
+    """Where the runbooks are; for links."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Notify:
+        require(bool(self.urls_env) != bool(self.urls_file), "urls_env", "both or neither",
+                "exactly one of urls_env and urls_file")
+        return self

@@ -388,6 +388,11 @@ def _totals(page: Page, store: Store, models: set[str]) -> None:
     for (model, kind, status), count in store.request_totals().items():
         if model in models and status != "open":
             page.put("holdfast_requests_total", count, model, kind, status)
+    for model, (sent, failed, waiting) in store.message_totals().items():
+        if model in models:
+            page.put("holdfast_notifications_total", sent, model, "sent")
+            page.put("holdfast_notifications_total", failed, model, "failed")
+            page.put("holdfast_notifications_waiting", waiting, model)
     for model, tick in store.ticks().items():
         if model in models:
             page.put("holdfast_tick_timestamp_seconds", tick.at, model)

@@ -250,6 +250,9 @@ CATALOGUE: dict[str, Metric] = {
                                        "who met there."),
     "holdfast_retrain_size_bytes": _gauge(_M, "Size of the candidate."),
     # the daemon
+    "holdfast_notifications_total": _counter(
+        ("model", "result"), "Messages to people: sent, or attempts that failed."),
+    "holdfast_notifications_waiting": _gauge(_M, "Messages that were not sent yet."),
     "holdfast_tick_timestamp_seconds": _gauge(
         _M, "When the newest tick began, however it ended."),
     "holdfast_ticks_total": _counter(

@@ -260,3 +260,15 @@ ticks = Table(
     Column("fine", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
 )
+
+messages = Table(
+    f"{PREFIX}message", metadata,
+    _id(), _name(), _name("key"),
+    Column("place", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("sent", Instant),
+    Column("failures", Integer, nullable=False),
+    UniqueConstraint("model", "key", "place"),
+)

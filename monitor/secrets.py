@@ -50,6 +50,12 @@ def resolve(value: Any, folder: Path, mistakes: list[str], where: str = "") -> A
     return _PLACEHOLDER.sub(replace, value)
 
 
+def known(values: list[str]) -> list[str]:
+    """The same values, masked by ``redact`` from here on."""
+    _known.update(text for value in values for text in (value, unquote(value)) if len(text) >= 4)
+    return values
+
+
 def redacted(value: Any) -> Any:
     """``value`` with every text in it redacted: before it is written as JSON, which escapes."""
     if isinstance(value, dict):

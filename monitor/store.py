@@ -3,7 +3,8 @@
 What it keeps is split by what it is about: ``archive`` (baselines, adoptions,
 counts), ``history`` (verdicts and the state they fold into), ``errands`` (requests,
 alias moves, reports), ``sayings`` (what people acknowledged) and ``board`` (how versions
-did on the same rows). Here are the troubles and ticks of the daemon.
+did on the same rows), ``messages`` (what people were told). Here are the
+troubles and ticks of the daemon.
 Every transition is a row, every write is conditional or unique, and one write is
 one transaction: killed at any line, nothing is lost and nothing is doubled.
 """
@@ -31,6 +32,7 @@ from monitor.history import (
     line,
     write_state,
 )
+from monitor.messages import Messages
 from monitor.sayings import Sayings
 from monitor.schema import models, ticks, troubles
 from monitor.secrets import redact
@@ -64,7 +66,7 @@ class Tick:
     failed: int
 
 
-class Store(Archive, History, Errands, Sayings, Board):
+class Store(Archive, History, Errands, Sayings, Board, Messages):
     """holdfast's memory: ``Store.open(url)`` migrates and opens it."""
 
     def models(self) -> list[str]:

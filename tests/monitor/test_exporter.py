@@ -221,5 +221,6 @@ def test_every_declared_metric_is_told_somewhere(store: Store, config: Config) -
     line = store.scores("electricity", "shadow", ("4", "3"))[0]
     store.save_scores("electricity", "shadow", ("4", "3"), [
         replace(line, line=line.line | {"distance": 3.5})])
+    store.write_message("quiet", "q", 0, title="a decision", body="why")
     told = {name for name, _ in scrape(Snapshot(store, config))}
     assert told == set(CATALOGUE)

@@ -1,0 +1,156 @@
+"""Notify: decisions, and alarms where nobody else pages, -> one message each by Apprise.
+
+A message is a row under a key before it is sent and is marked once it arrived: a crash
+between the two sends it again rather than never. A failure is a count, never a crash.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from monitor.config import Model
+from monitor.deployment import Notify
+from monitor.deps import Deps
+from monitor.errors import ConflictError, HoldfastError
+from monitor.messages import Message
+from monitor.secrets import known, redact, resolve
+from monitor.window import isoformat
+
+log = structlog.get_logger()
+
+FRESH = timedelta(days=1)
+"""What is older when it is first seen is history and not told."""
+PATIENCE = 20.0
+"""Seconds that one sending may hold up a tick."""
+
+Told = tuple[str, str, str]
+"""Key, title, and reason in words."""
+
+
+def notify(model: Model, deps: Deps, now: datetime) -> None:
+    """Write down what is new of the model, and send what waits unless hours are quiet."""
+    settings = deps.config.notify
+    if settings is None:
+        return
+    try:
+        _notify(model, deps, now, settings)
+    except ConflictError:
+        raise
+    except HoldfastError as error:
+        log.error("not notified", model=model.name, reason=str(error))
+
+
+def _notify(model: Model, deps: Deps, now: datetime, settings: Notify) -> None:
+    urls = addresses(settings)
+    if not urls:
+        log.error("no address to notify", model=model.name)
+        return
+    links = _links(model, deps, settings)
+    for key, title, reason in _news(model, deps, now, alarms=settings.page_by == "apprise"):
+        for place in range(len(urls)):
+            deps.store.write_message(model.name, key, place, title=title,
+                                     body=redact(reason + links))
+    if _quiet(settings, now):
+        return
+    for place, url in enumerate(urls):
+        waiting = [item for item in deps.store.unsent(model.name) if item.place == place]
+        for batch in ([waiting] if settings.digest and waiting else [[item] for item in waiting]):
+            ids = [item.id for item in batch]
+            deps.assure()
+            if not _sent(url, *_text(model, batch)):
+                deps.store.message_failed(ids)
+                log.warning("not notified", model=model.name, messages=ids)
+                break  # the next tick tries again
+            deps.store.message_sent(ids, datetime.now(UTC))
+
+
+def addresses(settings: Notify) -> list[str]:
+    """The secret addresses, one a line; known to redaction from here on."""
+    place = f"${{env:{settings.urls_env}}}" if settings.urls_env else (
+        f"${{file:{settings.urls_file}}}")
+    text: str = resolve(place, Path("/"), [])
+    return known(text.split())
+
+
+def _news(model: Model, deps: Deps, now: datetime, *, alarms: bool) -> Iterator[Told]:
+    """Everything of the last day that people are told of, whether it was told or not."""
+    name, store = model.name, deps.store
+    for row in store.requests(name, newest=20):
+        told = row.outcome or {}
+        if row.request.kind == "score" or row.finished is None or now - row.finished > FRESH:
+            continue
+        if row.status == "registered":
+            yield (row.request.request_id,
+                   f"{name}: version {told.get('version')} waits for a person",
+                   f"{row.request.reason}. {told.get('reason', '')}")
+        elif row.status == "failed":
+            yield (row.request.request_id, f"{name}: the retrain failed",
+                   str(told.get("reason", "")))
+    seen: list[str] = []
+    for item in store.adoptions(name):
+        if item.version is None or seen[-1:] == [item.version]:
+            continue
+        if seen and now - item.at <= FRESH:
+            back = item.version in seen
+            yield (f"adoption {item.version} {isoformat(item.at)}",
+                   f"{name}: {'rolled back to' if back else 'promoted'} version {item.version}",
+                   f"Version {item.version} serves after version {seen[-1]}.")
+        seen.append(item.version)
+    for episode in store.episodes(name, newest=5) if alarms else ():
+        if now - episode.opened <= FRESH + model.calendar.reach:
+            yield (f"episode {isoformat(episode.opened)}", f"{name}: alarm",
+                   episode.reason)
+
+
+def _links(model: Model, deps: Deps, settings: Notify) -> str:
+    """Where to read on, one a line."""
+    found = []
+    if settings.page_url:
+        found.append(f"{settings.page_url.rstrip('/')}/models/{model.name}")
+    if deps.config.mlflow.tracking_uri.startswith("http"):
+        found.append(f"{deps.config.mlflow.tracking_uri.rstrip('/')}/#/models/{model.registered}")
+    if settings.runbooks_url:
+        found.append(settings.runbooks_url)
+    return "".join(f"\n{item}" for item in found)
+
+
+def _quiet(settings: Notify, now: datetime) -> bool:
+    if settings.quiet is None:
+        return False
+    start, end = settings.quiet.split("-")
+    at = f"{now.astimezone(UTC):%H:%M}"
+    return start <= at < end if start <= end else at >= start or at < end
+
+
+def _text(model: Model, batch: list[Message]) -> tuple[str, str]:
+    if len(batch) == 1:
+        return batch[0].title, batch[0].body
+    return (f"{model.name}: {len(batch)} messages",
+            "\n\n".join(f"{item.title}\n{item.body}" for item in batch))
+
+
+def _sent(url: str, title: str, body: str) -> bool:
+    """Whether the service took it within ``PATIENCE``; its own words may hold the address, and
+    are not kept."""
+    done: list[bool] = []
+
+    def send() -> None:
+        try:
+            import apprise  # an extra, and slow to load
+
+            logging.getLogger("apprise").disabled = True
+            service = apprise.Apprise()
+            done.append(bool(service.add(url)) and bool(service.notify(body=body, title=title)))
+        except Exception as error:  # another's code, on its own thread
+            log.error("notifying failed", error=type(error).__name__)
+
+    thread = threading.Thread(target=send, name="notify", daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return done == [True]

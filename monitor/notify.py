@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import structlog
 
@@ -29,8 +30,8 @@ FRESH = timedelta(days=1)
 PATIENCE = 20.0
 """Seconds that one sending may hold up a tick."""
 
-Told = tuple[str, str, str]
-"""Key, title, and reason in words."""
+Told = tuple[str, str, str, str]
+"""Key, title, reason in words, and the version that it is about ('': none)."""
 
 
 def notify(model: Model, deps: Deps, now: datetime) -> None:
@@ -51,11 +52,11 @@ def _notify(model: Model, deps: Deps, now: datetime, settings: Notify) -> None:
     if not urls:
         log.error("no address to notify", model=model.name)
         return
-    links = _links(model, deps, settings)
-    for key, title, reason in _news(model, deps, now, alarms=settings.page_by == "apprise"):
+    pages = settings.page_by == "apprise"
+    for key, title, reason, version in _news(model, deps, now, alarms=pages):
         for place in range(len(urls)):
             deps.store.write_message(model.name, key, place, title=title,
-                                     body=redact(reason + links))
+                                     body=redact(reason + _links(model, deps, settings, version)))
     if _quiet(settings, now):
         return
     for place, url in enumerate(urls):
@@ -86,12 +87,14 @@ def _news(model: Model, deps: Deps, now: datetime, *, alarms: bool) -> Iterator[
         if row.request.kind == "score" or row.finished is None or now - row.finished > FRESH:
             continue
         if row.status == "registered":
-            yield (row.request.request_id,
-                   f"{name}: version {told.get('version')} waits for a person",
-                   f"{row.request.reason}. {told.get('reason', '')}")
+            next_ = ("waits for a person" if model.policy.promotion == "manual"
+                     else "passed the gate and is promoted")
+            version = str(told.get("version", ""))
+            yield (row.request.request_id, f"{name}: version {version} {next_}",
+                   f"{row.request.reason}. {told.get('reason', '')}", version)
         elif row.status == "failed":
             yield (row.request.request_id, f"{name}: the retrain failed",
-                   str(told.get("reason", "")))
+                   str(told.get("reason", "")), "")
     seen: list[str] = []
     for item in store.adoptions(name):
         if item.version is None or seen[-1:] == [item.version]:
@@ -100,21 +103,26 @@ def _news(model: Model, deps: Deps, now: datetime, *, alarms: bool) -> Iterator[
             back = item.version in seen
             yield (f"adoption {item.version} {isoformat(item.at)}",
                    f"{name}: {'rolled back to' if back else 'promoted'} version {item.version}",
-                   f"Version {item.version} serves after version {seen[-1]}.")
+                   f"Version {item.version} serves after version {seen[-1]}.", item.version)
         seen.append(item.version)
     for episode in store.episodes(name, newest=5) if alarms else ():
-        if now - episode.opened <= FRESH + model.calendar.reach:
-            yield (f"episode {isoformat(episode.opened)}", f"{name}: alarm",
-                   episode.reason)
+        key, reach = f"episode {isoformat(episode.opened)}", FRESH + model.calendar.reach
+        if now - episode.opened <= reach:
+            yield key, f"{name}: alarm", episode.reason, ""
+        if episode.closed is not None and now - episode.closed <= reach:
+            yield (f"{key} closed", f"{name}: the alarm is over",
+                   f"Since {isoformat(episode.opened)}: {episode.reason}", "")
 
 
-def _links(model: Model, deps: Deps, settings: Notify) -> str:
+def _links(model: Model, deps: Deps, settings: Notify, version: str) -> str:
     """Where to read on, one a line."""
     found = []
     if settings.page_url:
         found.append(f"{settings.page_url.rstrip('/')}/models/{model.name}")
     if deps.config.mlflow.tracking_uri.startswith("http"):
-        found.append(f"{deps.config.mlflow.tracking_uri.rstrip('/')}/#/models/{model.registered}")
+        found.append(f"{deps.config.mlflow.tracking_uri.rstrip('/')}/#/models/"
+                     f"{quote(model.registered, safe='')}"
+                     + (f"/versions/{quote(version, safe='')}" if version else ""))
     if settings.runbooks_url:
         found.append(settings.runbooks_url)
     return "".join(f"\n{item}" for item in found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ from monitor.exporter import samples
 from monitor.notify import notify
 from monitor.registry import Registry
 from monitor.request import Request
+from monitor.state import ModelState
 from monitor.store import Store
 from tests.monitor.stored import configuration
 
@@ -134,6 +136,35 @@ def test_a_failure_is_counted_and_tried_again_and_no_secret_is_told(
     assert told["holdfast_notifications_waiting"] == {("m",): 0}
     assert len(hook.got) == 1
     assert SECRET not in f"{logs}{capfd.readouterr()}{hook.got}"
+
+
+@pytest.mark.parametrize(("by", "titles"), [
+    ("alertmanager", []), ("apprise", ["m: alarm", "m: the alarm is over"])])
+def test_alarms_are_told_where_nobody_else_pages(
+        by: str, titles: list[str], tmp_path: Path, store: Store, hook: Webhook) -> None:
+    parts = deps(tmp_path, store, page_by=by)
+    state = ModelState(phase="suspect", champion="3", episode="m/2026-03-09T00:00:00Z")
+    number = store.advance("m", 0, state, at=NOW - timedelta(hours=5), cause="price moved")
+    tell(parts)
+    tell(parts)
+    assert [item["title"] for item in hook.got] == titles[:1]
+    store.advance("m", number, replace(state, phase="stable", episode=None),
+                  at=NOW - timedelta(hours=1), cause="calm again")
+    tell(parts)
+    tell(parts)
+    assert [item["title"] for item in hook.got] == titles
+    assert all("price moved" in item["message"] for item in hook.got)
+
+
+def test_where_promotion_is_automatic_nobody_is_waited_for(
+        tmp_path: Path, store: Store, hook: Webhook) -> None:
+    parts = deps(tmp_path, store)
+    ended(store, 4)
+    model = parts.config.models[0]
+    by_itself = model.model_copy(update={
+        "policy": model.policy.model_copy(update={"promotion": "automatic"})})
+    notify(by_itself, parts, NOW)
+    assert [item["title"] for item in hook.got] == ["m: version 4 passed the gate and is promoted"]
 
 
 def test_quiet_hours_hold_back_what_a_digest_then_tells(

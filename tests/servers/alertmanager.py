@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,8 +17,7 @@ import pytest
 import yaml
 
 from tests.servers import free_port, need
-
-_PATIENCE = 30.0
+from tests.servers.process import end, ready
 
 
 class Webhook:
@@ -95,29 +92,10 @@ def alertmanager(tmp_path: Path) -> Iterator[Callable[[], Alertmanager]]:
                  f"--web.listen-address={address.removeprefix('http://')}"],
                 stdout=log, stderr=log)
         running.append((process, webhook))
-        _wait(address, process, folder / "log")
+        ready(address, process, folder / "log", name="Alertmanager")
         return Alertmanager(address, webhook)
 
     yield start
     for process, webhook in running:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
         webhook.close()
-
-
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(f"{address}/-/ready", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
-        assert process.poll() is None, f"Alertmanager ended while it started:\n{log.read_text()}"
-        assert time.monotonic() < ends, "Alertmanager was not ready within 30 seconds"
-        time.sleep(0.1)

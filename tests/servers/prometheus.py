@@ -17,8 +17,7 @@ import pytest
 import yaml
 
 from tests.servers import free_port, need
-
-_PATIENCE = 30.0
+from tests.servers.process import PATIENCE, end, ready
 
 
 def promtool() -> str:
@@ -51,9 +50,9 @@ class Prometheus:
 
     def wait_for(self, promql: str) -> list[dict[str, Any]]:
         """The same, once it is not empty."""
-        ends = time.monotonic() + _PATIENCE
+        ends = time.monotonic() + PATIENCE
         while not (found := self.query(promql)):
-            assert time.monotonic() < ends, f"no result for {promql} within {_PATIENCE} s"
+            assert time.monotonic() < ends, f"no result for {promql} within {PATIENCE} s"
             time.sleep(0.2)
         return found
 
@@ -89,28 +88,9 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
                  f"--web.listen-address={address.removeprefix('http://')}"],
                 stdout=log, stderr=log)
         running.append(process)
-        _wait(address, process, folder / "log")
+        ready(address, process, folder / "log", name="Prometheus")
         return Prometheus(address)
 
     yield start
     for process in running:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(f"{address}/-/ready", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
-        assert process.poll() is None, f"Prometheus ended while it was starting:\n{log.read_text()}"
-        assert time.monotonic() < ends, "Prometheus was not ready within 30 seconds"
-        time.sleep(0.1)
+        end(process)

@@ -36,6 +36,7 @@ from monitor.reference import build, reference_span, sealed
 from monitor.registry import Registry
 from monitor.rehearsal import HANDOVER, rows_of, settings
 from monitor.request import Request
+from monitor.sampling import SEGMENT
 from monitor.source import Source
 from monitor.store import Store
 from monitor.window import Window, isoformat
@@ -210,11 +211,15 @@ def answered(begun: Opening, model: Model, answers: pd.DataFrame, folder: Path, 
 def _flat_log(model: Model, rows: pd.DataFrame, answers: pd.DataFrame, path: Path) -> Model:
     """The model over rows, answers and labels in one file."""
     answered = {name: answers[name] for name in ("prediction", "score") if name in answers}
-    rows.assign(**answered).drop(columns=[LABEL_ARRIVAL]).to_parquet(path, index=False)
+    groups = {f"{SEGMENT}{name}": name for name in model.log.segments if f"{SEGMENT}{name}" in rows}
+    rows.assign(**answered).drop(columns=[LABEL_ARRIVAL]).rename(columns=groups).to_parquet(
+        path, index=False)
     log = Log(source=str(path), timestamp=model.log.timestamp, prediction="prediction",
               score="score" if "score" in answered else None, label=LABEL,
-              positive_label=model.log.positive_label, features=model.log.features.model_copy(
-                  update={"exclude": ["request_id", "received_at"]}))
+              positive_label=model.log.positive_label, segments=[
+                  name for name in model.log.segments if name in rows or name in groups.values()],
+              features=model.log.features.model_copy(
+                  update={"exclude": ["request_id", "received_at", *groups.values()]}))
     return model.model_copy(update={"log": log})
 
 

@@ -139,7 +139,7 @@ def test_rows_of_a_version_that_was_rolled_back_are_not_trained_on_again(deploye
 def test_a_training_that_takes_too_long_fails_in_words(tmp_path: Path) -> None:
     path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", deadline="1s")
     asked = request(path, "bootstrap", options={"report": False})
-    assert start(asked, tmp_path).wait(120) == 1
+    assert start(asked, tmp_path).wait(120) == 42
     outcome = Registry(load(path).config.mlflow).outcome(asked.request_id)
     assert outcome is not None
     assert outcome.status == "failed"
@@ -150,7 +150,7 @@ def test_a_training_that_takes_too_much_memory_fails_in_words(tmp_path: Path) ->
     path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", kind="sklearn", memory="200MB",
                 prune=[])
     asked = request(path, "bootstrap", options={"report": False})
-    assert start(asked, tmp_path).wait(120) == 1, said(asked, tmp_path)
+    assert start(asked, tmp_path).wait(120) == 42, said(asked, tmp_path)
     outcome = Registry(load(path).config.mlflow).outcome(asked.request_id)
     assert outcome is not None
     assert outcome.status == "failed"

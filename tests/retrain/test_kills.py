@@ -14,7 +14,7 @@ def test_killed_anywhere_it_leaves_one_run_one_model_and_one_version(tmp_path: P
     stage = set_up(tmp_path, "sklearn", spans=((2, 20),), ladder=["search"], windows=["all"],
                    prune=[], search={"trials": 2}, settings={"trees": 20})
     asked = stage.ask(report=False)
-    toll = killed(stage, asked, MOMENTS, list(range(len(MOMENTS))))
+    toll = killed(stage, asked, MOMENTS, list(range(len(MOMENTS))), late=0.0)
     assert (toll.at, toll.wrong) == (MOMENTS, [])
     found = told(stage, asked)
     assert found["outcome"].startswith("registered: Passed")

@@ -78,6 +78,16 @@ class Cluster:
         return found
 
 
+    def find(self, path: str, *, seconds: float) -> dict[str, Any] | None:
+        """The document at ``path``; None where there is none. Raises as ``call`` does."""
+        try:
+            return self.call("GET", path, seconds=seconds)
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+
+
 def _document(text: bytes) -> dict[str, Any]:
     """What the API server wrote; nothing where a proxy answered in its place."""
     try:

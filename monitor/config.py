@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from monitor.conditions import Audit, Benchmark
@@ -22,6 +21,7 @@ from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
 from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
 from monitor.mistakes import mistakes
+from monitor.parsing import read
 from monitor.policy import AlarmBudget, Policy, Training
 from monitor.secrets import resolve
 from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
@@ -29,7 +29,7 @@ from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 __all__ = ["AlarmBudget", "Audit", "Benchmark", "Config", "Expect", "FeatureTable", "Features",
            "Http", "Labels", "Launch", "Leader", "Limits", "Loaded", "Log", "MLflow", "Maturity",
            "Model", "Policy", "Privacy", "Reference", "Schedule", "Training", "WindowConfig",
-           "load", "read"]
+           "load"]
 
 
 class MLflow(Section):
@@ -319,19 +319,6 @@ class Config(Section):
         )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which only true and false are booleans (1.2): ``on`` is a key here."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration and the file that it came from."""
@@ -353,28 +340,6 @@ def load(path: str | Path) -> Loaded:
     if found:
         raise ConfigError(found)
     return Loaded(config, path)
-
-
-def read(path: Path, key: str = "models") -> dict[str, Any]:
-    """The mapping that a YAML file holds, such as one with ``key``; else ``ConfigError``."""
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: is not text; right would be YAML in UTF-8"]) from error
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: is not YAML: {_at(error)}"]) from error
-    if not isinstance(raw, dict):
-        raise ConfigError([f"{path}: holds no mapping; it must start with keys such as `{key}:`"])
-    return raw
-
-
-def _at(error: yaml.YAMLError) -> str:
-    """What the parser met, and where."""
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return problem + (f" in line {mark.line + 1}, column {mark.column + 1}" if mark else "")
 
 
 def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from monitor import audit, fidelity, shadow
 from monitor.config import Config
+from monitor.contenders import audited, compressed, shadowed
 from monitor.errors import HoldfastError
 from monitor.judge import Kind
 from monitor.metrics import CATALOGUE
@@ -132,9 +133,9 @@ def samples(store: Store, config: Config) -> Samples:
             _state(page, store, model.name)
             _window(page, store, model.name)
             _errands(page, store, model.name)
-            _shadow(page, model.name, shadow.newest(store, model.name))
-            _compression(page, model.name, fidelity.newest(store, model.name))
-            _audit(page, model.name, audit.newest(store, model.name))
+            shadowed(page, model.name, shadow.newest(store, model.name))
+            compressed(page, model.name, fidelity.newest(store, model.name))
+            audited(page, model.name, audit.newest(store, model.name))
             vitals(page, store, model)
     _totals(page, store, known & set(names))
     return dict(page.samples)
@@ -158,57 +159,6 @@ def _state(page: Page, store: Store, model: str) -> None:
         if measured is not None:
             _performance(page, measured.line)
             _groups(page, store, measured.line)
-
-
-def _shadow(page: Page, model: str, line: dict[str, Any] | None) -> None:
-    """Challenger and champion side by side, while the challenger waits."""
-    if line is None:
-        return
-    version = line["challenger"]
-    for kind, name in (("realized", "performance"), ("estimated", "estimated_performance")):
-        for role, found in line[kind].items():
-            for metric, item in found.items():
-                for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
-                    page.put(f"holdfast_shadow_{name}{suffix}", item[key], model, line[role], role,
-                             metric)
-    if line["gain"] is not None:
-        for key, suffix in (("difference", ""), ("low", "_low"), ("high", "_high")):
-            page.put(f"holdfast_shadow_gain{suffix}", line["gain"][key], model, version,
-                     line["gain"]["metric"])
-    for key, name in (("differing", "differing_ratio"), ("distance", "distance"), ("n", "rows"),
-                      ("labelled", "labelled_rows")):
-        page.put(f"holdfast_shadow_{name}", line.get(key), model, version)
-    page.put("holdfast_shadow_known_at_timestamp_seconds", parse_time(line["known_at"]), model,
-             version)
-
-
-ENDS = (("value", ""), ("low", "_low"), ("high", "_high"))
-
-
-def _compression(page: Page, model: str, line: dict[str, Any] | None) -> None:
-    """The compressed champion beside its float form, as found last."""
-    if line is None:
-        return
-    series = model, line["version"]
-    doubts = [line[name] for name in ("disagreement", "outside") if line[name] is not None]
-    if any(item["crossed"] for item in doubts):
-        say(page, model, "compression", str(line.get("words", "")))
-    for part in ({**line["disagreement"], "segment": ""}, *line["segments"]):
-        for key, suffix in ENDS:
-            page.put(f"holdfast_compression_disagreement{suffix}", part[key], *series,
-                     part["segment"])
-    for name, measure in (("disagreement", "disagreement"), ("outside", "outside_ratio")):
-        item = line[name]
-        if item is not None and item["limit"] is not None:
-            page.put(f"holdfast_compression_{measure}_threshold", item["limit"], *series)
-            page.put("holdfast_compression_exceeded", item["crossed"], *series, name)
-    for key, suffix in ENDS if line["outside"] is not None else ():
-        page.put(f"holdfast_compression_outside_ratio{suffix}", line["outside"][key], *series)
-    for feature, share in line["features"].items():
-        page.put("holdfast_compression_feature_outside_ratio", share, *series, feature)
-    page.put("holdfast_compression_rows", line["n"], *series)
-    page.put("holdfast_compression_known_at_timestamp_seconds", parse_time(line["known_at"]),
-             *series)
 
 
 def _window(page: Page, store: Store, model: str) -> None:
@@ -260,9 +210,7 @@ def _estimated(page: Page, line: dict[str, Any]) -> None:
     for item in told["performance"]:
         if item["value"] is not None:
             series = *labels, item["metric"], item["span"]
-            page.put("holdfast_estimated_performance", item["value"], *series)
-            page.put("holdfast_estimated_performance_low", item["low"], *series)
-            page.put("holdfast_estimated_performance_high", item["high"], *series)
+            page.bounded("holdfast_estimated_performance", item, *series)
             page.put("holdfast_estimated_performance_rows", item["n"], *series)
 
 
@@ -335,9 +283,7 @@ def _performance(page: Page, line: dict[str, Any]) -> None:
         labels = (line["model"], line["version"], item["metric"],
                   str(item["estimated"]).lower(), item["span"])
         if item["value"] is not None:
-            page.put("holdfast_performance", item["value"], *labels)
-            page.put("holdfast_performance_low", item["low"], *labels)
-            page.put("holdfast_performance_high", item["high"], *labels)
+            page.bounded("holdfast_performance", item, *labels)
             page.put("holdfast_performance_rows", item["n"], *labels)
 
 
@@ -349,24 +295,6 @@ def _errands(page: Page, store: Store, model: str) -> None:
     waiting = store.pending(model)
     if waiting is not None:
         page.put("holdfast_decision_pending", 1, model, waiting.decision.action)
-
-
-def _audit(page: Page, model: str, found: dict[str, Any] | None) -> None:
-    """Versions on the golden benchmark sets, as the newest audit found them."""
-    if found is None:
-        return
-    page.put("holdfast_audit_timestamp_seconds", parse_time(found["at"]), model)
-    for row in found["scores"]:
-        labels = model, row["benchmark"], row["version"], row["role"]
-        for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
-            page.put(f"holdfast_benchmark_score{suffix}", row[key], *labels, row["metric"])
-        if row["metric"] == found["metric"]:
-            page.put("holdfast_benchmark_rows", row["n"], *labels)
-            page.put("holdfast_benchmark_under_floor", row["under"], *labels)
-    for row in found["gains"]:
-        for key, suffix in (("gain", ""), ("low", "_low"), ("high", "_high")):
-            page.put(f"holdfast_benchmark_gain{suffix}", row[key], model, row["benchmark"],
-                     row["metric"])
 
 
 def _totals(page: Page, store: Store, models: set[str]) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from monitor.cluster import Cluster, Refused
-from monitor.config import read
 from monitor.deployment import KubernetesJobs
 from monitor.errors import ConfigError, HoldfastError
 from monitor.launch import GRACE
+from monitor.parsing import read
 from monitor.request import Request
 
 FINAL = [2, 42]
@@ -50,7 +50,8 @@ class Jobs:
         """Make the request's Job; one of that name is the one that was made before."""
         owner = self._owner()
         try:
-            self._call("POST", "", job(request, self._settings, self._template, owner=owner))
+            self._cluster.call("POST", self._path, job(request, self._settings, self._template,
+                                                       owner=owner), seconds=SECONDS)
         except Refused as error:
             if error.status != 409:
                 raise
@@ -79,12 +80,7 @@ class Jobs:
         """Nothing: Jobs go on without the daemon, and its successor finds them by their names."""
 
     def _job(self, request_id: str) -> dict[str, Any] | None:
-        try:
-            return self._call("GET", f"/{name(request_id)}")
-        except Refused as error:
-            if error.status == 404:
-                return None
-            raise
+        return self._cluster.find(f"{self._path}/{name(request_id)}", seconds=SECONDS)
 
     def _owner(self) -> list[dict[str, Any]]:
         """The reference to the Deployment whose end is the end of its Jobs."""
@@ -96,9 +92,9 @@ class Jobs:
         return [{"apiVersion": "apps/v1", "kind": "Deployment", "name": owner,
                  "uid": found["metadata"]["uid"]}]
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        space = f"/apis/batch/v1/namespaces/{self._cluster.namespace}/jobs"
-        return self._cluster.call(method, space + path, body, seconds=SECONDS)
+    @property
+    def _path(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self._cluster.namespace}/jobs"
 
 
 def name(request_id: str) -> str:

@@ -163,12 +163,7 @@ class Elector:
             log.info("leading", lease=self._lease, name=self.name, token=token)
 
     def _read(self) -> dict[str, Any] | None:
-        try:
-            return self._call("GET", f"{self._path}/{self._lease}")
-        except Refused as error:
-            if error.status == 404:
-                return None
-            raise
+        return self._cluster.find(f"{self._path}/{self._lease}", seconds=self._duration / ASKS)
 
     def _replace(self, found: dict[str, Any], holder: str, token: int) -> dict[str, Any]:
         return self._call("PUT", f"{self._path}/{self._lease}",

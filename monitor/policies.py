@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from monitor.config import Maturity, Model, Policy, Training, WindowConfig, read
+from monitor.config import Maturity, Model, Policy, Training, WindowConfig
 from monitor.errors import ConfigError, HoldfastError
 from monitor.fields import Section
 from monitor.mistakes import closest, mistakes
+from monitor.parsing import read
 from monitor.window import format_duration, parse_duration
 
 Keys = Mapping[str, Any]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 Labels = tuple[str, ...]
 Samples = dict[str, dict[Labels, float]]
@@ -22,6 +23,11 @@ class Page:
             value = value.timestamp()
         if value is not None and math.isfinite(value):
             self.samples[name][labels] = float(value)
+
+    def bounded(self, name: str, item: Mapping[str, Any], *labels: str, key: str = "value") -> None:
+        """A number with the ends of its interval: ``name``, ``name_low`` and ``name_high``."""
+        for part, suffix in ((key, ""), ("low", "_low"), ("high", "_high")):
+            self.put(f"{name}{suffix}", item[part], *labels)
 
     def choose(self, name: str, chosen: str, among: Iterable[str], *labels: str) -> None:
         """A state set: 1 for the chosen one, 0 for the others."""

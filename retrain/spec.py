@@ -34,8 +34,20 @@ class Shape(Protocol):
     def tensors(self) -> Tensors: ...
 
 
+class Answering:
+    """A spec's answers: a number per class, or one value."""
+
+    __slots__ = ()
+
+    classes: tuple[Any, ...]
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes) or 1
+
+
 @dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Answering):
     """The shape of a network over tables; ``n_numeric`` counts numbers and missing indicators."""
 
     kind: ClassVar[str] = "table"
@@ -55,10 +67,6 @@ class Spec:
     """Widths of the hidden layers; empty: ``depth`` of ``width``."""
 
     @property
-    def outputs(self) -> int:
-        return len(self.classes) or 1
-
-    @property
     def hidden(self) -> tuple[int, ...]:
         return self.layers or (self.width,) * self.depth
 
@@ -73,7 +81,7 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSpec:
+class ImageSpec(Answering):
     """The shape of a convolutional network over images of ``height`` x ``width`` x ``channels``.
 
     ``kernels`` are counts per convolution; each halves the picture, down to 1. Pixels (0 to 255)
@@ -96,16 +104,12 @@ class ImageSpec:
     deviation: float = 127.5
 
     @property
-    def outputs(self) -> int:
-        return len(self.classes) or 1
-
-    @property
     def tensors(self) -> Tensors:
         return (("pixels", self.height * self.width * self.channels, "uint8"),)
 
 
 @dataclass(frozen=True, slots=True)
-class TextSpec:
+class TextSpec(Answering):
     """The shape of a network over ``length`` tokens: embeddings pooled by attention, then a
     multilayer perceptron; ``words`` counts rows of the embedding, absent and unknown included."""
 
@@ -122,16 +126,12 @@ class TextSpec:
     scale: float = 1.0
 
     @property
-    def outputs(self) -> int:
-        return len(self.classes) or 1
-
-    @property
     def tensors(self) -> Tensors:
         return (("tokens", self.length, "int64"),)
 
 
 @dataclass(frozen=True, slots=True)
-class TransformerSpec:
+class TransformerSpec(Answering):
     """The shape of a transformer over ``length`` pieces of words: its library's own configuration
     as JSON, and what pruning left of the layers that it names one width for."""
 
@@ -148,10 +148,6 @@ class TransformerSpec:
     dropout: float = 0.1
     offset: float = 0.0
     scale: float = 1.0
-
-    @property
-    def outputs(self) -> int:
-        return len(self.classes) or 1
 
     @property
     def tensors(self) -> Tensors:

@@ -59,7 +59,7 @@ def known(values: list[str]) -> list[str]:
 def redacted(value: Any) -> Any:
     """``value`` with every text in it redacted: before it is written as JSON, which escapes."""
     if isinstance(value, dict):
-        return {key: redacted(item) for key, item in value.items()}
+        return {redacted(key): redacted(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [redacted(item) for item in value]
     return redact(value) if isinstance(value, str) else value

@@ -1,78 +1,27 @@
-"""Web: metrics, health and read-only pages. Nothing here changes anything.
-
-Pages need no JavaScript and load nothing from anywhere. Every value is escaped, and
-secrets are masked on the way out. Reports are files that Evidently wrote: they run in a
-sandbox without this page's origin and without a network.
-"""
+"""Web: one application of what machines (``api``) and people (``pages``) read, and its server."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from monitor.api import machines
 from monitor.config import Config
 from monitor.errors import HoldfastError
 from monitor.exporter import Snapshot
-from monitor.page import TONES, card, cards, instant, number, past
-from monitor.secrets import redact
-from monitor.status import overview
+from monitor.pages import Pages, people
+from monitor.secrets import redact, redacted
 from monitor.store import Store
 
-TEMPLATES = Path(__file__).parent / "templates"
-
-SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
-           "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; "
-           "form-action 'none'; frame-ancestors 'none'")
-"""What a report may do: run its own plots, and nothing else."""
-
 Next = Callable[[Request], Awaitable[Response]]
-
-
-def masked(value: Any) -> Any:
-    """``value`` with every secret in its texts replaced."""
-    if isinstance(value, dict):
-        return {masked(key): masked(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item) for item in value]
-    if isinstance(value, Markup):
-        return Markup(redact(str(value)))  # noqa: S704 - it was safe before it was masked
-    return redact(value) if isinstance(value, str) else value
-
-
-class Pages:
-    """Renders the templates, with the headers that keep the pages harmless."""
-
-    def __init__(self) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-            finalize=masked, trim_blocks=True, lstrip_blocks=True)
-        style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        self.policy = (f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-                       "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-        self._environment.globals |= {"style": Markup(style), "tones": TONES}  # noqa: S704 - ours
-        self._environment.filters |= {"instant": instant, "number": number}
-
-    def render(self, name: str, status: int = 200, **values: Any) -> HTMLResponse:
-        body = self._environment.get_template(name).render(now=time.time(), **values)
-        return HTMLResponse(body, status, {"Content-Security-Policy": self.policy})
-
-    def problem(self, status: int, title: str, words: str) -> HTMLResponse:
-        return self.render("problem.html", status, title=title, words=words)
 
 
 def create_app(store: Store, config: Config, snapshot: Snapshot) -> FastAPI:
@@ -88,8 +37,8 @@ def create_app(store: Store, config: Config, snapshot: Snapshot) -> FastAPI:
                   openapi_url=None)
     pages = Pages()
     _careful(app, pages)
-    _machines(app, store, config, snapshot)
-    _people(app, pages, store, config)
+    app.include_router(machines(store, config, snapshot))
+    app.include_router(people(pages, store, config))
     return app
 
 
@@ -107,7 +56,7 @@ def _careful(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(StarletteHTTPException)
     async def missing(request: Request, error: StarletteHTTPException) -> Response:
         if request.url.path.startswith("/api/"):
-            return JSONResponse({"error": masked(error.detail)}, error.status_code)
+            return JSONResponse({"error": redacted(error.detail)}, error.status_code)
         return pages.problem(error.status_code, "Not here", str(error.detail))
 
     @app.exception_handler(HoldfastError)
@@ -115,59 +64,6 @@ def _careful(app: FastAPI, pages: Pages) -> None:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": redact(str(error))}, 503)
         return pages.problem(503, "Not now", str(error))
-
-
-def _machines(app: FastAPI, store: Store, config: Config, snapshot: Snapshot) -> None:
-    """What Prometheus, Kubernetes and programs read."""
-
-    @app.get("/metrics")
-    def metrics(request: Request) -> Response:
-        body, kind = snapshot.render(request.headers.get("accept", ""))
-        return Response(body, headers={"Content-Type": kind})
-
-    @app.get("/healthz")
-    async def healthz() -> Response:
-        return PlainTextResponse("alive\n")
-
-    @app.get("/readyz")
-    def readyz() -> Response:
-        try:
-            store.ready()
-        except HoldfastError as error:
-            return PlainTextResponse(f"{redact(str(error))}\n", 503)
-        return PlainTextResponse("ready\n")
-
-    @app.get("/api/status")
-    def status() -> Response:
-        return JSONResponse(masked(overview(config, store)))
-
-
-def _people(app: FastAPI, pages: Pages, store: Store, config: Config) -> None:
-    """What people read."""
-
-    @app.get("/", response_class=HTMLResponse)
-    def front() -> Response:
-        return pages.render("status.html", cards=cards(store, config))
-
-    @app.get("/models/{name}", response_class=HTMLResponse)
-    def model(name: str) -> Response:
-        for configured in config.models:
-            if configured.name == name:
-                made = card(store, config, configured, trouble=store.troubles().get(name),
-                            tick=store.ticks().get(name))
-                return pages.render("model.html", card=made, past=past(store, name))
-        raise HTTPException(404, f"No model called {name} is configured.")
-
-    @app.get("/reports/{report_id}", response_class=FileResponse)
-    def report(report_id: int) -> Response:
-        found = store.report(report_id)
-        if found is None:
-            raise HTTPException(404, f"There is no report {report_id}.")
-        if not Path(found.path).is_file():
-            raise HTTPException(404, f"The file of report {report_id} is gone; MLflow keeps a copy "
-                                     f"at {found.uri}.")
-        return FileResponse(found.path, media_type="text/html; charset=utf-8",
-                            headers={"Content-Security-Policy": SANDBOX})
 
 
 class Server:

@@ -1,0 +1,90 @@
+"""Pages: what people read, rendered from the templates. Nothing here changes anything.
+
+Pages need no JavaScript and load nothing from anywhere. Every value is escaped, and
+secrets are masked on the way out. Reports are files that Evidently wrote: they run in a
+sandbox without this page's origin and without a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from monitor.config import Config
+from monitor.page import TONES, card, cards, instant, number, past
+from monitor.secrets import redact, redacted
+from monitor.store import Store
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+           "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; "
+           "form-action 'none'; frame-ancestors 'none'")
+"""What a report may do: run its own plots, and nothing else."""
+
+
+class Pages:
+    """Renders the templates, with the headers that keep the pages harmless."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+            finalize=_finished, trim_blocks=True, lstrip_blocks=True)
+        style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self.policy = (f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+                       "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+        self._environment.globals |= {"style": Markup(style), "tones": TONES}  # noqa: S704 - ours
+        self._environment.filters |= {"instant": instant, "number": number}
+
+    def render(self, name: str, status: int = 200, **values: Any) -> HTMLResponse:
+        body = self._environment.get_template(name).render(now=time.time(), **values)
+        return HTMLResponse(body, status, {"Content-Security-Policy": self.policy})
+
+    def problem(self, status: int, title: str, words: str) -> HTMLResponse:
+        return self.render("problem.html", status, title=title, words=words)
+
+
+def people(pages: Pages, store: Store, config: Config) -> APIRouter:
+    """What people read."""
+    router = APIRouter()
+
+    @router.get("/", response_class=HTMLResponse)
+    def front() -> Response:
+        return pages.render("status.html", cards=cards(store, config))
+
+    @router.get("/models/{name}", response_class=HTMLResponse)
+    def model(name: str) -> Response:
+        for configured in config.models:
+            if configured.name == name:
+                made = card(store, config, configured, trouble=store.troubles().get(name),
+                            tick=store.ticks().get(name))
+                return pages.render("model.html", card=made, past=past(store, name))
+        raise HTTPException(404, f"No model called {name} is configured.")
+
+    @router.get("/reports/{report_id}", response_class=FileResponse)
+    def report(report_id: int) -> Response:
+        found = store.report(report_id)
+        if found is None:
+            raise HTTPException(404, f"There is no report {report_id}.")
+        if not Path(found.path).is_file():
+            raise HTTPException(404, f"The file of report {report_id} is gone; MLflow keeps a copy "
+                                     f"at {found.uri}.")
+        return FileResponse(found.path, media_type="text/html; charset=utf-8",
+                            headers={"Content-Security-Policy": SANDBOX})
+    return router
+
+
+def _finished(value: Any) -> Any:
+    """``value`` as it goes into a page: every secret in its texts replaced."""
+    if isinstance(value, Markup):
+        return Markup(redact(str(value)))  # noqa: S704 - it was safe before it was masked
+    return redacted(value)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from monitor.binning import make_bins
 from monitor.bins import ColumnSummary
-from monitor.config import Config, FeatureTable, Labels, Limits, Log, Model, Privacy
+from monitor.certificates import Certificates
+from monitor.config import Config, FeatureTable, Http, Labels, Limits, Log, Model, Privacy
+from monitor.credentials import Credentials, session_key
 from monitor.errors import ConfigError, HoldfastError
 from monitor.jobs import template
 from monitor.kinds import EXTRAS, importable
@@ -52,6 +54,7 @@ def check(config: Config) -> Findings:
             template(config.launch.kubernetes)
         except ConfigError as error:
             findings.mistakes.extend(error.mistakes)
+    _surface(config.http, findings)
     _champions(config, findings)
     for index, model in enumerate(config.models):
         where = f"models[{index}]"
@@ -65,6 +68,21 @@ def check(config: Config) -> Findings:
             except HoldfastError as error:
                 findings.mistakes.append(f"{where}.log: {error}")
     return findings
+
+
+def _surface(http: Http, findings: Findings) -> None:
+    """Secrets and certificates have to be there, and secrets should not travel in the clear."""
+    for part in (lambda: Credentials(http), lambda: session_key(http),
+                 lambda: Certificates(http.tls) if http.tls else None):
+        try:
+            part()
+        except ConfigError as error:
+            findings.mistakes.extend(error.mistakes)
+    far = http.host not in {"127.0.0.1", "::1", "localhost"}
+    if far and http.tls is None and (http.tokens or http.users):
+        findings.warnings.append(
+            f"http.tls: absent, and credentials come to {http.host} in the clear; right would be "
+            "TLS here, or in a proxy on the way that nobody can pass by")
 
 
 def absent(model: Model) -> Iterator[str]:

@@ -37,6 +37,8 @@ from monitor.terminal import (
     reported,
 )
 
+SHORTEST_PASSWORD = 12
+
 
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"],
                                             "max_content_width": 100})
@@ -148,8 +150,10 @@ def run(config: Path) -> None:
         snapshot = Snapshot(deps.store, deps.config)
         if elector is not None:
             snapshot.leads = elector.leads
-        server = serve(create_app(deps.store, deps.config, snapshot), http.host, http.port)
-        click.echo(f"status and metrics on http://{http.host}:{server.port}", err=True)
+        server = serve(create_app(deps.store, deps.config, snapshot), http.host, http.port,
+                       http=http)
+        scheme = "https" if http.tls else "http"
+        click.echo(f"status and metrics on {scheme}://{http.host}:{server.port}", err=True)
         try:
             ended = Daemon(held(deps, elector), elector).run()
         except LostError as error:
@@ -344,6 +348,20 @@ def status(config: Path, as_json: bool) -> None:
     with Store.open(loaded.config.store) as store:
         report = overview(loaded.config, store)
     click.echo(json.dumps(report) if as_json else words(report))
+
+
+@main.command(short_help="Make the hash of a password, for http.users.")
+@reported
+def password() -> None:
+    """Ask for a password, or read it from standard input, and print its hash (scrypt)."""
+    from monitor.credentials import hashed
+
+    text = (click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+            if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n"))
+    if len(text) < SHORTEST_PASSWORD:
+        raise ConfigError([f"password: {len(text)} characters; right would be at least "
+                           f"{SHORTEST_PASSWORD}"])
+    click.echo(hashed(text))
 
 
 @main.command(short_help="Show the whole loop on one machine.")

@@ -24,12 +24,18 @@ from monitor.mistakes import mistakes
 from monitor.parsing import read
 from monitor.policy import AlarmBudget, Policy, Training
 from monitor.secrets import resolve
+from monitor.surface import Http
 from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 
 __all__ = ["AlarmBudget", "Audit", "Benchmark", "Config", "Expect", "FeatureTable", "Features",
            "Http", "Labels", "Launch", "Leader", "Limits", "Loaded", "Log", "MLflow", "Maturity",
            "Model", "Policy", "Privacy", "Reference", "Schedule", "Training", "WindowConfig",
            "load"]
+
+
+FILES = {"folder", "template", "certificate", "private_key", "client_ca", "token_file", "hash_file",
+         "session_key_file"}
+"""Keys whose values are files."""
 
 
 class MLflow(Section):
@@ -48,15 +54,6 @@ class Schedule(Section):
     """How often every model is looked at."""
     jitter: Duration = timedelta(minutes=1)
     """Random delay added to each wake-up, so that many daemons do not wake at once."""
-
-
-class Http(Section):
-    """Where metrics, health and the status page are served."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on."""
-    port: int = Field(default=8700, ge=0, le=65535)
-    """Port to listen on; 0 picks a free one."""
 
 
 class Limits(Section):
@@ -287,7 +284,7 @@ class Config(Section):
     schedule: Schedule = Schedule()
     """When the daemon wakes up."""
     http: Http = Http()
-    """Where metrics, health and the status page are served."""
+    """Where metrics, health, pages and API are served, and to whom."""
     limits: Limits = Limits()
     """What one call to a log source may cost."""
     leader: Leader | None = None
@@ -367,7 +364,7 @@ def _absolute(value: Any, key: str, folder: Path) -> Any:
     if key in {"store", "tracking_uri", "registry_uri"}:
         match = re.fullmatch(r"(sqlite:///)(?!/|:memory:)(.+)", value)
         return f"{match[1]}{folder / match[2]}" if match else value
-    if key in {"folder", "template"}:
+    if value and key in FILES:
         return str(folder / value)
     if key == "source":
         scheme, _, rest = value.partition("://")

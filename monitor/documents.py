@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 INTRODUCTION = """# Configuration
 
-Generated from `monitor/config.py`, `mapping.py`, `policy.py`, `conditions.py` and
-`deployment.py`; `make docs` writes it anew. Relative files are relative to the folder of the
-configuration file. Secrets come from the environment or from files: write `${env:NAME}` or
-`${file:PATH}` in any value.
+Generated from `monitor/config.py`, `mapping.py`, `policy.py`, `conditions.py`,
+`deployment.py` and `surface.py`; `make docs` writes it anew. Relative files are relative to the
+folder of the configuration file. Secrets come from the environment or from files: write
+`${env:NAME}` or `${file:PATH}` in any value.
 `holdfast check CONFIG` names every mistake at once.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from importlib.metadata import version as installed
 from typing import Any, get_args
@@ -47,6 +47,8 @@ class Snapshot(Collector):
         self.config = config
         self.leads: Callable[[], bool] = lambda: True
         """Whether this process is the one that acts; alone, it always is."""
+        self.refused: Mapping[str, int] = {}
+        """Requests to this process that were refused, by why."""
         self._store = store
         self._change: tuple[int, int] | None = None
         self._samples: Samples = {}
@@ -95,6 +97,8 @@ class Snapshot(Collector):
         held = dict(self._samples)
         held["holdfast_store_up"] = {(): float(self._up)}
         held["holdfast_leader"] = {(): float(self.leads())}
+        held["holdfast_http_refused_total"] = {
+            (why,): float(count) for why, count in sorted(self.refused.items())}
         if self._answered:
             held["holdfast_snapshot_timestamp_seconds"] = {(): self._answered}
         for name, metric in CATALOGUE.items():

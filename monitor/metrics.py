@@ -43,6 +43,9 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_schedule_interval_seconds": _gauge((), "How often every model is looked at."),
     "holdfast_snapshot_timestamp_seconds": _gauge(
         (), "When the store last answered; the metrics are as new as this."),
+    "holdfast_http_refused_total": _counter(
+        ("why",), "Requests to this process that were refused, by why: `anonymous`, `credentials` "
+        "(wrong ones), `failures` (too many of those), `scope`, `forgery`, `requests` (too many)…"),
     # the model
     "holdfast_model_info": _gauge(
         ("model", "registered_model", "task"), "1; a configured model and its registered name."),

@@ -56,6 +56,15 @@ def known(values: list[str]) -> list[str]:
     return values
 
 
+def fetch(env: str, file: str) -> str | None:
+    """The secret in an environment variable, or else in a file; masked by ``redact`` from here on.
+
+    None where it is not there.
+    """
+    text = _read("env", env, Path()) if env else _read("file", file, Path())
+    return known([text.strip()])[0] if text is not None else None
+
+
 def redacted(value: Any) -> Any:
     """``value`` with every text in it redacted: before it is written as JSON, which escapes."""
     if isinstance(value, dict):

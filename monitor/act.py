@@ -12,12 +12,12 @@ from pathlib import Path
 
 import structlog
 
-from monitor import audit, decide, fidelity, shadow
+from monitor import audit, decide, fidelity, journal, shadow
 from monitor.allowance import withheld
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
-from monitor.follow import move
+from monitor.follow import move, start
 from monitor.registry import CHAMPION
 from monitor.report import Subject
 from monitor.request import Kind, Request
@@ -50,9 +50,7 @@ def act(model: Model, deps: Deps, now: datetime) -> None:
         move(model, deps.store, now, f"request {row.request.request_id}",
              lambda state: decide.requested(state, row.request, now))
     if deps.launcher is not None and row.attempts == 0:
-        deps.store.attempt(row.request.request_id)
-        deps.assure()
-        deps.launcher.start(row.request)
+        start(row.request, deps, attempt=1)
 
 
 def request_for(kind: Kind, model: Model, deps: Deps, known_at: datetime, *, reason: str,
@@ -100,13 +98,16 @@ def _score(model: Model, deps: Deps, now: datetime) -> None:
     asked = shadow.due(model, deps.store) or fidelity.due(model, deps.store, deps.registry)
     if asked is not None:
         request = request_for("score", model, deps, asked.known_at, reason=asked.reason)
-        deps.store.request(replace(
+        request = replace(
             request, options=request.options | asked.options | {"purpose": asked.purpose},
-            request_id=f"{model.name}-{asked.purpose}-{asked.known_at:%Y%m%dT%H%M%S}"))
-        return
-    reason = audit.due(model, deps.store, now)
-    if reason is not None:
-        deps.store.request(audit_of(model, deps, now, reason))
+            request_id=f"{model.name}-{asked.purpose}-{asked.known_at:%Y%m%dT%H%M%S}")
+    else:
+        reason = audit.due(model, deps.store, now)
+        if reason is None:
+            return
+        request = audit_of(model, deps, now, reason)
+    if deps.store.request(request):
+        journal.requested(request)
 
 
 def audit_of(model: Model, deps: Deps, now: datetime, reason: str) -> Request:
@@ -150,18 +151,24 @@ def _carry_out(pending: Pending, model: Model, deps: Deps, now: datetime) -> Non
         if kind == "train":
             request = _informed(request, model, deps)
         if not deps.store.request(request, pending.id):
-            deps.store.settle(pending.id, "refused", "another request of this model is open")
+            _refuse(pending, model, deps, "another request of this model is open")
+        else:
+            journal.requested(request)
     elif decision.action in {"promote", "roll_back"}:
         state = deps.store.recorded(model.name).state
         target, meant = str(decision.evidence["to"]), decision.evidence.get("from")
         if meant != state.champion:
-            deps.store.settle(pending.id, "refused",
-                              f"version {state.champion} was promoted meanwhile")
+            _refuse(pending, model, deps, f"version {state.champion} was promoted meanwhile")
             return
         deps.store.intend(model.name, CHAMPION, target, state.champion, now, decision.reason)
         deps.store.settle(pending.id, "done", f"alias {CHAMPION} is to name version {target}")
     else:
         deps.store.settle(pending.id, "done", f"announced at {isoformat(now)}")
+
+
+def _refuse(pending: Pending, model: Model, deps: Deps, reason: str) -> None:
+    deps.store.settle(pending.id, "refused", reason)
+    log.info("decision refused", model=model.name, action=pending.decision.action, reason=reason)
 
 
 def _finish_intents(model: Model, deps: Deps) -> None:
@@ -170,7 +177,10 @@ def _finish_intents(model: Model, deps: Deps) -> None:
         deps.assure()
         moved = deps.registry.move_alias(model.registered, intent.alias, to=intent.to,
                                          expected=intent.expected)
-        deps.store.finish_intent(intent.id, "moved" if moved else "somebody else moved it first")
+        result = "moved" if moved else "somebody else moved it first"
+        deps.store.finish_intent(intent.id, result)
+        log.info("alias moved", model=model.name, version=intent.to, alias=intent.alias,
+                 to=intent.to, expected=intent.expected, result=result)
 
 
 def report(model: Model, deps: Deps) -> None:
@@ -194,3 +204,5 @@ def report(model: Model, deps: Deps) -> None:
         log.warning("no report", model=model.name, reason=str(error))
         return
     deps.store.save_report(model.name, row.id, uri, str(path))
+    log.info("reported", model=model.name, version=row.line["version"], uri=uri,
+             window=f"{row.line['start']}/{row.line['end']}")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitor import decide
+from monitor import decide, journal
 from monitor.acknowledgement import Acknowledgement, Said, covers, faults_of, in_force
 from monitor.act import audit_of, request_for
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import ConfigError, HoldfastError
-from monitor.follow import conclude, follow, move
+from monitor.follow import conclude, follow, move, start
 from monitor.request import Kind
 from monitor.store import Store
 from monitor.window import Window, isoformat, parse_time
@@ -49,8 +49,8 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
     move(model, deps.store, now, f"asked for by hand: {reason}",
          lambda state: decide.requested(state, request, now))
     assert deps.launcher is not None
-    deps.store.attempt(request.request_id)
-    deps.launcher.start(request)
+    journal.requested(request)
+    start(request, deps, attempt=1)
     while wait and deps.launcher.running(request.request_id):
         time.sleep(0.2)
     if wait:
@@ -95,8 +95,8 @@ def look(model: Model, deps: Deps, *, now: datetime, wait: bool) -> dict[str, An
         raise HoldfastError(f"request {row.request.request_id} of this model is open; wait for it"
                             if row else f"request {request.request_id} was made already")
     assert deps.launcher is not None
-    deps.store.attempt(request.request_id)
-    deps.launcher.start(request)
+    journal.requested(request)
+    start(request, deps, attempt=1)
     while wait and deps.launcher.running(request.request_id):
         time.sleep(0.2)
     row = deps.store.open_request(model.name)

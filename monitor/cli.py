@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from monitor import traces
 from monitor.config import Config, Loaded, Model, load
 from monitor.daemon import Daemon, attend, candidate, held
 from monitor.deps import Deps
@@ -29,10 +30,13 @@ from monitor.terminal import (
     JSON,
     LINES,
     MODEL,
+    Asked,
     InOrder,
     Instant,
     Span,
     each,
+    log,
+    logged,
     quiet,
     reported,
 )
@@ -44,7 +48,13 @@ SHORTEST_PASSWORD = 12
                                             "max_content_width": 100})
 @click.version_option(package_name="holdfast")
 @click.option("--verbose", is_flag=True, help="Say more on standard error.")
-def main(verbose: bool) -> None:
+@click.option("--log-format", type=click.Choice(["auto", "json", "console"]),
+              help="How log lines look; auto: console on a terminal, else JSON.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
+              help="The least that is logged.")
+@click.pass_context
+def main(context: click.Context, verbose: bool, log_format: str | None, log_level: str | None
+         ) -> None:
     """Keep deployed machine-learning models true.
 
     holdfast reads prediction logs, says when a model drifts or degrades, and makes a better
@@ -53,7 +63,8 @@ def main(verbose: bool) -> None:
 
     Exit codes: 0 fine, 1 ran and failed, 2 refused (usage or configuration).
     """
-    quiet(verbose)
+    context.obj = Asked(verbose, log_format, log_level)
+    quiet(context.obj)
 
 
 @main.command(short_help="Say everything that is wrong with a configuration.")
@@ -143,8 +154,9 @@ def run(config: Path) -> None:
     from monitor.exporter import Snapshot
     from monitor.web import create_app, serve
 
-    lost = None
-    with opened(load(config)) as deps:
+    loaded, lost = load(config), None
+    logged(loaded.config.log)
+    with opened(loaded) as deps:
         http = deps.config.http
         elector = candidate(deps)
         snapshot = Snapshot(deps.store, deps.config)
@@ -153,12 +165,12 @@ def run(config: Path) -> None:
         server = serve(create_app(deps.store, deps.config, snapshot), http.host, http.port,
                        http=http)
         scheme = "https" if http.tls else "http"
-        click.echo(f"status and metrics on {scheme}://{http.host}:{server.port}", err=True)
+        log.info("serving", url=f"{scheme}://{http.host}:{server.port}")
         try:
             ended = Daemon(held(deps, elector), elector).run()
         except LostError as error:
             ended, lost = False, error
-            click.echo(f"error: {error}", err=True)
+            log.error("stopped", reason=str(error))
         finally:
             server.stop()
     if not ended:
@@ -405,10 +417,23 @@ def opened(loaded: Loaded) -> Iterator[Deps]:
     """The daemon's parts for this configuration, closed at the end."""
     config = loaded.config
     registry = Registry(config.mlflow)
-    with Store.open(config.store) as store:
+    with tracing(config), Store.open(config.store) as store:
         yield Deps(config=config, path=str(loaded.path), store=store, registry=registry,
                    launcher=launcher(config),
                    reporter=Reporter(registry, str(loaded.path)))
+
+
+@contextmanager
+def tracing(config: Config) -> Iterator[None]:
+    """Spans are sent where the configuration asks for them."""
+    if config.traces is None:
+        yield
+        return
+    end = traces.start(config.traces.endpoint, config.traces.sample, part="daemon")
+    try:
+        yield
+    finally:
+        end()
 
 
 def launcher(config: Config) -> Launcher:

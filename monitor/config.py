@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from monitor.conditions import Audit, Benchmark
-from monitor.deployment import Launch, Leader, Notify
+from monitor.deployment import Launch, Leader, Logs, Notify, Traces
 from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
 from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
@@ -28,9 +28,9 @@ from monitor.surface import Http
 from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 
 __all__ = ["AlarmBudget", "Audit", "Benchmark", "Config", "Expect", "FeatureTable", "Features",
-           "Http", "Labels", "Launch", "Leader", "Limits", "Loaded", "Log", "MLflow", "Maturity",
-           "Model", "Policy", "Privacy", "Reference", "Schedule", "Training", "WindowConfig",
-           "load"]
+           "Http", "Labels", "Launch", "Leader", "Limits", "Loaded", "Log", "Logs", "MLflow",
+           "Maturity", "Model", "Policy", "Privacy", "Reference", "Schedule", "Traces", "Training",
+           "WindowConfig", "load"]
 
 
 FILES = {"folder", "template", "certificate", "private_key", "client_ca", "token_file", "hash_file",
@@ -293,6 +293,10 @@ class Config(Section):
     """Where retrains run."""
     notify: Notify | None = None
     """Who is told of decisions; absent: nobody."""
+    log: Logs = Logs()
+    """What is written on standard error."""
+    traces: Traces | None = None
+    """Where spans are sent; absent: nowhere."""
     models: list[Model] = Field(min_length=1)
     """The deployed models."""
 

@@ -13,6 +13,7 @@ from types import FrameType
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from structlog.contextvars import bound_contextvars
 
 from monitor.act import act
 from monitor.cluster import Cluster
@@ -23,6 +24,7 @@ from monitor.follow import follow
 from monitor.lease import Elector
 from monitor.notify import notify
 from monitor.secrets import redact
+from monitor.traces import span
 from monitor.watch import watch
 from monitor.window import isoformat
 
@@ -47,38 +49,56 @@ LAST = timedelta(seconds=23)
 def tick(model: Model, deps: Deps, now: datetime) -> None:
     """Everything holdfast does for one model: follow the world, judge the log, act."""
     with deps.source(model) as source:
-        follow(model, source, deps, now)
-        watch(model, source, deps.store, now)
-        act(model, deps, now)
+        with span("follow", model=model.name):
+            follow(model, source, deps, now)
+        with span("watch", model=model.name):
+            watch(model, source, deps.store, now)
+        with span("act", model=model.name):
+            act(model, deps, now)
 
 
 def attend(model: Model, deps: Deps, now: datetime) -> bool:
     """Whether the tick went well; its trouble becomes the model's state, never another's."""
-    try:
-        return _attended(model, deps, now)
-    except ConflictError as error:
-        log.info("conflict", model=model.name, reason=str(error))
-        return True
+    with bound_contextvars(model=model.name, tick=isoformat(now)):
+        try:
+            return _attended(model, deps, now)
+        except ConflictError as error:
+            log.info("conflict", model=model.name, reason=str(error))
+            return True
+        except HoldfastError as error:  # the store is away: it keeps neither tick nor trouble
+            log.error("store is away", model=model.name, reason=str(error))
+            return False
 
 
 def _attended(model: Model, deps: Deps, now: datetime) -> bool:
     started = time.monotonic()
     try:
         deps.assure()
-        tick(model, deps, now)
+        with span("tick", model=model.name):
+            tick(model, deps, now)
     except ConflictError:
         raise
     except Exception as error:  # the one broad catch: law 4
-        known = isinstance(error, HoldfastError)
-        message = redact(str(error) if known else f"{type(error).__name__}: {error}")
-        deps.store.trouble(model.name, now, type(error).__name__, message)
-        deps.store.ticked(model.name, now, time.monotonic() - started, False)
-        log.error("tick failed", model=model.name, reason=message, exc_info=not known)
+        _troubled(model, deps, now, error, seconds=time.monotonic() - started)
         return False
-    deps.store.untroubled(model.name)
-    deps.store.ticked(model.name, now, time.monotonic() - started, True)
+    if deps.store.untroubled(model.name):
+        log.info("well again", model=model.name)
+    seconds = time.monotonic() - started
+    deps.store.ticked(model.name, now, seconds, True)
+    log.debug("tick", model=model.name, seconds=round(seconds, 3))
     notify(model, deps, now)
     return True
+
+
+def _troubled(model: Model, deps: Deps, now: datetime, error: Exception, *, seconds: float
+              ) -> None:
+    """Say what ended the tick, and keep it as the model's state where the store can."""
+    known = isinstance(error, HoldfastError)
+    message = redact(str(error) if known else f"{type(error).__name__}: {error}")
+    log.error("tick failed", model=model.name, where=type(error).__name__, reason=message,
+              exc_info=error if not known else None)
+    deps.store.trouble(model.name, now, type(error).__name__, message)
+    deps.store.ticked(model.name, now, seconds, False)
 
 
 def candidate(deps: Deps) -> Elector | None:

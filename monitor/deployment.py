@@ -86,3 +86,25 @@ class Notify(Section):
         require(bool(self.urls_env) != bool(self.urls_file), "urls_env", "both or neither",
                 "exactly one of urls_env and urls_file")
         return self
+
+
+class Logs(Section):
+    """What is written on standard error; docs/logs.md lists the events."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    """`json`: one object a line; `console`: lines for people; `auto`: console on a terminal, and
+    in the `log.txt` of a request."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that `holdfast run` and retrains write. Other commands write warnings, and with
+    `--verbose` more; flags go before this."""
+
+
+class Traces(Section):
+    """Spans of every tick and retrain, sent by OTLP over HTTP: ``pip install 'holdfast[otel]'``."""
+
+    endpoint: str = ""
+    """Where the collector is, such as `http://collector:4318`; default:
+    `OTEL_EXPORTER_OTLP_ENDPOINT`. Headers, which may be secret, are read from
+    `OTEL_EXPORTER_OTLP_HEADERS`."""
+    sample: float = Field(default=1.0, gt=0, le=1)
+    """Share of ticks that are sent."""

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from monitor.conditions import Size
 from monitor.config import AlarmBudget, Config
+from monitor.logs import EVENTS
 from monitor.mistakes import section_of
 from monitor.window import format_duration
 
@@ -34,12 +35,29 @@ folder of the configuration file. Secrets come from the environment or from file
 """
 
 
+LOGS = """# Logs
+
+Generated from `monitor/logs.py`; `make docs` writes it anew. `holdfast run` and retrains write one
+line per event on standard error: JSON for programs, or words on a terminal (`log` in the
+configuration, `--log-format`, `--log-level`, `--verbose`). Every line has `timestamp`, `level` and
+`event`; `model`, `version`, `window` (start/end), `revision` and `request_id` wherever they apply
+(the id of a retrain or scoring; in lines about an answer over HTTP that of the question);
+lines of a tick also have `tick`, and with traces `trace_id` and `span_id`. Lines of other libraries
+name their `logger`. Secrets are masked in every value. Verdicts of calm windows, `counted` and
+`tick` are `debug`; whatever else is no warning and no error is `info`.
+
+| event | says |
+|---|---|
+"""
+
+
 def documents() -> dict[str, str]:
     """File (relative to the repository) -> its text."""
     schema = Config.model_json_schema()
     schema["title"] = "holdfast"
     return {
         "config/schema.json": json.dumps(schema, indent=2) + "\n",
+        "docs/logs.md": LOGS + "".join(f"| `{name}` | {text} |\n" for name, text in EVENTS.items()),
         "docs/configuration.md": INTRODUCTION + "\n" + "\n".join(_section("", Config)) + "\n",
     }
 

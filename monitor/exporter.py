@@ -75,6 +75,8 @@ class Snapshot(Collector):
                 log.error("metrics are old", reason=str(error))
             self._up = False
             return False
+        if not self._up and self._answered:
+            log.info("metrics are fresh")
         self._up, self._answered = True, time.time()
         return rebuilt
 

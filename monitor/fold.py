@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from monitor import decide
+from monitor import decide, journal
 from monitor.acknowledgement import (
     Acknowledgement,
     Spoken,
@@ -41,6 +41,7 @@ from monitor.scales import Asked, Scales
 from monitor.source import Source
 from monitor.state import NOTHING
 from monitor.store import Store
+from monitor.traces import span as traced
 from monitor.window import EPOCH, Window, format_duration, isoformat, parse_time
 
 SEASON = timedelta(days=7)
@@ -95,7 +96,6 @@ def epochs_of(model: Model, store: Store) -> list[Epoch]:
     return epochs
 
 
-
 def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model, source: Source,
          store: Store) -> None:
     """Judge and fold what fell due at each checkpoint; one transaction per checkpoint."""
@@ -115,10 +115,16 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
         (row.line["segment"], row.line["version"], parse_time(row.line["start"])):
             row.line["revision"]
         for row in store.verdicts(model.name, span=span, latest_revision=True)}
+    with traced("judge", model=model.name, checkpoints=len(checkpoints)):
+        _judge(checkpoints, live, bench, broken=broken, revisions=revisions)
+
+
+def _judge(checkpoints: Sequence[datetime], live: Sequence[Epoch], bench: Bench, *,
+           broken: dict[str, list[tuple[Window, str, str]]], revisions: Revisions) -> None:
     for checkpoint in checkpoints:
         verdicts = [verdict for item in bench.due(checkpoint, live) for verdict in bench.verdicts(
             item, checkpoint, broken[item.epoch.key], revisions)]
-        advance(checkpoint, verdicts, model, store)
+        advance(checkpoint, verdicts, bench.model, bench.store)
 
 
 def advance(checkpoint: datetime, verdicts: Sequence[Verdict], model: Model, store: Store) -> None:
@@ -134,6 +140,7 @@ def advance(checkpoint: datetime, verdicts: Sequence[Verdict], model: Model, sto
         lines.append((verdict, state.phase, state.episode, decision))
     store.advance(model.name, recorded.number, state, folded_to=checkpoint, verdicts=lines,
                   at=checkpoint, cause="verdicts")
+    journal.folded(lines, recorded.state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monitor import decide, fidelity, shadow
+import structlog
+
+from monitor import decide, fidelity, journal, shadow
 from monitor.acknowledgement import faulty_spans
 from monitor.baseline import Baseline
 from monitor.config import Model
@@ -22,8 +24,11 @@ from monitor.soundness import tainted
 from monitor.source import Source
 from monitor.state import Decision, ModelState
 from monitor.store import RequestRow, Store
+from monitor.traces import span
 from monitor.versions import Outcome, Version
 from monitor.window import EPOCH, isoformat
+
+log = structlog.get_logger()
 
 ATTEMPTS = 3
 """Times that a request's process may end without an outcome while the daemon looks on."""
@@ -62,7 +67,8 @@ def adopt(model: Model, source: Source, deps: Deps, now: datetime) -> None:
         deps.store.save_baseline(model.name, champion.version, key, baseline.to_json())
         folded = deps.store.recorded(model.name).folded_to
         at = max(now, folded or now) if known else first_checkpoint(model, baseline, now)
-        deps.store.adopt(model.name, champion.version, at, key=key)
+        if deps.store.adopt(model.name, champion.version, at, key=key):
+            log.info("adopted", model=model.name, version=champion.version, at=at)
     if deps.store.recorded(model.name).state.champion != champion.version:  # the tag comes first:
         deps.assure()
         deps.registry.tag_version(model.registered, champion.version,  # a kill between repeats it
@@ -105,9 +111,7 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
         failures = deps.launcher.failures(request.request_id)
         ended = deps.launcher.ended(request.request_id)
         if not ended and failures < ATTEMPTS and row.attempts < STARTS:
-            deps.store.attempt(request.request_id)
-            deps.assure()
-            deps.launcher.start(request)
+            start(request, deps, attempt=row.attempts + 1)
             return
         outcome = Outcome(request.request_id, "failed", None, ended or
                           f"its process ended {max(failures, row.attempts)} times without an "
@@ -122,6 +126,19 @@ def conclude(row: RequestRow, model: Model, deps: Deps, now: datetime) -> None:
     deps.store.conclude(request.request_id, told.status,
                         {"version": told.version, "reason": told.reason,
                          "run_id": told.run_id, "result": told.result})
+    log.info("request ended", model=model.name, request_id=request.request_id, kind=request.kind,
+             status=told.status, version=told.version, reason=told.reason)
+
+
+def start(request: Request, deps: Deps, *, attempt: int) -> None:
+    """Have somebody work on the request; the attempt is written down before it happens."""
+    assert deps.launcher is not None
+    deps.store.attempt(request.request_id)
+    deps.assure()
+    with span("launch", model=request.model, request_id=request.request_id):
+        deps.launcher.start(request)
+    log.info("request started", model=request.model, request_id=request.request_id,
+             kind=request.kind, attempt=attempt)
 
 
 def _sound(outcome: Outcome, request: Request, model: Model, deps: Deps, *, now: datetime
@@ -196,4 +213,5 @@ def move(model: Model, store: Store, now: datetime, cause: str,
     if state == recorded.state and decision is None:
         return False
     store.advance(model.name, recorded.number, state, decision=decision, at=now, cause=cause)
+    journal.moved(model.name, recorded.state, state, decision=decision, cause=cause)
     return True

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from monitor import traces
 from monitor.cluster import Cluster, Refused
 from monitor.deployment import KubernetesJobs
 from monitor.errors import ConfigError, HoldfastError
@@ -167,6 +168,8 @@ def _pod(made: dict[str, Any], settings: KubernetesJobs, *, labels: dict[str, st
     container.setdefault("command", ["python", "-m", "retrain"])
     container["args"] = [f"{PLACE}/request/request.json", "--work",
                          f"{(kept or [f'{PLACE}/work'])[0]}/{called}"]
+    for key, value in traces.environment().items():
+        container.setdefault("env", []).append({"name": key, "value": value})
     resources = container.setdefault("resources", {})
     for key, asked in (("requests", settings.requests), ("limits", settings.limits)):
         if asked:

@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+from monitor import traces
 from monitor.errors import HoldfastError
 from monitor.request import Request
 from monitor.secrets import redact
@@ -136,7 +137,8 @@ def _environment() -> dict[str, str]:
     """The child's environment: this one's, with imports from where this package lies."""
     here = str(Path(__file__).resolve().parents[1])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "DO_NOT_TRACK": "1"}
+    return (os.environ | {"PYTHONPATH": os.pathsep.join(paths), "DO_NOT_TRACK": "1"}
+            | traces.environment())
 
 
 def _write(path: Path, text: str) -> Path:

@@ -44,13 +44,13 @@ def notify(model: Model, deps: Deps, now: datetime) -> None:
     except ConflictError:
         raise
     except HoldfastError as error:
-        log.error("not notified", model=model.name, reason=str(error))
+        log.error("not notified", model=model.name, messages=[], reason=str(error))
 
 
 def _notify(model: Model, deps: Deps, now: datetime, settings: Notify) -> None:
     urls = addresses(settings)
     if not urls:
-        log.error("no address to notify", model=model.name)
+        log.error("not notified", model=model.name, messages=[], reason="there is no address")
         return
     pages = settings.page_by == "apprise"
     for key, title, reason, version in _news(model, deps, now, alarms=pages):
@@ -66,9 +66,11 @@ def _notify(model: Model, deps: Deps, now: datetime, settings: Notify) -> None:
             deps.assure()
             if not _sent(url, *_text(model, batch)):
                 deps.store.message_failed(ids)
-                log.warning("not notified", model=model.name, messages=ids)
+                log.warning("not notified", model=model.name, messages=ids,
+                            reason="the service did not take them")
                 break  # the next tick tries again
             deps.store.message_sent(ids, datetime.now(UTC))
+            log.info("notified", model=model.name, messages=ids)
 
 
 def addresses(settings: Notify) -> list[str]:

@@ -77,9 +77,9 @@ def serve(app: Any, host: str, port: int, *, http: Http | None = None) -> Server
     listener = _listener(host, port)
     bound: int = listener.getsockname()[1]
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=5, timeout_keep_alive=QUIET, http=Protocol, ws="none",
-        h11_max_incomplete_event_size=HEAD, limit_concurrency=http.limits.connections,
+        app, log_level="warning", log_config=None, access_log=False, server_header=False,
+        lifespan="on", timeout_graceful_shutdown=5, timeout_keep_alive=QUIET, http=Protocol,
+        ws="none", h11_max_incomplete_event_size=HEAD, limit_concurrency=http.limits.connections,
         proxy_headers=bool(http.trusted_proxies), forwarded_allow_ips=http.trusted_proxies)
     config.load()
     if certificates is not None:

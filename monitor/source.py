@@ -19,6 +19,7 @@ from monitor.quantiles import quantiles
 from monitor.sampling import Drawn
 from monitor.summary import summaries
 from monitor.tables import TableKey, Tables
+from monitor.traces import span
 from monitor.units import Suspect
 from monitor.window import Window
 
@@ -56,7 +57,7 @@ class Source:
 
     def _answer(self, what: str, work: Callable[[], Answer]) -> Answer:
         """What ``work`` gives within the deadline; once more when text files misled it."""
-        with self._engine.call(what):
+        with span("query", model=self.model.name, what=what), self._engine.call(what):
             try:
                 return work()
             except MisfitError:

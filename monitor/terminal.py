@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -15,7 +15,9 @@ import click
 import structlog
 
 from monitor.config import Model
+from monitor.deployment import Logs
 from monitor.errors import ConfigError, HoldfastError
+from monitor.logs import begin, watch
 from monitor.secrets import redact
 from monitor.window import parse_duration, parse_time
 
@@ -102,23 +104,27 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
-def quiet(verbose: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says of logs."""
+
+    verbose: bool
+    format: str | None
+    level: str | None
+
+
+def quiet(asked: Asked) -> None:
     """Logs go to standard error, secrets masked; nothing phones home."""
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # its lines are ours to format
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        processors=[structlog.processors.add_log_level,
-                    structlog.processors.TimeStamper(fmt="iso"),
-                    structlog.processors.format_exc_info, _masked,
-                    structlog.dev.ConsoleRenderer(colors=False)])
+    begin(asked.format or "auto", asked.level or ("info" if asked.verbose else "warning"))
 
 
-def _masked(logger: Any, name: str, event: structlog.typing.EventDict
-            ) -> structlog.typing.EventDict:
-    return {key: redact(value) if isinstance(value, str) else value
-            for key, value in event.items()}
+def logged(settings: Logs) -> None:
+    """Logs as the configuration of a daemon says, unless the command line says otherwise."""
+    asked = click.get_current_context().find_root().obj
+    begin(asked.format or settings.format,
+          asked.level or ("debug" if asked.verbose else settings.level))
+    watch()

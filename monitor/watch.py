@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import structlog
+
 from monitor.baseline import Baseline
 from monitor.config import Model
 from monitor.fold import Epoch, epochs_of, fold
@@ -19,6 +21,8 @@ from monitor.profile import Profile
 from monitor.source import Increment, Source
 from monitor.store import Store
 from monitor.window import Window
+
+log = structlog.get_logger()
 
 CHUNK = 32
 """Checkpoints folded per load of counts: bounds memory in a long catch-up."""
@@ -63,6 +67,8 @@ def count(epochs: Sequence[Epoch], model: Model, source: Source, store: Store, *
         increments = merged([*increments, *corrections(
             touched, key, epochs[0].baseline, model, source, store, since=since)])
     store.save_counts(model.name, key, increments, until=until, fingerprint=change.fingerprint)
+    log.debug("counted", model=model.name, version=epochs[-1].version, until=until,
+              increments=len(increments))
 
 
 def corrections(touched: Window, key: str, baseline: Baseline, model: Model, source: Source,

@@ -2,6 +2,8 @@
 
 import sys
 
+from monitor.logs import watch
 from retrain.cli import main
 
+watch()
 sys.exit(main())

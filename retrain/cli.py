@@ -11,10 +11,14 @@ import warnings
 from pathlib import Path
 from types import FrameType
 
+import structlog
+
 from monitor.errors import ConfigError, HoldfastError, RegistryError, SourceError
 from monitor.registry import Outcome
 from monitor.request import Request
-from monitor.secrets import redact
+from retrain.voice import early, speaking
+
+log = structlog.get_logger()
 
 FAILED = 42
 """Exit code: the outcome is recorded, and is `failed`; another try would end no other way."""
@@ -35,9 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
     path: Path = given.request
     os.environ["DO_NOT_TRACK"] = "1"
     warnings.simplefilter("ignore")
+    early()
     signal.signal(signal.SIGTERM, _hand_back)
     try:
         request = Request.from_json(path.read_text("utf-8"))
+        speaking(request)
         return _locked(request, given.work or path.parent / "work")
     except (RegistryError, SourceError) as error:
         return _say(f"try again: {error}", AGAIN)
@@ -68,5 +74,6 @@ def _hand_back(number: int, frame: FrameType | None) -> None:
 
 
 def _say(line: str, status: int) -> int:
-    sys.stderr.write(redact(line) + "\n")
+    level = "info" if not status else "warning" if status == AGAIN else "error"
+    getattr(log, level)("child ended", code=status, reason=line)
     return status

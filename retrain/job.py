@@ -10,11 +10,12 @@ import re
 import resource
 import signal
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from monitor.config import Model, load
+import structlog
+
+from monitor.config import Config, Model, load
 from monitor.errors import ContractError, RegistryError, SourceError
 from monitor.registry import Outcome, Registry
 from monitor.request import Kind, Request
@@ -23,7 +24,10 @@ from monitor.window import format_duration
 from retrain.dataset import Refusal
 from retrain.record import Record
 from retrain.steps import Steps
+from retrain.voice import heard
 from retrain.work import Work
+
+log = structlog.get_logger()
 
 
 class Overdue(BaseException):
@@ -36,6 +40,11 @@ def run(request: Request, folder: Path) -> Outcome:
     Raises ``RegistryError`` and ``SourceError``: then the request may be started again.
     """
     config = load(request.config).config
+    with heard(config, request):
+        return _run(request, config, folder)
+
+
+def _run(request: Request, config: Config, folder: Path) -> Outcome:
     model = config.model(request.model)
     registry = Registry(config.mlflow, timeout=30)
     known = registry.outcome(request.request_id)
@@ -63,7 +72,7 @@ def run(request: Request, folder: Path) -> Outcome:
     except Exception as error:  # the last line of a process of its own
         if _short_of_memory(error, model):
             return _too_large(record, model, most)
-        traceback.print_exc()
+        log.error("child failed", exc_info=True)
         return record.conclude("failed", redact(f"{type(error).__name__}: {error}"))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

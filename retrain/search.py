@@ -153,6 +153,8 @@ def _study(quest: Quest) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.disable_default_handler()  # its lines are the process's to format
+    optuna.logging.enable_propagation()
     with _quiet():
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{quest.folder / 'study.db'}", engine_kwargs={"connect_args": {

@@ -1,10 +1,15 @@
-"""Steps: where a job stands, one line each, on standard error."""
+"""Steps: where a job stands, one line each, in the log."""
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
+
+import structlog
+
+from monitor import traces
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -26,5 +31,6 @@ class Steps:
 
     def _say(self, head: str, line: str) -> None:
         seconds = time.monotonic() - self.began
-        sys.stderr.write(f"{head} {seconds:5.1f} s  {line[:300]}\n")
-        sys.stderr.flush()
+        log.info("step", step=f"{self.done}/{self.total}", more=not head.strip(),
+                 seconds=round(seconds, 1), words=line[:300])
+        traces.note(line[:300])

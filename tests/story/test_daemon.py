@@ -69,7 +69,7 @@ class Running:
             self.process = subprocess.Popen([str(holdfast), "run", str(config)], stderr=said,
                                             env=os.environ | {"PYTHONWARNINGS": "ignore"})
         self.until(lambda: "http://" in self.said.read_text())
-        (address,) = re.findall(r"http://\S+", self.said.read_text())
+        address = re.findall(r'http://[^\s"]+', self.said.read_text())[0]
         self.client = httpx.Client(base_url=address, trust_env=False)
 
     def until(self, true: Callable[[], object]) -> None:

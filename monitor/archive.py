@@ -34,7 +34,7 @@ class Archive(Database):
 
     def save_baseline(self, model: str, version: str, key: str, text: str) -> None:
         """Keep a baseline; one that stands under the same key is left as it is."""
-        with self._write() as write:
+        with self._write(model) as write:
             write.fresh(baselines, model=model, version=version, key=key, text=text)
 
     def baseline(self, model: str, version: str, key: str | None = None) -> tuple[str, str] | None:
@@ -55,7 +55,7 @@ class Archive(Database):
         """
         newest = (select(adoptions.c.version, adoptions.c.key).where(adoptions.c.model == model)
                   .order_by(adoptions.c.at.desc()).limit(1))
-        with self._write() as write:
+        with self._write(model) as write:
             row = write.connection.execute(newest).one_or_none()
             if row is not None and (row.version, row.key) == (version, key):
                 return False
@@ -75,7 +75,7 @@ class Archive(Database):
 
         The watermark moves with the counts in one transaction, and never backwards.
         """
-        with self._write() as write:
+        with self._write(model) as write:
             for start in range(0, len(increments), BATCH):
                 _insert(write, model, key, increments[start : start + BATCH])
             mark = write.insert(counted).values(model=model, key=key, until=until,

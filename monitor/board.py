@@ -33,7 +33,7 @@ class Board(Database):
                     ) -> None:
         """Keep scores of (version, other); what was known later replaces what was known earlier."""
         version, other = pair
-        with self._write() as write:
+        with self._write(model) as write:
             for row in rows:
                 made = write.insert(scores).values(
                     model=model, kind=kind, version=version, other=other, start=row.span.start,

@@ -20,6 +20,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     Executable,
@@ -36,7 +37,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from monitor.errors import ConflictError, HoldfastError
-from monitor.schema import VERSION_TABLE, changes, leaders
+from monitor.schema import VERSION_TABLE, changes, leaders, touched
 from monitor.secrets import redact
 from monitor.window import isoformat
 
@@ -59,6 +60,13 @@ class Write:
         self.token = token
         """The fencing token of the daemon that writes; None where nobody asks for one."""
         self.changed = False
+        self.models: set[str] = set()
+        """Whom the rows are about."""
+
+    def about(self, table: Table, which: ColumnElement[bool]) -> None:
+        """The rows that are written are about the models of these ones."""
+        self.models.update(self.connection.execute(
+            select(table.c.model).where(which).distinct()).scalars())
 
     def run(self, statement: Executable) -> int:
         """Rows that the statement changed."""
@@ -77,6 +85,17 @@ class Write:
         if self.connection.dialect.name == "sqlite":
             return sqlite.insert(table)
         return postgresql.insert(table)
+
+    def close(self) -> None:
+        """Move the change number, and write down whom it is about; '' is anything else."""
+        if not self.changed:
+            return
+        number = self.connection.execute(update(changes).values(number=changes.c.number + 1)
+                                         .returning(changes.c.number)).scalar_one()
+        made = self.insert(touched).values([{"model": model, "number": number}
+                                            for model in sorted(self.models or {""})])
+        self.connection.execute(made.on_conflict_do_update(
+            index_elements=[touched.c.model], set_={"number": made.excluded.number}))
 
     def _returned(self, statement: Insert) -> int | None:
         found: int | None = self.connection.execute(statement).scalar_one_or_none()
@@ -141,6 +160,18 @@ class Database:
             number: int = connection.execute(select(changes.c.number)).scalar_one()
             return number
 
+    def touched(self, since: int) -> tuple[int, set[str]]:
+        """The change number, and the models that were written about after ``since``.
+
+        '' among them is a write about no model in particular.
+        """
+        with self._read() as connection:
+            number: int = connection.execute(select(changes.c.number)).scalar_one()
+            if number == since:
+                return number, set()
+            later = select(touched.c.model).where(touched.c.number > since)
+            return number, set(connection.execute(later).scalars())
+
     def ready(self) -> None:
         """Raises ``HoldfastError`` unless the database answers and is migrated."""
         with self._read() as connection:
@@ -155,12 +186,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def _write(self) -> Iterator[Write]:
+    def _write(self, *models: str) -> Iterator[Write]:
+        """One transaction; ``models`` are whom it is about, as far as that is known before."""
         with self._failing_in_words(), _writer(self._engine) as connection:
             write = Write(connection, self._let(connection))
+            write.models.update(models)
             yield write
-            if write.changed:
-                connection.execute(update(changes).values(number=changes.c.number + 1))
+            write.close()
 
     def _let(self, connection: Connection) -> int | None:
         """The token of this write; others' claims wait until it is done."""

@@ -61,7 +61,7 @@ class Errands(Database):
         Settles the pending decision that it carries out in the same transaction, and is
         refused where that decision was settled already.
         """
-        with self._write() as write:
+        with self._write(request.model) as write:
             if pending_id is not None:
                 query = select(decisions.c.status).where(decisions.c.id == pending_id)
                 if write.connection.execute(query).scalar_one_or_none() != "pending":
@@ -111,6 +111,7 @@ class Errands(Database):
     def attempt(self, request_id: str) -> int:
         """How often the request's process was started, this time included; 0: not open."""
         with self._write() as write:
+            write.about(requests, requests.c.request_id == request_id)
             write.run(update(requests)
                       .where(requests.c.request_id == request_id, requests.c.status == "open")
                       .values(attempts=requests.c.attempts + 1))
@@ -121,6 +122,7 @@ class Errands(Database):
     def conclude(self, request_id: str, status: str, outcome: dict[str, Any]) -> bool:
         """Whether this call ended the request; once ended it stays so."""
         with self._write() as write:
+            write.about(requests, requests.c.request_id == request_id)
             return write.run(update(requests)
                              .where(requests.c.request_id == request_id,
                                     requests.c.status == "open")
@@ -143,7 +145,7 @@ class Errands(Database):
         """
         open_one = (intents.c.model == model) & (intents.c.alias == alias) & (
             intents.c.result.is_(None))
-        with self._write() as write:
+        with self._write(model) as write:
             row = write.connection.execute(select(intents).where(open_one)).one_or_none()
             if row is not None and (row.target, row.expected) == (to, expected):
                 return int(row.id)
@@ -167,13 +169,14 @@ class Errands(Database):
     def finish_intent(self, intent_id: int, result: str) -> bool:
         """Whether this call finished the intent; once finished it stays so."""
         with self._write() as write:
+            write.about(intents, intents.c.id == intent_id)
             return write.run(update(intents)
                              .where(intents.c.id == intent_id, intents.c.result.is_(None))
                              .values(result=result)) == 1
 
     def save_report(self, model: str, verdict_id: int, uri: str, path: str) -> int:
         """The id of the verdict's report; a verdict has one, the first stays."""
-        with self._write() as write:
+        with self._write(model) as write:
             made = write.fresh(reports, model=model, verdict_id=verdict_id, uri=uri, path=path,
                                created=self._clock())
             if made is None:

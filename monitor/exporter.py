@@ -1,15 +1,15 @@
 """Exporter: a snapshot of stored state as Prometheus metrics. Nothing else holds a gauge.
 
-The snapshot is rebuilt when the store's change number moved, which is looked at once a
-second beside the scrapes: a scrape costs no query, metrics survive a restart, and what is
-unknown is absent, never 0 or NaN.
+A model's part of the snapshot is read anew when something was written about the model, which is
+looked at once a second beside the scrapes: a scrape costs no query, metrics survive a restart, and
+what is unknown is absent, never 0 or NaN.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from importlib.metadata import version as installed
 from typing import Any, get_args
@@ -21,7 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from monitor import audit, fidelity, shadow
-from monitor.config import Config
+from monitor.config import Config, Model
 from monitor.contenders import audited, compressed, shadowed
 from monitor.errors import HoldfastError
 from monitor.judge import Kind
@@ -36,6 +36,8 @@ TOP = 20
 """Series per model at most that name a feature or a fault; the totals count all of them."""
 PERIOD = 1.0
 """Seconds between two looks at the store's change number."""
+OLD = 60.0
+"""Seconds after which a daemon that stands by does not tell any more what it knew of models."""
 
 log = structlog.get_logger()
 
@@ -50,8 +52,9 @@ class Snapshot(Collector):
         self.refused: Mapping[str, int] = {}
         """Requests to this process that were refused, by why."""
         self._store = store
-        self._change: tuple[int, int] | None = None
-        self._samples: Samples = {}
+        self._number = -1
+        self._of: Config | None = None
+        self._parts: dict[str, Samples] = {}
         self._answered = 0.0
         self._up = False
         self._stop = threading.Event()
@@ -63,13 +66,9 @@ class Snapshot(Collector):
         self.registry.register(self)
 
     def refresh(self) -> bool:
-        """Whether the snapshot was rebuilt: only when the store or the configuration changed."""
+        """Whether anything was read anew: models that were written about, or all of them."""
         try:
-            change = (self._store.change(), id(self.config))
-            rebuilt = change != self._change
-            if rebuilt:
-                self._samples = samples(self._store, self.config)
-                self._change = change
+            rebuilt = self._read()
         except HoldfastError as error:
             if self._up:
                 log.error("metrics are old", reason=str(error))
@@ -79,6 +78,17 @@ class Snapshot(Collector):
             log.info("metrics are fresh")
         self._up, self._answered = True, time.time()
         return rebuilt
+
+    def _read(self) -> bool:
+        config, anew = self.config, self._of is not self.config
+        number, models = self._store.touched(-1 if anew else self._number)
+        if not anew and number == self._number:
+            return False
+        held = {} if anew or "" in models else {
+            name: part for name, part in self._parts.items() if name not in models}
+        self._parts = held | parts(self._store, config, but=held.keys())
+        self._number, self._of = number, config
+        return True
 
     def start(self) -> None:
         """Look after the store in the background."""
@@ -95,21 +105,30 @@ class Snapshot(Collector):
             self._thread = None
 
     def collect(self) -> Iterator[Metric]:
-        """The families of the newest snapshot, from memory."""
-        held = dict(self._samples)
-        held["holdfast_store_up"] = {(): float(self._up)}
-        held["holdfast_leader"] = {(): float(self.leads())}
-        held["holdfast_http_refused_total"] = {
-            (why,): float(count) for why, count in sorted(self.refused.items())}
+        """The families of the newest snapshot, from memory.
+
+        A daemon that stands by and cannot read the store says nothing of models: what it knew is
+        old, and the leader tells what is true. A leader keeps what it knew.
+        """
+        leads, known = self.leads(), self._parts
+        own: Samples = {"holdfast_store_up": {(): float(self._up)},
+                        "holdfast_leader": {(): float(leads)},
+                        "holdfast_http_refused_total": {
+                            (why,): float(count) for why, count in sorted(self.refused.items())}}
         if self._answered:
-            held["holdfast_snapshot_timestamp_seconds"] = {(): self._answered}
+            own["holdfast_snapshot_timestamp_seconds"] = {(): self._answered}
+        fresh = self._up and time.time() - self._answered < OLD
         for name, metric in CATALOGUE.items():
-            if not held.get(name):
+            if "model" in metric.labels and not (leads or fresh):
+                continue
+            held = [part[name] for part in (own, *known.values()) if part.get(name)]
+            if not held:
                 continue
             made = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
             family = made(name, metric.text, labels=metric.labels)
-            for labels, value in held[name].items():
-                family.add_metric(labels, value)
+            for part in held:
+                for labels, value in part.items():
+                    family.add_metric(labels, value)
             yield family
 
     def describe(self) -> Iterable[Metric]:
@@ -128,22 +147,36 @@ class Snapshot(Collector):
 
 def samples(store: Store, config: Config) -> Samples:
     """Every sample of the configured models, read from the store."""
+    found: Samples = {}
+    for part in parts(store, config).values():
+        for name, held in part.items():
+            found[name] = found.get(name, {}) | held
+    return found
+
+
+def parts(store: Store, config: Config, *, but: Collection[str] = ()) -> dict[str, Samples]:
+    """The samples by model, without those of ``but``; under '' those that are read at once."""
+    known = set(store.models())
+    found = {model.name: _model(store, model, known=model.name in known)
+             for model in config.models if model.name not in but}
     page = Page()
     page.put("holdfast_build_info", 1, installed("holdfast"))
     page.put("holdfast_schedule_interval_seconds", config.schedule.every.total_seconds())
-    known = set(store.models())
-    names = [model.name for model in config.models]
-    for model in config.models:
-        page.put("holdfast_model_info", 1, model.name, model.registered, model.task)
-        if model.name in known:
-            _state(page, store, model.name)
-            _window(page, store, model.name)
-            _errands(page, store, model.name)
-            shadowed(page, model.name, shadow.newest(store, model.name))
-            compressed(page, model.name, fidelity.newest(store, model.name))
-            audited(page, model.name, audit.newest(store, model.name))
-            vitals(page, store, model)
-    _totals(page, store, known & set(names))
+    _totals(page, store, known & {model.name for model in config.models})
+    return found | {"": dict(page.samples)}
+
+
+def _model(store: Store, model: Model, *, known: bool) -> Samples:
+    page = Page()
+    page.put("holdfast_model_info", 1, model.name, model.registered, model.task)
+    if known:
+        _state(page, store, model.name)
+        _window(page, store, model.name)
+        _errands(page, store, model.name)
+        shadowed(page, model.name, shadow.newest(store, model.name))
+        compressed(page, model.name, fidelity.newest(store, model.name))
+        audited(page, model.name, audit.newest(store, model.name))
+        vitals(page, store, model)
     return dict(page.samples)
 
 

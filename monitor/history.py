@@ -14,7 +14,7 @@ from monitor.database import Database, Write, dumps, plain
 from monitor.drift import DriftResult
 from monitor.errors import ConflictError, HoldfastError
 from monitor.judge import Verdict
-from monitor.schema import decisions, episodes, models, transitions, verdicts
+from monitor.schema import decisions, episodes, models, tallies, transitions, verdicts
 from monitor.state import Action, Decision, ModelState
 from monitor.window import Window, isoformat, parse_time
 
@@ -144,7 +144,7 @@ class History(Database):
         advanced the model since. Verdicts, transitions, episodes and the pending decision
         that follow are rows of the same transaction; identical verdicts are kept once.
         """
-        with self._write() as write:
+        with self._write(model) as write:
             before = _recorded(write.connection, model)
             _claim(write, model, before, number, state, folded_to)
             for folded in verdicts:
@@ -237,6 +237,7 @@ class History(Database):
     def settle(self, pending_id: int, status: str, note: str = "") -> bool:
         """Whether this call settled the pending decision; once settled it stays so."""
         with self._write() as write:
+            write.about(decisions, decisions.c.id == pending_id)
             return write.run(update(decisions)
                              .where(decisions.c.id == pending_id, decisions.c.status == "pending")
                              .values(status=status, note=note)) == 1
@@ -274,10 +275,9 @@ class History(Database):
 
     def verdict_totals(self) -> dict[tuple[str, str], int]:
         """How many verdicts on all rows were made, by (model, verdict); they only grow."""
-        query = (select(verdicts.c.model, verdicts.c.kind, func.count())
-                 .where(verdicts.c.segment == "").group_by(verdicts.c.model, verdicts.c.kind))
+        query = select(tallies.c.model, tallies.c.kind, tallies.c.made)
         with self._read() as connection:
-            return {(model, kind): count for model, kind, count in connection.execute(query)}
+            return {(model, kind): made for model, kind, made in connection.execute(query)}
 
     def episode_totals(self) -> dict[str, int]:
         """How many episodes were opened, by model; they only grow."""
@@ -336,6 +336,11 @@ def _save(write: Write, folded: Folded) -> None:
     measured = any(item.value is not None for item in verdict.performance)
     if write.fresh(verdicts, **key, known_at=verdict.known_at, kind=verdict.kind,
                    measured=measured, line=text) is not None:
+        if not verdict.segment:
+            made = write.insert(tallies).values(model=verdict.model, kind=verdict.kind, made=1)
+            write.run(made.on_conflict_do_update(
+                index_elements=[tallies.c.model, tallies.c.kind],
+                set_={"made": tallies.c.made + 1}))
         return
     standing = write.connection.execute(select(verdicts.c.line).where(
         *(verdicts.c[name] == value for name, value in key.items()))).scalar_one()

@@ -27,7 +27,7 @@ class Messages(Database):
 
     def write_message(self, model: str, key: str, place: int, *, title: str, body: str) -> bool:
         """Whether the message is new: one per key and address, ever."""
-        with self._write() as write:
+        with self._write(model) as write:
             return write.fresh(messages, model=model, key=key, place=place, title=title, body=body,
                                created=self._clock(), failures=0) is not None
 
@@ -42,12 +42,14 @@ class Messages(Database):
     def message_sent(self, ids: list[int], at: datetime) -> None:
         """They arrived."""
         with self._write() as write:
+            write.about(messages, messages.c.id.in_(ids))
             write.run(update(messages).where(messages.c.id.in_(ids), messages.c.sent.is_(None))
                       .values(sent=at))
 
     def message_failed(self, ids: list[int]) -> None:
         """They did not arrive this time."""
         with self._write() as write:
+            write.about(messages, messages.c.id.in_(ids))
             write.run(update(messages).where(messages.c.id.in_(ids))
                       .values(failures=messages.c.failures + 1))
 

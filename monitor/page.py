@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -11,6 +12,7 @@ from monitor import audit, fidelity, shadow
 from monitor.acknowledgement import Acknowledgement
 from monitor.config import Config, Model
 from monitor.exporter import TOP, ruling, severity
+from monitor.memo import memo
 from monitor.store import (
     Episode,
     Pending,
@@ -105,9 +107,10 @@ class Past:
 
 def cards(store: Store, config: Config) -> list[Card]:
     """Every configured model, in the order of the configuration."""
-    troubles, ticks = store.troubles(), store.ticks()
-    return [card(store, config, model, trouble=troubles.get(model.name),
-                 tick=ticks.get(model.name)) for model in config.models]
+    known, troubles, ticks = memo(store), store.troubles(), store.ticks()
+    return [known.get(model.name, ("card", id(config)), partial(
+        card, store, config, model, trouble=troubles.get(model.name), tick=ticks.get(model.name)))
+        for model in config.models]
 
 
 def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,

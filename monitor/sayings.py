@@ -18,7 +18,7 @@ class Sayings(Database):
 
     def acknowledge(self, model: str, said: Acknowledgement) -> bool:
         """Whether this is news: False where the last word on the stretch says so already."""
-        with self._write() as write:
+        with self._write(model) as write:
             last = _last(write.connection, model, said.span)
             if last is not None and (last[1].said, last[1].rebaseline, last[1].note) == (
                     said.said, said.rebaseline, said.note):

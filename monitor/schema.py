@@ -74,6 +74,21 @@ changes = Table(
     Column("number", BigInteger, nullable=False),
 )
 
+touched = Table(
+    f"{PREFIX}touched", metadata,
+    _name("model", primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""The change number of the newest write about each model; '' is one about anything else."""
+
+tallies = Table(
+    f"{PREFIX}tally", metadata,
+    _name("model", primary_key=True),
+    Column("kind", String(20), primary_key=True),
+    Column("made", BigInteger, nullable=False),
+)
+"""How many verdicts on all rows were made, counted as they are kept."""
+
 leaders = Table(
     f"{PREFIX}leader", metadata,
     Column("id", Integer, primary_key=True),

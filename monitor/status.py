@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from monitor import audit, fidelity, shadow
 from monitor.config import Config, Model
+from monitor.memo import memo
 from monitor.ripening import ripening
 from monitor.secrets import redact
 from monitor.store import Store, Tick, Trouble
@@ -23,9 +25,14 @@ RECENT = 60
 
 def overview(config: Config, store: Store) -> dict[str, Any]:
     """Plain values for every configured model: phase, newest verdict, what waits, troubles."""
-    troubles, ticks = store.troubles(), store.ticks()
-    return {"models": [_model(model.name, store, troubles.get(model.name), ticks.get(model.name))
-                       | {"labels": labels(model, store)} for model in config.models]}
+    known, troubles, ticks = memo(store), store.troubles(), store.ticks()
+
+    def told(model: Model) -> dict[str, Any]:
+        return _model(model.name, store, troubles.get(model.name), ticks.get(model.name)) | {
+            "labels": labels(model, store)}
+
+    return {"models": [known.get(model.name, ("status", id(model)), partial(told, model))
+                       for model in config.models]}
 
 
 def labels(model: Model, store: Store) -> dict[str, Any] | None:

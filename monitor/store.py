@@ -79,7 +79,7 @@ class Store(Archive, History, Errands, Sayings, Board, Messages):
         message = redact(message)
         newest = (select(troubles.c.id).where(troubles.c.model == model)
                   .order_by(troubles.c.id.desc()).limit(1).scalar_subquery())
-        with self._write() as write:
+        with self._write(model) as write:
             _meet(write, model)
             again = write.run(
                 update(troubles)
@@ -92,7 +92,7 @@ class Store(Archive, History, Errands, Sayings, Board, Messages):
 
     def untroubled(self, model: str) -> bool:
         """Whether there was an error to clear."""
-        with self._write() as write:
+        with self._write(model) as write:
             return write.run(update(troubles).where(troubles.c.model == model,
                                                     troubles.c.cleared.is_(False))
                              .values(cleared=True)) > 0
@@ -115,7 +115,7 @@ class Store(Archive, History, Errands, Sayings, Board, Messages):
 
     def ticked(self, model: str, at: datetime, seconds: float, ok: bool) -> None:
         """Count a tick of the model that took ``seconds``."""
-        with self._write() as write:
+        with self._write(model) as write:
             _meet(write, model)
             fine, failed = int(ok), int(not ok)
             made = write.insert(ticks).values(model=model, at=at, fine_at=at if ok else None,

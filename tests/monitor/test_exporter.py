@@ -131,6 +131,37 @@ def test_a_scrape_costs_no_query_and_a_refresh_without_news_costs_one(
     assert len([statement for statement in asked if statement.startswith("SELECT")]) == 1
 
 
+def test_a_tick_of_one_model_reads_that_model_alone(store: Store, config: Config) -> None:
+    fill(store)
+    snapshot = Snapshot(store, config)
+    asked: list[str] = []
+    event.listen(store._engine, "before_cursor_execute",
+                 lambda *args: asked.append(str(args[3])) if args[2].startswith("SELECT") else None)
+    store.ticked("quiet", at(9), 0.5, True)
+    assert snapshot.refresh()
+    assert any("quiet" in asked_of for asked_of in asked)
+    assert not [asked_of for asked_of in asked if "electricity" in asked_of]
+    assert scrape(snapshot) == scrape(Snapshot(store, config)) | {
+        key: value for key, value in scrape(snapshot).items() if "snapshot" in key[0]}
+
+
+def test_a_standby_that_cannot_read_the_store_says_nothing_of_models(
+        tmp_path: Path, store: Store, config: Config) -> None:
+    fill(store)
+    leader, standby = Snapshot(store, config), Snapshot(store, config)
+    standby.leads = lambda: False
+    assert {name: value for name, value in scrape(standby).items() if name[1]} == {
+        name: value for name, value in scrape(leader).items() if name[1]}
+    assert scrape(standby)["holdfast_leader", ()] == 0
+    store.close()
+    (tmp_path / "store.db").rename(tmp_path / "away.db")
+    assert [standby.refresh(), leader.refresh()] == [False, False]
+    told = scrape(standby)
+    assert {name for name, _ in told if "model" in CATALOGUE[name].labels} == set()
+    assert told["holdfast_store_up", ()] == told["holdfast_leader", ()] == 0
+    assert scrape(leader)["holdfast_phase", ("quiet", "stable")] == 1, "the newest that is known"
+
+
 def test_the_background_thread_notices_a_change(store: Store, config: Config) -> None:
     snapshot = Snapshot(store, config)
     snapshot.start()

@@ -30,6 +30,7 @@ from monitor.state import Decision, ModelState
 from monitor.store import Folded, Score, Store
 from monitor.window import Window
 from tests.data import ROOT
+from tests.monitor.stored import verdict as calm
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -154,6 +155,30 @@ def test_every_write_moves_the_change_number_and_no_read_does(store: Store) -> N
     for number, write in enumerate(writes, 1):
         write()
         assert store.change() == second + number
+
+
+def test_whom_a_write_was_about_is_known(store: Store) -> None:
+    store.save_baseline("m", "3", "k", "{}")
+    store.ticked("n", at(1), 0.1, True)
+    number, models = store.touched(-1)
+    assert (number, models) == (store.change(), {"m", "n"})
+    assert store.touched(number) == (number, set())
+    assert store.request(Request("r", "train", "m", "c", at(0), "why"), None)
+    store.write_message("n", "key", 0, title="a", body="b")
+    for write, about in (
+            (lambda: store.attempt("r"), "m"), (lambda: store.conclude("r", "failed", {}), "m"),
+            (lambda: store.message_failed([1]), "n"), (lambda: store.claim(1, "x"), "")):
+        number, _ = store.touched(-1)
+        write()
+        assert store.touched(number) == (number + 1, {about})
+
+
+def test_verdicts_are_counted_as_they_are_kept(store: Store) -> None:
+    made = calm("m", 0)
+    for number in range(2):  # again is no other one
+        store.advance("m", number, ModelState(), at=at(1), cause="x",
+                      verdicts=[(made, "stable", None, Decision("none", ""))])
+    assert store.verdict_totals() == {("m", "stable"): 1}
 
 
 def test_a_baseline_is_kept_as_it_was_first_written(store: Store) -> None:

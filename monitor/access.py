@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections import Counter
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
+
+import structlog
+from starlette.concurrency import run_in_threadpool
 
 from monitor.credentials import Area, Caller, Credentials, session_key
 from monitor.sessions import Sessions
 from monitor.surface import Http
 from monitor.throttle import Throttle
 
+log = structlog.get_logger()
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
 OPEN = frozenset({"/healthz", "/readyz", "/login", "/logout"})
 """Paths that need no credentials: probes, and where one gets them."""
+LOGINS = 2
+"""Passwords that are looked at at a time: each takes 32 MB and a processor."""
 PROBES = frozenset({"/healthz", "/readyz"})
 
 
@@ -48,6 +56,7 @@ class Access:
         self.requests = Throttle(http.limits.requests)
         self.probes = Throttle(http.limits.requests)
         self.failures = Throttle(http.limits.failures)
+        self._logins = asyncio.Semaphore(LOGINS)
         self.refused = Counter(dict.fromkeys(REASONS, 0))
         """Requests that were refused, by why."""
 
@@ -55,6 +64,19 @@ class Access:
         """Whether the area is open to the caller."""
         return asked == "open" or asked in self.http.public or (
             caller is not None and caller.may(asked))
+
+    async def password(self, name: str, password: str, client: str) -> Caller | None:
+        """The user with that password; a wrong one is counted against the client."""
+        async with self._logins:
+            caller = await run_in_threadpool(self.credentials.user, name, password)
+        if caller is None:
+            self.mistaken(client, "password")
+        return caller
+
+    def mistaken(self, client: str, kind: str) -> None:
+        """Count wrong credentials."""
+        self.failures.take(client)
+        log.warning("wrong credentials", client=client, kind=kind)
 
     def host_fits(self, host: str) -> bool:
         """Whether holdfast is asked under a name of its own, or by an address."""
@@ -77,17 +99,17 @@ def cookie_name(secure: bool) -> str:
     return "__Host-holdfast" if secure else "holdfast"
 
 
-def set_cookie(value: str, *, secure: bool, seconds: float) -> str:
+def set_cookie(value: str, *, name: str, secure: bool, seconds: float) -> str:
     """A ``Set-Cookie`` that scripts and other sites do not get; 0 seconds take it back."""
-    parts = [f"{cookie_name(secure)}={value}", "Path=/", "HttpOnly", "SameSite=Strict",
+    parts = [f"{name}={value}", "Path=/", "HttpOnly", "SameSite=Strict",
              f"Max-Age={int(seconds)}"]
     return "; ".join([*parts, "Secure"] if secure else parts)
 
 
-def cookie(header: str, secure: bool) -> str:
-    """The session's cookie among those that were sent; '' without one."""
+def cookie_named(header: str, name: str) -> str:
+    """The value of one of the cookies that were sent; '' without it."""
     try:
-        found = SimpleCookie(header).get(cookie_name(secure))
+        found = SimpleCookie(header).get(name)
     except CookieError:
         return ""
     return "" if found is None else found.value

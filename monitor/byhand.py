@@ -12,9 +12,9 @@ from monitor.acknowledgement import Acknowledgement, Said, covers, faults_of, in
 from monitor.act import audit_of, request_for
 from monitor.config import Model
 from monitor.deps import Deps
-from monitor.errors import ConfigError, HoldfastError
+from monitor.errors import ConfigError, HoldfastError, RefusedError
 from monitor.follow import conclude, follow, move, start
-from monitor.request import Kind
+from monitor.request import Kind, Request
 from monitor.store import Store
 from monitor.window import Window, isoformat, parse_time
 
@@ -26,21 +26,9 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
         ) -> dict[str, Any]:
     """The outcome of a request made by a person: status, reason, version, run.
 
-    ``ConfigError`` when the configuration trains nothing, ``HoldfastError`` when another request
-    of the model is open or the registry already has a champion to bootstrap.
+    Refused as ``wanted`` says, and when another request of the model is open.
     """
-    if model.training.kind == "none":
-        raise ConfigError([f"models.{model.name}.training.kind: none only monitors; right would be "
-                           "torch"])
-    champion = deps.registry.champion(model.registered)
-    if bootstrap and champion is not None:
-        raise HoldfastError(f"{model.registered!r} has a champion already, version "
-                            f"{champion.version}; leave --bootstrap out")
-    if not bootstrap and champion is None:
-        raise HoldfastError(f"{model.registered!r} has no alias `champion`; add --bootstrap to "
-                            "train a first one from the reference period")
-    kind: Kind = "bootstrap" if bootstrap else "train"
-    request = request_for(kind, model, deps, now, reason=reason)
+    request = wanted(model, deps, reason=reason, bootstrap=bootstrap, now=now)
     _let_scoring_end(model, deps, now)
     if not deps.store.request(request, None):
         row = deps.store.open_request(model.name)
@@ -64,6 +52,26 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
                     "reason": outcome.get("reason", request.reason),
                     "version": outcome.get("version"), "run_id": outcome.get("run_id")}
     raise HoldfastError(f"request {request.request_id} is gone from the store")
+
+
+def wanted(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime) -> Request:
+    """The request that a person asks for.
+
+    ``ConfigError`` when the configuration trains nothing, ``RefusedError`` when the registry has a
+    champion already, to bootstrap, or none to retrain.
+    """
+    if model.training.kind == "none":
+        raise ConfigError([f"models.{model.name}.training.kind: none only monitors; right would be "
+                           "torch"])
+    champion = deps.registry.champion(model.registered)
+    if bootstrap and champion is not None:
+        raise RefusedError(f"{model.registered!r} has a champion already, version "
+                           f"{champion.version}; leave --bootstrap out")
+    if not bootstrap and champion is None:
+        raise RefusedError(f"{model.registered!r} has no alias `champion`; add --bootstrap to "
+                           "train a first one from the reference period")
+    kind: Kind = "bootstrap" if bootstrap else "train"
+    return request_for(kind, model, deps, now, reason=reason)
 
 
 def _let_scoring_end(model: Model, deps: Deps, now: datetime) -> None:
@@ -152,8 +160,8 @@ def acknowledge(model: Model, store: Store, saying: Saying, now: datetime) -> di
     standing = [row for row in in_force(store.acknowledgements(model.name), at + MICRO)
                 if row.span == span]
     if saying.said == "undone" and not standing:
-        raise HoldfastError(f"{model.name}: nothing is acknowledged of {span}; `--list` tells what "
-                            "is")
+        raise RefusedError(f"{model.name}: nothing is acknowledged of {span}; `--list` tells what "
+                           "is")
     lines = [row.line for row in store.verdicts(
         model.name, segment="", latest_revision=True,
         span=Window(span.start - calendar.length, span.end))

@@ -16,6 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from structlog.contextvars import bound_contextvars
 
 from monitor.act import act
+from monitor.clerk import fill
 from monitor.cluster import Cluster
 from monitor.config import Model
 from monitor.deps import Deps
@@ -42,18 +43,24 @@ LOOK = timedelta(seconds=0.5)
 """How often the main thread looks whether it was told to stop."""
 STANDBY = timedelta(seconds=0.1)
 """The same for a daemon that stands by."""
+HEED = timedelta(seconds=2)
+"""How often the store is asked whether something was ordered ..."""
+AGAIN = timedelta(seconds=10)
+"""... and how often a model is woken for what could not be done yet."""
 LAST = timedelta(seconds=23)
 """When the process ends whatever hangs: what a tick leaves undone, the next start does."""
 
 
 def tick(model: Model, deps: Deps, now: datetime) -> None:
-    """Everything holdfast does for one model: follow the world, judge the log, act."""
+    """Everything holdfast does for one model: follow the world, judge the log, do what was ordered,
+    act."""
     with deps.source(model) as source:
         with span("follow", model=model.name):
             follow(model, source, deps, now)
         with span("watch", model=model.name):
             watch(model, source, deps.store, now)
         with span("act", model=model.name):
+            fill(model, deps, now)
             act(model, deps, now)
 
 
@@ -125,6 +132,8 @@ class Daemon:
         self._elector = elector
         self._stopping = False
         self._busy: set[str] = set()
+        self._heeded = 0.0
+        self._woken: dict[str, float] = {}
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
@@ -148,6 +157,7 @@ class Daemon:
             self._schedule()
         while not self._stopping and self._leads():  # a signal is seen on waking
             time.sleep(LOOK.total_seconds())
+            self._heed()
         return self._end()
 
     def _leads(self) -> bool:
@@ -162,6 +172,22 @@ class Daemon:
                 jitter=int(schedule.jitter.total_seconds()) or None)
         self._scheduler.start()
         log.info("watching", models=[model.name for model in self._deps.config.models])
+
+    def _heed(self) -> None:
+        """Wake the models that something was ordered of, ahead of schedule."""
+        now = time.monotonic()
+        if now - self._heeded < HEED.total_seconds():
+            return
+        self._heeded = now
+        try:
+            ordered = self._deps.store.ordered()
+        except HoldfastError:
+            return  # the ticks say so
+        for model in self._deps.config.models:
+            name, since = model.name, now - self._woken.get(model.name, -1e9)
+            if name in ordered - self._busy and since >= AGAIN.total_seconds():
+                self._woken[name] = now
+                self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def _end(self) -> bool:
         """See to what runs, in time, and give the lease away."""

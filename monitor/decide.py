@@ -180,6 +180,16 @@ def doubted(state: ModelState, found: dict[str, Any], labelled: int, at: datetim
     return moved, Decision("retrain", f"compression: {found['reason']}", {"compression": found})
 
 
+def alerted(state: ModelState, reason: str, labelled: int, at: datetime, *, model: Model
+            ) -> tuple[ModelState, Decision] | str:
+    """The state once an alert asks for a retrain, or else why none may start now, in words."""
+    refusal = _refusal(state, labelled, at, model)
+    if refusal is not None:
+        return refusal
+    moved = replace(state, phase="retraining", since=at, predecessor=None)
+    return moved, Decision("retrain", reason, _began(state))
+
+
 def acquitted(state: ModelState, at: datetime) -> ModelState:
     """The state once probation ended without a better predecessor."""
     return _phase(replace(state, phase="stable", predecessor=None, since=at), at)

@@ -31,6 +31,10 @@ class ContractError(HoldfastError):
     """A candidate does not keep the champion's serving contract."""
 
 
+class RefusedError(HoldfastError):
+    """What somebody asked for cannot be done as things stand."""
+
+
 class LostError(HoldfastError):
     """This daemon led and does no more; its process is to end."""
 

@@ -154,15 +154,22 @@ def _doubt(model: Model, deps: Deps, request: Request, ended: Outcome) -> None:
     """Keep what was found of a compressed champion, and fold it in where it left its limits."""
     fidelity.keep(model, deps, request, ended)
     found = fidelity.evidence(fidelity.newest(deps.store, model.name))
-    adoptions = deps.store.adoptions(model.name)
-    if found is None or not adoptions:
+    if found is None or not deps.store.adoptions(model.name):
         return
-    baseline = deps.store.baseline(model.name, found["version"], adoptions[-1].key)
-    since = Baseline.from_json(baseline[1]).window_end if baseline else None
     at = request.known_at
-    labelled = deps.store.labelled(model.name, adoptions[-1].key, since=since or EPOCH, until=at)
+    labelled = matured(model, deps.store, at)
     move(model, deps.store, at, "compression",
          lambda state: decide.doubted(state, found, labelled, at, model=model))
+
+
+def matured(model: Model, store: Store, at: datetime) -> int:
+    """Labelled rows since the champion's reference that had matured at that instant."""
+    adoptions = store.adoptions(model.name)
+    if not adoptions:
+        return 0
+    baseline = store.baseline(model.name, adoptions[-1].version or "", adoptions[-1].key)
+    since = Baseline.from_json(baseline[1]).window_end if baseline else None
+    return store.labelled(model.name, adoptions[-1].key, since=since or EPOCH, until=at)
 
 
 def settle(state: ModelState, request: Request, outcome: Outcome, model: Model, now: datetime

@@ -18,9 +18,17 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote
 
 import structlog
-from starlette.concurrency import run_in_threadpool
 
-from monitor.access import PROBES, SAFE, Access, area, cookie, same_origin, well_formed
+from monitor.access import (
+    PROBES,
+    SAFE,
+    Access,
+    area,
+    cookie_name,
+    cookie_named,
+    same_origin,
+    well_formed,
+)
 from monitor.credentials import Area, Caller
 from monitor.throttle import client_of
 
@@ -38,8 +46,6 @@ LARGEST_HEADERS = 16_384
 """Bytes of all headers together; the server in front takes as many of a request's head."""
 READING = 20.0
 """Seconds within which a body has to arrive."""
-LOGINS = 2
-"""Passwords that are looked at at a time: each takes 32 MB and a processor."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FORM = "application/x-www-form-urlencoded"
 
@@ -92,7 +98,6 @@ class Guard:
 
     def __init__(self, app: App, *, access: Access, problem: Problem) -> None:
         self._app, self._access, self._problem = app, access, problem
-        self._logins = asyncio.Semaphore(LOGINS)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send
                        ) -> None:
@@ -103,7 +108,7 @@ class Guard:
             return  # no websockets: the server closes what is not accepted
         asked, answer = _asked(scope), _Answer(send)
         answer.headers = _headers(asked)
-        with structlog.contextvars.bound_contextvars(request_id=asked.request_id):
+        with structlog.contextvars.bound_contextvars(http_request=asked.request_id):
             try:
                 await self._admit(scope, asked, receive)
                 _tell(scope, asked, self._access)
@@ -159,7 +164,7 @@ class Guard:
         """Who shows credentials; a cookie that is over is none."""
         shown = asked.headers.get("authorization")
         if shown is None:
-            held = cookie(asked.headers.get("cookie", ""), asked.secure)
+            held = cookie_named(asked.headers.get("cookie", ""), cookie_name(asked.secure))
             return self._access.sessions.caller(held) if held else None
         wait = self._access.failures.wait(asked.client)
         if wait:
@@ -169,12 +174,10 @@ class Guard:
         if kind.lower() == "bearer":
             caller = self._access.credentials.token(rest.strip())
         elif kind.lower() == "basic":
-            name, password = _basic(rest)
-            async with self._logins:
-                caller = await run_in_threadpool(self._access.credentials.user, name, password)
+            caller = await self._access.password(*_basic(rest), asked.client)
         if caller is None:
-            self._access.failures.take(asked.client)
-            log.warning("wrong credentials", client=asked.client, kind=kind.lower()[:10])
+            if kind.lower() != "basic":
+                self._access.mistaken(asked.client, "token")
             raise self._unknown("These credentials are not known here.", "credentials")
         return caller
 
@@ -201,12 +204,10 @@ class Guard:
         """What browsers send by themselves may come from a page of another site."""
         if asked.caller is not None and asked.caller.how == "token":
             return
-        if asked.area == "hooks":
-            return  # nobody gets there but with a token
         headers = asked.headers
         if not same_origin(headers["host"], headers.get("origin"), headers.get("sec-fetch-site")):
             raise Refusal(403, "forgery", "This request comes from another site's page.")
-        if asked.caller is None:
+        if asked.caller is None or asked.path == "/login":
             return  # logging in: the page checks its own token
         given = headers.get("x-csrf-token") or form(asked.body, headers).get("csrf", "")
         if not self._access.sessions.formed(asked.caller.bound, given):
@@ -283,6 +284,7 @@ def _tell(scope: MutableMapping[str, Any], asked: Asked, access: Access) -> None
     state["caller"], state["request_id"], state["client"] = (
         asked.caller, asked.request_id, asked.client)
     state["csrf"] = access.sessions.form(asked.caller.bound) if asked.caller else ""
+    state["form"] = form(asked.body, asked.headers)
 
 
 def _sizes(scope: MutableMapping[str, Any], asked: Asked) -> None:

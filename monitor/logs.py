@@ -67,6 +67,8 @@ EVENTS: dict[str, str] = {
     "the certificate cannot be read; the last one stands": "TLS goes on with the old one, for "
                                                            "`reason`",
     "another certificate serves": "the `certificate` was renewed",
+    "ordered": "somebody (`by`) asked for `action` by page, API or webhook: `order`",
+    "order ended": "the `order` came to `status`; `note` says more",
     # a retrain
     "step": "the child begins `step`, or says `more` of it: `words`",
     "child ended": "the child's process ends with `code`, and why",

@@ -223,6 +223,9 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_episode_open": _gauge(_M, "1 while an episode is open, else 0."),
     "holdfast_episode_opened_timestamp_seconds": _gauge(
         _M, "Event time at which the open episode was opened. Absent without one."),
+    "holdfast_episode_snoozed_until_timestamp_seconds": _gauge(
+        _M, "Until when somebody keeps the alarms of the open episode quiet. Absent where nobody "
+            "did."),
     "holdfast_episode_cause": _gauge(
         ("model", "cause"), "1 where the open episode has shown it, else 0, of what may alarm: "
                             "`drifted`, `degraded`, `estimated`. Absent without an episode."),

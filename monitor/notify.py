@@ -21,7 +21,7 @@ from monitor.deps import Deps
 from monitor.errors import ConflictError, HoldfastError
 from monitor.messages import Message
 from monitor.secrets import known, redact, resolve
-from monitor.window import isoformat
+from monitor.window import EPOCH, isoformat
 
 log = structlog.get_logger()
 
@@ -107,8 +107,23 @@ def _news(model: Model, deps: Deps, now: datetime, *, alarms: bool) -> Iterator[
                    f"{name}: {'rolled back to' if back else 'promoted'} version {item.version}",
                    f"Version {item.version} serves after version {seen[-1]}.", item.version)
         seen.append(item.version)
-    for episode in store.episodes(name, newest=5) if alarms else ():
-        key, reach = f"episode {isoformat(episode.opened)}", FRESH + model.calendar.reach
+    if alarms:
+        yield from _alarms(model, deps, now)
+
+
+def _alarms(model: Model, deps: Deps, now: datetime) -> Iterator[Told]:
+    """Episodes that opened, ended, or go on after they were kept quiet."""
+    name, reach = model.name, FRESH + model.calendar.reach
+    quiet = deps.store.snoozes().get(name)
+    for episode in deps.store.episodes(name, newest=5):
+        key, until = f"episode {isoformat(episode.opened)}", EPOCH
+        if quiet is not None and quiet.episode == episode.name:
+            until = quiet.until
+        if now < until:
+            continue
+        if until > EPOCH and episode.closed is None and now - until <= FRESH:
+            yield (f"{key} after {isoformat(until)}", f"{name}: the alarm goes on",
+                   episode.reason, "")
         if now - episode.opened <= reach:
             yield key, f"{name}: alarm", episode.reason, ""
         if episode.closed is not None and now - episode.closed <= reach:

@@ -13,12 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from monitor.config import Config
+from monitor.desk import acts
 from monitor.page import TONES, card, cards, instant, number, past
 from monitor.secrets import redact, redacted
 from monitor.store import Store
@@ -45,9 +46,12 @@ class Pages:
         self._environment.globals |= {"style": Markup(style), "tones": TONES}  # noqa: S704 - ours
         self._environment.filters |= {"instant": instant, "number": number}
 
-    def render(self, name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    def render(self, name: str, /, status: int = 200, *, forms: bool = False, **values: Any
+               ) -> HTMLResponse:
+        """The page; one with ``forms`` may send them here, and nowhere else."""
         body = self._environment.get_template(name).render(now=time.time(), **values)
-        return HTMLResponse(body, status, {"Content-Security-Policy": self.policy})
+        policy = self.policy.replace("form-action 'none'", "form-action 'self'", int(forms))
+        return HTMLResponse(body, status, {"Content-Security-Policy": policy})
 
     def problem(self, status: int, title: str, words: str) -> HTMLResponse:
         return self.render("problem.html", status, title=title, words=words)
@@ -62,12 +66,13 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
         return pages.render("status.html", cards=cards(store, config))
 
     @router.get("/models/{name}", response_class=HTMLResponse)
-    def model(name: str) -> Response:
+    def model(name: str, request: Request) -> Response:
         for configured in config.models:
             if configured.name == name:
                 made = card(store, config, configured, trouble=store.troubles().get(name),
                             tick=store.ticks().get(name))
-                return pages.render("model.html", card=made, past=past(store, name))
+                return pages.render("model.html", card=made, past=past(store, name), acts=acts(
+                    configured, store, config, request.state.caller))
         raise HTTPException(404, f"No model called {name} is configured.")
 
     @router.get("/reports/{report_id}", response_class=FileResponse)

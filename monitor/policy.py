@@ -81,6 +81,10 @@ class RetrainPolicy(Section):
     still explain: no reason to wake a person, and reason enough to look for a better version, which
     the gate must find better. `estimated` is degradation that is estimated without labels,
     `compression` a compressed champion that left the limits that its calibration promised."""
+    alerts: list[str] = []
+    """Names of alerts that may start one when Alertmanager sends them to `POST /hooks/alertmanager`
+    with the model's label, such as `HoldfastDegraded`; empty: none. Each episode of an alert asks
+    once, and cooldown, rest and allowance hold as for verdicts."""
     cooldown: Duration = timedelta(days=7)
     """Shortest time between two, whatever became of the first: `7d` are five in any 30 days at
     most, `30d` one."""

@@ -287,3 +287,18 @@ messages = Table(
     Column("failures", Integer, nullable=False),
     UniqueConstraint("model", "key", "place"),
 )
+
+orders = Table(
+    f"{PREFIX}order", metadata,
+    _id(), _name(), _name("key"),
+    Column("action", String(20), nullable=False),
+    _name("by"),
+    Column("at", Instant, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("finished", Instant),
+    UniqueConstraint("model", "key"),
+    Index("ix_holdfast_order_status_action", "status", "action"),
+    _one_open("ix_holdfast_order_waiting", ["model"], "status = 'asked' AND action = 'retrain'"),
+)

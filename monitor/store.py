@@ -3,8 +3,8 @@
 What it keeps is split by what it is about: ``archive`` (baselines, adoptions,
 counts), ``history`` (verdicts and the state they fold into), ``errands`` (requests,
 alias moves, reports), ``sayings`` (what people acknowledged) and ``board`` (how versions
-did on the same rows), ``messages`` (what people were told). Here are the
-troubles and ticks of the daemon.
+did on the same rows), ``messages`` (what people were told) and ``orders`` (what they asked
+for). Here are the troubles and ticks of the daemon.
 Every transition is a row, every write is conditional or unique, and one write is
 one transaction: killed at any line, nothing is lost and nothing is doubled.
 """
@@ -33,14 +33,15 @@ from monitor.history import (
     write_state,
 )
 from monitor.messages import Messages
+from monitor.orders import Order, Orders, Snooze
 from monitor.sayings import Sayings
 from monitor.schema import models, ticks, troubles
 from monitor.secrets import redact
 from monitor.state import ModelState
 
-__all__ = ["Adoption", "Episode", "Folded", "Intent", "Pending", "Recorded", "Report",
-           "RequestRow", "Row", "Score", "Settled", "Store", "Tick", "Transition", "Trouble",
-           "line"]
+__all__ = ["Adoption", "Episode", "Folded", "Intent", "Order", "Pending", "Recorded", "Report",
+           "RequestRow", "Row", "Score", "Settled", "Snooze", "Store", "Tick", "Transition",
+           "Trouble", "line"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Tick:
     failed: int
 
 
-class Store(Archive, History, Errands, Sayings, Board, Messages):
+class Store(Archive, History, Errands, Sayings, Board, Messages, Orders):
     """holdfast's memory: ``Store.open(url)`` migrates and opens it."""
 
     def models(self) -> list[str]:

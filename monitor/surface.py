@@ -72,8 +72,8 @@ class User(Section):
 class Rates(Section):
     """How much is served at a time."""
 
-    body: Size = Field(default=65_536, ge=1024)
-    """Largest body of a request."""
+    body: Size = Field(default=262_144, ge=1024)
+    """Largest body of a request; Alertmanager sends about 1500 bytes an alert."""
     requests: int = Field(default=600, ge=1)
     """Requests that one address may make in a minute, on average: as many at once at most. IPv6
     addresses count by their network of 64 bits."""
@@ -140,6 +140,11 @@ class Http(Section):
     def acts(self) -> bool:
         """Whether anybody may act."""
         return "act" in self._scopes()
+
+    @property
+    def hooked(self) -> bool:
+        """Whether any webhook may call."""
+        return bool({"act", "hooks"} & self._scopes())
 
     def _scopes(self) -> set[Scope]:
         return {item.scope for item in self.tokens} | {item.scope for item in self.users}

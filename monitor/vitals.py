@@ -73,6 +73,9 @@ def _episode(page: Page, store: Store, model: Model, state: ModelState, line: di
     shown["degraded"] |= not any(shown.values())  # a segment's, or one that labels take back
     for cause in model.policy.alarm_on:
         page.put("holdfast_episode_cause", float(shown[cause]), model.name, cause)
+    quiet = store.snoozes().get(model.name)
+    if quiet is not None and quiet.episode == state.episode:
+        page.put("holdfast_episode_snoozed_until_timestamp_seconds", quiet.until, model.name)
     for episode in store.episodes(model.name, 1):
         say(page, model.name, "episode", episode.reason)
 

@@ -6,15 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from monitor.access import Access
+from monitor.actions import forms, programs
 from monitor.api import machines
 from monitor.config import Config
+from monitor.entrance import entrance
 from monitor.errors import HoldfastError
 from monitor.exporter import Snapshot
 from monitor.guard import Guard
+from monitor.hooks import hooks
 from monitor.pages import Pages, people
 from monitor.secrets import redact, redacted
 from monitor.server import Server, serve
@@ -39,6 +43,13 @@ def create_app(store: Store, config: Config, snapshot: Snapshot) -> FastAPI:
     _careful(app, pages)
     app.include_router(machines(store, config, snapshot))
     app.include_router(people(pages, store, config))
+    if config.http.users:
+        app.include_router(entrance(pages, access))
+    if config.http.acts:
+        app.include_router(programs(store, config))
+        app.include_router(forms(pages, store, config))
+    if config.http.hooked:
+        app.include_router(hooks(store, config))
     app.add_middleware(Guard, access=access, problem=pages.problem)
     return app
 
@@ -51,6 +62,12 @@ def _careful(app: FastAPI, pages: Pages) -> None:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": redacted(error.detail)}, error.status_code)
         return pages.problem(error.status_code, "Not here", str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    async def misunderstood(request: Request, error: RequestValidationError) -> Response:
+        found = [f"{'.'.join(str(part) for part in item['loc'])}: "
+                 f"{item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
+        return JSONResponse(redacted({"error": "; ".join(found[:10])}), 422)
 
     @app.exception_handler(HoldfastError)
     async def failing(request: Request, error: HoldfastError) -> Response:

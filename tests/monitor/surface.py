@@ -17,7 +17,7 @@ from monitor.exporter import Snapshot
 from monitor.server import Server
 from monitor.store import Store
 from monitor.web import create_app, serve
-from tests.monitor.stored import configuration
+from tests.monitor.stored import NAMES, configuration
 
 TOKENS = {scope: f"the-token-of-scope-{scope}" for scope in ("metrics", "read", "act", "hooks")}
 PASSWORD = "correct horse battery"
@@ -52,6 +52,14 @@ def site(store: Store, folder: Path, http: dict[str, Any], **more: Any) -> Itera
         yield server
     finally:
         server.stop()
+
+
+def trained(*alerts: str) -> list[dict[str, Any]]:
+    """The models of ``stored``, which train; named alerts may ask them to."""
+    return [{"name": name, "training": {"kind": "sklearn"},
+             "policy": {"retrain": {"alerts": list(alerts)}},
+             "log": {"source": f"{name}/*.parquet", "timestamp": "at", "prediction": "answer",
+                     "label": "truth"}} for name in NAMES]
 
 
 def bearer(scope: str) -> dict[str, str]:

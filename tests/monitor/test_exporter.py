@@ -253,6 +253,9 @@ def test_every_declared_metric_is_told_somewhere(store: Store, config: Config) -
     store.save_scores("electricity", "shadow", ("4", "3"), [
         replace(line, line=line.line | {"distance": 3.5})])
     store.write_message("quiet", "q", 0, title="a decision", body="why")
+    order, _ = store.order("electricity", "snooze", {
+        "episode": store.recorded("electricity").state.episode, "seconds": 60}, key="s", by="anna")
+    store.settle_order(order.id, "done", "quiet")
     snapshot = Snapshot(store, config)
     snapshot.refused = {"scope": 3}
     told = {name for name, _ in scrape(snapshot)}

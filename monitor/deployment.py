@@ -77,7 +77,7 @@ class Notify(Section):
     digest: bool = False
     """Whether what waits of a model is sent as one message."""
     page_url: str = ""
-    """Where people reach holdfast's pages, such as `https://holdfast.example.org`; for links."""
+    """Where people reach holdfast's pages, for links; default: `http.url`."""
     runbooks_url: str = ""
     """Where the runbooks are; for links."""
 

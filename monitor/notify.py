@@ -134,8 +134,8 @@ def _alarms(model: Model, deps: Deps, now: datetime) -> Iterator[Told]:
 def _links(model: Model, deps: Deps, settings: Notify, version: str) -> str:
     """Where to read on, one a line."""
     found = []
-    if settings.page_url:
-        found.append(f"{settings.page_url.rstrip('/')}/models/{model.name}")
+    if base := settings.page_url or deps.config.http.url:
+        found.append(f"{base.rstrip('/')}/models/{model.name}")
     if deps.config.mlflow.tracking_uri.startswith("http"):
         found.append(f"{deps.config.mlflow.tracking_uri.rstrip('/')}/#/models/"
                      f"{quote(model.registered, safe='')}"

@@ -93,6 +93,9 @@ class Http(Section):
     """Address to listen on."""
     port: int = Field(default=8700, ge=0, le=65535)
     """Port to listen on; 0 picks a free one."""
+    url: str = Field(default="", pattern=r"^(https?://[^\s?#]+)?$")
+    """Where people reach the pages, such as `https://holdfast.example.org`; for links from MLflow's
+    pages and from messages."""
     tls: Tls | None = None
     """TLS; absent: plain HTTP, for this machine or behind a proxy that ends TLS."""
     public: list[Literal["metrics", "read"]] = ["metrics", "read"]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
 from monitor.baseline import Baseline
 from monitor.errors import ConflictError, ContractError, HoldfastError
-from monitor.registry import CHALLENGER, CHAMPION, Outcome, Version
+from monitor.registry import CHALLENGER, CHAMPION, FOLDER, Outcome, Version
 from monitor.report import Reporter, Subject
+from monitor.secrets import redact
 from monitor.window import Window, isoformat
-from retrain import register
+from retrain import exhibit, register
 from retrain.baseline import own
-from retrain.card import card
+from retrain.card import PICTURE, Place, described
 from retrain.contest import Contest
 from retrain.dataset import Dataset, conform, usable
 from retrain.evaluate import Scores, answer, session
@@ -30,6 +32,8 @@ from retrain.work import Work
 def again(work: Work, found: Contest, name: str, result: dict[str, Any]) -> Outcome:
     """The earlier version as challenger; nothing new is registered."""
     version = next(item.version for item in found.predecessors if item.name == name)
+    work.registry.tag_version(version.name, version.version,
+                              _told(work) | {"holdfast.again": result["reason"]})
     _point_alias(work, version, CHALLENGER)
     return work.record.conclude("registered", result["reason"], version=version.version,
                                 result=result)
@@ -64,12 +68,14 @@ def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Base
         record.file(made.save(proposal.fitted, work.folder / made.file), made.file)
     if proposal.parent is not None:
         record.file(proposal.parent, PARENT)
-    _report(work, result)
+    record.binary(PICTURE.rpartition("/")[2], exhibit.draw(result))
+    place = Place(record.experiment, record.run_id, page(work), _report(work, result))
     candidate = register.Candidate(
         proposal.artifact, found.contract, register.example(baseline.bins, found.contract),
-        card(result), {"holdfast.model": model.name, "holdfast.parent": request.champion or "",
-                       "holdfast.compression": result["point"], "holdfast.rung": proposal.rung,
-                       **_learned(proposal, found, baseline)})
+        described(result, place, decide=_decide(work)),
+        {"holdfast.model": model.name, "holdfast.parent": request.champion or "",
+         "holdfast.compression": result["point"], "holdfast.rung": proposal.rung,
+         **_told(work), **_learned(proposal, found, baseline)})
     model_id = register.log(record, candidate)
     register.serves(f"models:/{model_id}", found.contract, tried)
     alias = CHAMPION if request.kind == "bootstrap" else CHALLENGER
@@ -81,6 +87,28 @@ def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Base
     _point_alias(work, version, alias)
     work.steps.note(f"version {version.version}")
     return record.conclude("registered", result["reason"], version=version.version, result=result)
+
+
+def page(work: Work) -> str:
+    """Where people find the model's page of holdfast; '' where nobody said."""
+    base = work.config.http.url
+    return f"{base.rstrip('/')}/models/{quote(work.model.name, safe='')}" if base else ""
+
+
+def _told(work: Work) -> dict[str, str]:
+    """Tags of a challenger that lead back to holdfast: why it is there, and where to read on."""
+    told = {"holdfast.asked": redact(work.request.reason)[:5000], "holdfast.page": page(work)}
+    return {name: value for name, value in told.items() if value}
+
+
+def _decide(work: Work) -> str:
+    """What a person may do about the candidate."""
+    if work.request.kind == "bootstrap":
+        return ""
+    if work.model.policy.promotion == "automatic":
+        return "holdfast promotes it by itself; nothing needs to be done."
+    return (f"To promote it, add the alias `{CHAMPION}` above; holdfast adopts it at its next tick "
+            "and keeps it on probation. To decline, leave it as it is.")
 
 
 def _learned(proposal: Proposal, found: Contest, baseline: Baseline) -> dict[str, str]:
@@ -105,15 +133,16 @@ def _point_alias(work: Work, version: Version, alias: str) -> None:
     raise ConflictError(f"alias {alias!r} of {registered!r} is moved by somebody else all the time")
 
 
-def _report(work: Work, result: dict[str, Any]) -> None:
-    """Evidently's report of the holdout against the older rows; a job goes on without it.
+def _report(work: Work, result: dict[str, Any]) -> str:
+    """Evidently's report of the holdout against the older rows, as an artifact's path; a job goes
+    on without it ('').
 
     ``options: {report: false}`` leaves it out.
     """
     if work.request.options.get("report") is False:
-        return
+        return ""
     if work.request.kind == "bootstrap" and work.model.reference.source is not None:
-        return
+        return ""
     start, end = (pd.Timestamp(text).to_pydatetime() for text in result["window"])
     opened = end - min(work.model.training.holdout, (end - start) / 2)
     subject = Subject(work.model.name, Window(opened, end), work.request.known_at,
@@ -121,5 +150,7 @@ def _report(work: Work, result: dict[str, Any]) -> None:
     try:
         path = Reporter(work.registry, work.request.config, rows=2000).write(subject, work.folder)
         work.record.file(path, f"reports/{path.name}")
+        return f"{FOLDER}/reports/{path.name}"
     except HoldfastError as error:
         work.steps.note(f"no report: {error}")
+        return ""

@@ -114,11 +114,15 @@ class Record:
 
     def file(self, path: Path, name: str) -> None:
         """Write a file as artifact ``holdfast/NAME``."""
+        self.binary(name, path.read_bytes())
+
+    def binary(self, name: str, content: bytes) -> None:
+        """Write bytes as artifact ``holdfast/NAME``."""
         folder, _, base = f"{FOLDER}/{name}".rpartition("/")
         with self.registry.words(f"artifact {name} of run {self.run_id}"), \
                 tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
             copy = Path(scratch) / base
-            copy.write_bytes(path.read_bytes())
+            copy.write_bytes(content)
             self.registry.client.log_artifact(self.run_id, str(copy), folder)
 
     def tag(self, key: str, value: str) -> None:

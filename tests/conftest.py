@@ -9,7 +9,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 _PLUGINS = ["tests.servers.postgres", "tests.servers.mlflow", "tests.servers.prometheus",
-            "tests.servers.store", "tests.servers.alertmanager", "tests.servers.cluster"]
+            "tests.servers.store", "tests.servers.alertmanager", "tests.servers.cluster",
+            "tests.servers.browser"]
 
 
 def _present(module: str) -> bool:

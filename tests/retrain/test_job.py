@@ -17,8 +17,8 @@ from monitor.registry import Registry, Version
 from monitor.request import Request
 from tests.retrain.shop import INPUTS, SALT, raw_rows, request, shop, start, work
 
-WRITTEN = {"request.json", "contract.json", "evaluation.json", "card.md", "baseline.json",
-           "weights.safetensors", "result.json", "reports"}
+WRITTEN = {"request.json", "contract.json", "evaluation.json", "card.md", "decision.png",
+           "baseline.json", "weights.safetensors", "result.json", "reports"}
 
 
 class Deployed:
@@ -101,11 +101,15 @@ def test_the_baseline_is_the_candidates_own(deployed: Deployed) -> None:
     assert set(baseline.importance.drops) == set(INPUTS)
 
 
-def test_the_card_speaks_of_the_gate_and_is_the_description(deployed: Deployed) -> None:
-    description = deployed.registry.client.get_model_version("shop", "2").description or ""
+def test_the_description_speaks_of_the_gate_and_the_card_of_everything(
+        deployed: Deployed) -> None:
+    made = deployed.registry.client.get_model_version("shop", "2")
+    description = made.description or ""
+    card = deployed.registry.artifact(made.run_id or "", "holdfast/card.md") or ""
     assert "Passed on the newest" in description
-    assert "| version 1 |" in description
-    assert "| pruned-50 |" in description
+    assert "version 1 (champion)" in description
+    assert "| pruned-50 |" in card
+    assert "| the champion | version 1 |" in card
 
 
 def test_a_request_that_has_an_outcome_is_left_alone(deployed: Deployed) -> None:

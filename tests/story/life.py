@@ -39,7 +39,8 @@ RIGHT = {"1": (0.85, 0.45), "2": (0.4, 0.4)}
 """Share of right answers before and after the drift; later versions do as well as the first."""
 
 
-def settle_in(folder: Path, *, tracking: str = "sqlite:///mlflow.db", **changed: Any) -> None:
+def settle_in(folder: Path, *, tracking: str = "sqlite:///mlflow.db", site: str = "",
+              **changed: Any) -> None:
     """Write the configuration and the reference's log: what is there before the life begins."""
     folder.mkdir(parents=True)
     log = {"source": "log/*.parquet", "timestamp": "timestamp", "ingested_at": "received_at",
@@ -60,7 +61,8 @@ def settle_in(folder: Path, *, tracking: str = "sqlite:///mlflow.db", **changed:
     model |= {key: model.get(key, {}) | value if isinstance(value, dict) else value
               for key, value in changed.items()}
     (folder / "holdfast.yaml").write_text(
-        yaml.safe_dump({"mlflow": {"tracking_uri": tracking}, "models": [model]}))
+        yaml.safe_dump({"mlflow": {"tracking_uri": tracking}, "http": {"url": site},
+                        "models": [model]}))
     frame = deliveries(PLAN)
     write_log(folder, frame, REFERENCE, "1")
     write_labels(folder, frame, REFERENCE)

@@ -29,6 +29,9 @@ from retrain.work import Work
 
 log = structlog.get_logger()
 
+RINGS = 1.0
+"""Seconds between two rings of the alarm, once it is late."""
+
 
 class Overdue(BaseException):
     """The deadline is over; no library on the way may take it for an error of its own."""
@@ -55,16 +58,15 @@ def _run(request: Request, config: Config, folder: Path) -> Outcome:
     record = Record.open(registry, request)
     work = Work(request, model, config, registry, record, folder, Steps(_STEPS[request.kind]))
     began = time.monotonic()
-    _by_the_deadline(model)
     most = _within(model)
     try:
-        return _kind(request.kind)(work)
+        return _in_time(work)
     except (Refusal, ContractError) as error:
         return record.conclude("refused", str(error))
     except (RegistryError, SourceError) as error:
         if _short_of_memory(error, model):
             return _too_large(record, model, most)
-        if time.monotonic() - began < model.training.deadline.total_seconds():
+        if not _over(began, model):
             raise
         return record.conclude("failed", _late(model))  # the alarm rang inside a query
     except Overdue as error:
@@ -73,9 +75,9 @@ def _run(request: Request, config: Config, folder: Path) -> Outcome:
         if _short_of_memory(error, model):
             return _too_large(record, model, most)
         log.error("child failed", exc_info=True)
+        if _over(began, model):
+            return record.conclude("failed", _late(model))  # a library put it in its own words
         return record.conclude("failed", redact(f"{type(error).__name__}: {error}"))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 _MEMORY = re.compile(r"memory|bad_alloc|can't start new thread|unable to allocate", re.IGNORECASE)
@@ -84,14 +86,21 @@ _MEMORY = re.compile(r"memory|bad_alloc|can't start new thread|unable to allocat
 _STEPS: dict[Kind, int] = {"train": 5, "bootstrap": 5, "score": 3}
 
 
-def _by_the_deadline(model: Model) -> None:
-    """End this process's work in words once ``training.deadline`` is over."""
+def _in_time(work: Work) -> Outcome:
+    """The work's outcome; ``Overdue`` once ``training.deadline`` is over.
+
+    The alarm rings on: Python drops what is raised while something is being finalized.
+    """
 
     def over(number: int, frame: object) -> None:
-        raise Overdue(_late(model))
+        raise Overdue(_late(work.model))
 
     signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, model.training.deadline.total_seconds())
+    signal.setitimer(signal.ITIMER_REAL, work.model.training.deadline.total_seconds(), RINGS)
+    try:
+        return _kind(work.request.kind)(work)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _within(model: Model) -> tuple[int, int]:
@@ -116,6 +125,10 @@ def _too_large(record: Record, model: Model, limit: tuple[int, int]) -> Outcome:
     return record.conclude("failed", f"took more than training.memory ({model.training.memory}); "
                                      "right would be more of it, or fewer rows by "
                                      "training.max_rows")
+
+
+def _over(began: float, model: Model) -> bool:
+    return time.monotonic() - began >= model.training.deadline.total_seconds()
 
 
 def _late(model: Model) -> str:

@@ -11,7 +11,7 @@ from monitor.binning import make_bins
 from monitor.bins import ColumnSummary
 from monitor.certificates import Certificates
 from monitor.config import Config, FeatureTable, Http, Labels, Limits, Log, Model, Privacy
-from monitor.credentials import Credentials, session_key
+from monitor.credentials import Credentials, mlflow_secret, session_key
 from monitor.errors import ConfigError, HoldfastError
 from monitor.jobs import template
 from monitor.kinds import EXTRAS, importable
@@ -73,6 +73,7 @@ def check(config: Config) -> Findings:
 def _surface(http: Http, findings: Findings) -> None:
     """Secrets and certificates have to be there, and secrets should not travel in the clear."""
     for part in (lambda: Credentials(http), lambda: session_key(http),
+                 lambda: mlflow_secret(http),
                  lambda: Certificates(http.tls) if http.tls else None):
         try:
             part()

@@ -34,7 +34,7 @@ __all__ = ["AlarmBudget", "Audit", "Benchmark", "Config", "Expect", "FeatureTabl
 
 
 FILES = {"folder", "template", "certificate", "private_key", "client_ca", "token_file", "hash_file",
-         "session_key_file"}
+         "session_key_file", "mlflow_secret_file"}
 """Keys whose values are files."""
 
 

@@ -208,6 +208,20 @@ def session_key(http: Http) -> bytes:
     return digest(f"sessions {text}")
 
 
+def mlflow_secret(http: Http) -> bytes | None:
+    """What MLflow's registry webhooks are signed with; None where there are none."""
+    env, file = http.mlflow_secret_env, http.mlflow_secret_file
+    if not env and not file:
+        return None
+    text, mistake = _secret("http", env, file, "mlflow_secret")
+    if not mistake and len(text) < SHORTEST_TOKEN:
+        mistake = (f"http.mlflow_secret_{'env' if env else 'file'}: it has {len(text)} characters; "
+                   f"right would be at least {SHORTEST_TOKEN}")
+    if mistake:
+        raise ConfigError([mistake])
+    return text.encode()
+
+
 def _secret(where: str, env: str, file: str, what: str) -> tuple[str, str]:
     """The secret, and what is wrong where there is none."""
     text = fetch(env, file)

@@ -1,18 +1,23 @@
-"""Hooks: webhooks of other programs. Alertmanager's alerts may ask for retrains."""
+"""Hooks: webhooks of other programs. Alertmanager's alerts may ask for retrains, and MLflow's
+registry for a look at its aliases."""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from datetime import datetime
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
+from monitor.clerk import LOOK
 from monitor.config import Config, Model
 from monitor.desk import Wish, take
 from monitor.errors import RefusedError
+from monitor.nudge import heard
 from monitor.secrets import redacted
 from monitor.store import Store
 
@@ -54,6 +59,24 @@ def hooks(store: Store, config: Config) -> APIRouter:
                   **_heard(alert, models, store)} for alert in sent.alerts]
         codes = {item["status"] for item in found}
         return JSONResponse(redacted({"alerts": found}), 404 if codes == {404} else 200)
+    return router
+
+
+def nudges(store: Store, config: Config, secret: bytes) -> APIRouter:
+    """Where MLflow's registry calls; each delivery is heeded once, by whichever daemon leads."""
+    router = APIRouter()
+
+    @router.post("/hooks/mlflow", status_code=202)
+    async def mlflow(request: Request) -> Response:
+        """An event of a registered model, signed by MLflow, wakes the models that follow it."""
+        told = heard(request.headers, await request.body(), secret=secret, now=time.time())
+        if told is None:
+            return JSONResponse({"error": "the signature does not fit, or it is too old"}, 401)
+        woken = [model for model in config.models if model.registered == told.registered]
+        for model in woken:
+            await run_in_threadpool(take, Wish(LOOK, {"event": told.event}, "mlflow",
+                                               told.delivery), model, store)
+        return JSONResponse({"models": [model.name for model in woken]}, 202)
     return router
 
 

@@ -119,6 +119,12 @@ class Http(Section):
     the same for all daemons behind one address. Default: a new one with every start."""
     session_key_file: str = ""
     """Or a file that holds it."""
+    mlflow_secret_env: str = ""
+    """Environment variable with the secret of MLflow's registry webhooks, 16 characters at least:
+    `POST /hooks/mlflow`, signed with it, wakes a model at once when its aliases moved. A nudge:
+    aliases are polled all the same, and losing it loses nothing. Default: no such webhook."""
+    mlflow_secret_file: str = ""
+    """Or a file that holds it."""
     limits: Rates = Rates()
     """How much is served at a time."""
 
@@ -135,6 +141,8 @@ class Http(Section):
                     "see it")
         require(not (self.session_key_env and self.session_key_file), "session_key_env", "beside "
                 "session_key_file", "one of the two")
+        require(not (self.mlflow_secret_env and self.mlflow_secret_file), "mlflow_secret_env",
+                "beside mlflow_secret_file", "one of the two")
         for place, host in enumerate(self.hosts):
             _host(host, place)
         return self

@@ -14,11 +14,12 @@ from monitor.access import Access
 from monitor.actions import forms, programs
 from monitor.api import machines
 from monitor.config import Config
+from monitor.credentials import mlflow_secret
 from monitor.entrance import entrance
 from monitor.errors import HoldfastError
 from monitor.exporter import Snapshot
 from monitor.guard import Guard
-from monitor.hooks import hooks
+from monitor.hooks import hooks, nudges
 from monitor.pages import Pages, people
 from monitor.secrets import redact, redacted
 from monitor.server import Server, serve
@@ -50,6 +51,8 @@ def create_app(store: Store, config: Config, snapshot: Snapshot) -> FastAPI:
         app.include_router(forms(pages, store, config))
     if config.http.hooked:
         app.include_router(hooks(store, config))
+    if secret := mlflow_secret(config.http):
+        app.include_router(nudges(store, config, secret))
     app.add_middleware(Guard, access=access, problem=pages.problem)
     return app
 

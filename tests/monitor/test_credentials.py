@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from monitor import credentials
 from monitor.credentials import Credentials, hashed, matches, session_key
@@ -16,6 +17,7 @@ from monitor.errors import ConfigError, HoldfastError
 from monitor.secrets import redact
 from monitor.sessions import Sessions
 from monitor.surface import Http
+from tests.data import ROOT
 from tests.monitor.command import configured, holdfast
 from tests.monitor.stored import configuration
 
@@ -212,6 +214,13 @@ def test_mistakes_are_told_in_words(tmp_path: Path, given: dict[str, Any], told:
     with pytest.raises(ConfigError) as refused:
         configuration(tmp_path, http=given)
     assert told in "\n".join(refused.value.mistakes)
+
+
+def test_the_documented_settings_are_settings() -> None:
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    http = Http.model_validate(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])["http"])
+    assert http.acts
+    assert {token.scope for token in http.tokens} == {"metrics", "hooks", "act"}
 
 
 def test_a_command_makes_hashes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -70,20 +70,23 @@ class Alertmanager:
 
 
 @pytest.fixture
-def alertmanager(tmp_path: Path) -> Iterator[Callable[[], Alertmanager]]:
-    """A function that starts a server; it groups by alert and model and never repeats itself."""
+def alertmanager(tmp_path: Path) -> Iterator[Callable[..., Alertmanager]]:
+    """A function that starts a server; it groups by alert and model and never repeats itself.
+
+    ``more`` are further webhooks, as Alertmanager's configuration has them.
+    """
     binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     need(binary, "no Alertmanager on PATH (Debian: apt-get install prometheus-alertmanager)")
     running: list[tuple[subprocess.Popen[bytes], Webhook]] = []
 
-    def start() -> Alertmanager:
+    def start(*more: dict[str, Any]) -> Alertmanager:
         folder, webhook = tmp_path / f"alertmanager-{len(running)}", Webhook()
         folder.mkdir()
         (folder / "alertmanager.yml").write_text(yaml.safe_dump({
             "route": {"receiver": "people", "group_by": ["alertname", "model"],
                       "group_wait": "0s", "group_interval": "1s", "repeat_interval": "12h"},
             "receivers": [{"name": "people", "webhook_configs": [
-                {"url": webhook.url, "send_resolved": True}]}]}))
+                {"url": webhook.url, "send_resolved": True}, *more]}]}))
         address = f"http://127.0.0.1:{free_port()}"
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(

@@ -60,6 +60,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and (eq .Values.store.kind "sqlite") (not .Values.persistence.enabled) }}
 {{- fail "persistence.enabled: false with store.kind sqlite, which would lose the store; right would be true, or postgresql" }}
 {{- end }}
+{{- if and .Values.http.tls.mutual (not .Values.http.tls.existingSecret) }}
+{{- fail "http.tls.mutual: true without http.tls.existingSecret; right would be a Secret with tls.crt, tls.key and ca.crt" }}
+{{- end }}
 {{- if .Values.highAvailability.enabled }}
 {{- if ne .Values.store.kind "postgresql" }}
 {{- fail "highAvailability.enabled: true with store.kind sqlite; right would be postgresql, which several daemons can share" }}
@@ -70,11 +73,24 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- /* How the port is spoken to. */ -}}
+{{- define "holdfast.scheme" -}}
+{{ ternary "https" "http" (ne .Values.http.tls.existingSecret "") }}
+{{- end }}
+
 {{- /* holdfast.yaml: what was given, and what follows from the other values. */ -}}
 {{- define "holdfast.config" -}}
 {{- $config := deepCopy .Values.config }}
 {{- $_ := set $config "folder" "/data/files" }}
-{{- $_ := set $config "http" (dict "host" "0.0.0.0" "port" 8700) }}
+{{- $http := merge (dict "host" "0.0.0.0" "port" 8700) ($config.http | default dict) }}
+{{- with .Values.http.tls }}
+{{- if .existingSecret }}
+{{- $tls := dict "certificate" "/etc/holdfast-tls/tls.crt" "private_key" "/etc/holdfast-tls/tls.key" }}
+{{- if .mutual }}{{ $_ := set $tls "client_ca" "/etc/holdfast-tls/ca.crt" }}{{ end }}
+{{- $_ := set $http "tls" $tls }}
+{{- end }}
+{{- end }}
+{{- $_ := set $config "http" $http }}
 {{- if eq .Values.store.kind "postgresql" }}
 {{- $_ := set $config "store" "${env:HOLDFAST_STORE}" }}
 {{- else }}

@@ -20,8 +20,14 @@ def closed(required: list[str], **properties: Any) -> dict[str, Any]:
             "properties": properties}
 
 
-ENDPOINT = closed([], port={"type": "string"}, path={"type": "string"}, interval=DURATION,
-                  scrapeTimeout=DURATION, honorLabels={"type": "boolean"})
+KEY = closed(["key"], name={"type": "string"}, key={"type": "string"}, optional={"type": "boolean"})
+HELD = closed([], secret=KEY, configMap=KEY)
+ENDPOINT = closed(
+    [], port={"type": "string"}, path={"type": "string"}, interval=DURATION,
+    scrapeTimeout=DURATION, honorLabels={"type": "boolean"}, scheme={"enum": ["http", "https"]},
+    authorization=closed([], type={"type": "string"}, credentials=KEY),
+    tlsConfig=closed([], ca=HELD, cert=HELD, keySecret=KEY, serverName={"type": "string"},
+                     insecureSkipVerify={"type": "boolean"}))
 RULE = closed(["expr"], alert={"type": "string"}, expr={"type": ["string", "integer"]},
               keep_firing_for={**DURATION, "minLength": 1}, labels=TEXTS, annotations=TEXTS,
               **{"for": DURATION})

@@ -44,9 +44,16 @@ EXTRAS = {
                       "metadata": {"name": "{{ .Release.Name }}-extra"}}]}
 NETWORK = {"networkPolicy": {"enabled": True, "ingressFrom": [{"podSelector": {}}],
                              "database": {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}}}
+TOKENS = [{"name": "prometheus", "scope": "metrics", "token_file": "/etc/holdfast-secrets/scrape"}]
+GUARDED = {
+    "config": {"models": MODELS, "http": {"public": ["read"], "tokens": TOKENS, "port": 1}},
+    "http": {"existingSecret": "tokens", "tls": {"existingSecret": "tls", "mutual": True}},
+    "serviceMonitor": {
+        "enabled": True, "authorization": {"credentials": {"name": "tokens", "key": "scrape"}},
+        "tlsConfig": {"ca": {"secret": {"name": "tls", "key": "ca.crt"}}, "serverName": "r"}}}
 MATRIX: dict[str, dict[str, Any]] = {
     "least": {}, "database": {"store": DATABASE}, "standby": STANDBY, "jobs": JOBS,
-    "watched": WATCHED, "extras": EXTRAS, "network": NETWORK, "claim": {
+    "watched": WATCHED, "extras": EXTRAS, "network": NETWORK, "guarded": GUARDED, "claim": {
         "persistence": {"existingClaim": "mine"}, "serviceAccount": {"create": False}},
     "all": STANDBY | JOBS | WATCHED | EXTRAS | NETWORK}
 
@@ -92,7 +99,7 @@ def test_every_pod_keeps_to_the_restricted_standard(objects: Objects) -> None:
         assert whole["runAsUser"] > 0
         assert whole["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
-        assert all(set(volume) & {"configMap", "emptyDir", "persistentVolumeClaim"}
+        assert all(set(volume) & {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
                    for volume in pod.get("volumes", []))
         for container in pod["containers"]:
             own = container["securityContext"]
@@ -124,6 +131,28 @@ def test_the_daemon_takes_the_configuration(values: dict[str, Any], tmp_path: Pa
     assert (jobs is not None) == ("jobs" in values)
     if isinstance(jobs, KubernetesJobs):
         assert template(jobs)["spec"]["containers"][0]["image"] == "holdfast-trainer:0.1.0"
+
+
+def test_tokens_and_certificates_come_from_secrets(tmp_path: Path) -> None:
+    made = render(GUARDED)
+    spec = made["Deployment", "r-holdfast"]["spec"]["template"]["spec"]
+    mounted = {item["mountPath"]: item["name"] for item in spec["containers"][0]["volumeMounts"]}
+    held = {item["name"]: item.get("secret") for item in spec["volumes"]}
+    assert held[mounted["/etc/holdfast-secrets"]] == {"secretName": "tokens"}
+    assert held[mounted["/etc/holdfast-tls"]] == {"secretName": "tls"}
+    (tmp_path / "holdfast.yaml").write_text(
+        made["ConfigMap", "r-holdfast"]["data"]["holdfast.yaml"])
+    http = load(tmp_path / "holdfast.yaml").config.http
+    assert (http.port, http.public, http.tokens[0].token_file) == (
+        8700, ["read"], "/etc/holdfast-secrets/scrape")
+    assert http.tls is not None
+    assert http.tls.client_ca == "/etc/holdfast-tls/ca.crt"
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert spec["containers"][0][probe]["httpGet"]["scheme"] == "HTTPS"
+    assert made["ServiceMonitor", "r-holdfast"]["spec"]["endpoints"][0]["scheme"] == "https"
+    assert "secrets" not in {
+        item["name"] for item in render({})["Deployment", "r-holdfast"]["spec"]["template"]["spec"][
+            "volumes"]}
 
 
 def test_one_daemon_by_default_and_standbys_by_a_lease() -> None:
@@ -162,6 +191,7 @@ def test_every_alert_and_dashboard_is_shipped() -> None:
     ({"config": {"models": []}}, r"config\.models: empty"),
     ({"config": {"models": [{"policy": {"retrain": {"true": []}}}]}}, r'right would be \\?"on\\?"'),
     ({"store": {"kind": "postgresql"}}, "existingSecret: absent"),
+    ({"http": {"tls": {"mutual": True}}}, r"http\.tls\.mutual: true without"),
     ({"persistence": {"enabled": False}}, "would lose the store"),
     ({"highAvailability": {"enabled": True}}, "right would be postgresql"),
     ({"store": DATABASE, "highAvailability": {"enabled": True}}, "ReadWriteMany"),

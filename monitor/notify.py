@@ -121,10 +121,11 @@ def _alarms(model: Model, deps: Deps, now: datetime) -> Iterator[Told]:
             until = quiet.until
         if now < until:
             continue
-        if until > EPOCH and episode.closed is None and now - until <= FRESH:
-            yield (f"{key} after {isoformat(until)}", f"{name}: the alarm goes on",
-                   episode.reason, "")
-        if now - episode.opened <= reach:
+        if until > EPOCH and episode.closed is None:
+            if now - until <= FRESH:
+                yield (f"{key} after {isoformat(until)}", f"{name}: the alarm goes on",
+                       episode.reason, "")
+        elif now - episode.opened <= reach:
             yield key, f"{name}: alarm", episode.reason, ""
         if episode.closed is not None and now - episode.closed <= reach:
             yield (f"{key} closed", f"{name}: the alarm is over",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from monitor.surface import Tls
 from tests.monitor.stored import fill
 from tests.monitor.surface import bearer, cheap, guarded, site
 from tests.servers.authority import Authority, Pair
+from tests.servers.prometheus import Prometheus, prometheus
 
-__all__ = ["cheap"]
+__all__ = ["cheap", "prometheus"]
 pytestmark = pytest.mark.usefixtures("cheap")
 
 
@@ -133,6 +134,22 @@ def test_mutual_tls_lets_probes_and_known_clients_in(
         both = trusting(authority, clients.issue("prometheus"))
         assert ask(server, both, "/metrics").status_code == 401  # a certificate is no credential
         assert ask(server, both, "/metrics", **bearer("metrics")).status_code == 200
+
+
+def test_a_real_prometheus_scrapes_with_a_token_and_a_certificate(
+        store: Store, tmp_path: Path, authority: Authority,
+        prometheus: Callable[..., Prometheus]) -> None:
+    clients = Authority(tmp_path / "clients")
+    shown = clients.issue("prometheus")
+    settings = tls(authority.issue("server"), client_ca=str(clients.file))
+    with site(store, tmp_path, guarded(tmp_path, tls=settings)) as server:
+        running = prometheus(f"127.0.0.1:{server.port}", job={
+            "scheme": "https",
+            "authorization": {"credentials_file": str(tmp_path / "token-metrics")},
+            "tls_config": {"ca_file": str(authority.file), "cert_file": str(shown.certificate),
+                           "key_file": str(shown.key)}})
+        [found] = running.wait_for('holdfast_episode_open{model="electricity"} == 1')
+        assert found["metric"]["job"] == "holdfast"
 
 
 def test_files_that_do_not_fit_are_told(tmp_path: Path, authority: Authority) -> None:

@@ -156,6 +156,23 @@ def test_alarms_are_told_where_nobody_else_pages(
     assert all("price moved" in item["message"] for item in hook.got)
 
 
+def test_a_snoozed_episode_is_told_again_once_it_is_heard_again(
+        tmp_path: Path, store: Store, hook: Webhook) -> None:
+    parts, hour = deps(tmp_path, store, page_by="apprise"), timedelta(hours=1)
+    model, state = parts.config.models[0], ModelState(phase="suspect", episode="m/e")
+    number = store.advance("m", 0, state, at=NOW - hour, cause="price moved")
+    order, _ = store.order("m", "snooze", {"episode": "m/e", "seconds": 7200}, key="k", by="anna")
+    store.settle_order(order.id, "done", "quiet")
+    notify(model, parts, NOW + hour)
+    assert hook.got == []
+    for _ in range(2):
+        notify(model, parts, NOW + 3 * hour)
+    assert [item["title"] for item in hook.got] == ["m: the alarm goes on"]
+    store.advance("m", number, replace(state, episode="m/later"), at=NOW + 3 * hour, cause="worse")
+    notify(model, parts, NOW + 4 * hour)
+    assert "m: alarm" in [item["title"] for item in hook.got]  # another episode is heard
+
+
 def test_where_promotion_is_automatic_nobody_is_waited_for(
         tmp_path: Path, store: Store, hook: Webhook) -> None:
     parts = deps(tmp_path, store)

@@ -61,14 +61,15 @@ class Prometheus:
 def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
     """A function that starts a server which scrapes ``host:port``, every second by default.
 
-    ``rules`` is the text of a rule file, evaluated every second; alerts go to ``alertmanager``.
+    ``rules`` is the text of a rule file, evaluated every second; alerts go to ``alertmanager``;
+    ``job`` holds further keys of the scrape configuration.
     """
     binary = shutil.which("prometheus")
     need(binary, "no prometheus on PATH (Debian: apt-get install prometheus)")
     running: list[subprocess.Popen[bytes]] = []
 
     def start(target: str, *, rules: str = "", alertmanager: str = "",
-              every: str = "1s") -> Prometheus:
+              every: str = "1s", job: dict[str, Any] | None = None) -> Prometheus:
         folder = tmp_path / f"prometheus-{len(running)}"
         folder.mkdir()
         (folder / "rules.yml").write_text(rules or "groups: []\n")
@@ -79,7 +80,7 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
             "rule_files": [str(folder / "rules.yml")],
             "alerting": {"alertmanagers": managers if alertmanager else []},
             "scrape_configs": [{"job_name": "holdfast",
-                                "static_configs": [{"targets": [target]}]}]}))
+                                "static_configs": [{"targets": [target]}], **(job or {})}]}))
         address = f"http://127.0.0.1:{free_port()}"
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(

@@ -146,6 +146,24 @@ def test_a_daemon_serves_goes_on_beside_broken_models_and_remembers(tmp_path: Pa
         assert daemon.ticked("fine") >= 2
 
 
+def test_an_order_is_not_left_waiting_for_the_schedule(tmp_path: Path) -> None:
+    config = settle(tmp_path, fine={})
+    config.write_text(config.read_text().replace("every: 1s", "every: 1h"))
+    with running(config) as daemon:
+        daemon.until(lambda: daemon.ticked("fine") == 1)
+        with opened(load(config)) as parts:
+            parts.store.order("fine", "retrain", {"reason": "x", "bootstrap": False}, key="k",
+                              by="anna")
+            daemon.until(lambda: not parts.store.ordered())
+            order = parts.store.ordered_as("fine", "k")
+        assert order is not None
+        assert (order.status, order.by) == ("refused", "anna")
+        assert "training.kind: none only monitors" in order.note
+        daemon.until(lambda: daemon.ticked("fine") == 2)
+        assert "order ended" in daemon.said.read_text()
+        assert daemon.stop()[0] == 0
+
+
 def test_sigterm_in_the_middle_of_the_first_tick_ends_it_in_time(tmp_path: Path) -> None:
     config = settle(tmp_path, fine={})
     with running(config) as daemon:

@@ -229,10 +229,7 @@ class History(Database):
                                         decisions.c.status == "pending")
         with self._read() as connection:
             row = connection.execute(query).mappings().one_or_none()
-        if row is None:
-            return None
-        return Pending(row["id"], row["known_at"],
-                       Decision(row["action"], row["reason"], json.loads(row["evidence"])))
+        return None if row is None else pending_of(row)
 
     def settle(self, pending_id: int, status: str, note: str = "") -> bool:
         """Whether this call settled the pending decision; once settled it stays so."""
@@ -287,11 +284,20 @@ class History(Database):
             return {row.model: row.opened for row in connection.execute(query)}
 
 
+def pending_of(row: RowMapping) -> Pending:
+    """The pending decision of a row."""
+    return Pending(row["id"], row["known_at"],
+                   Decision(row["action"], row["reason"], json.loads(row["evidence"])))
+
+
+def recorded_of(row: RowMapping) -> Recorded:
+    """The state that a model's row holds."""
+    return Recorded(_state(row), row["number"], row["folded_to"])
+
+
 def _recorded(connection: Connection, model: str) -> Recorded:
     row = connection.execute(select(models).where(models.c.name == model)).mappings().one_or_none()
-    if row is None:
-        return Recorded(ModelState(), 0, None)
-    return Recorded(_state(row), row["number"], row["folded_to"])
+    return Recorded(ModelState(), 0, None) if row is None else recorded_of(row)
 
 
 def _state(row: RowMapping) -> ModelState:

@@ -59,7 +59,7 @@ class Pages:
 
 def people(pages: Pages, store: Store, config: Config) -> APIRouter:
     """What people read."""
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/", response_class=HTMLResponse)
     def front() -> Response:

@@ -4,7 +4,7 @@ What it keeps is split by what it is about: ``archive`` (baselines, adoptions,
 counts), ``history`` (verdicts and the state they fold into), ``errands`` (requests,
 alias moves, reports), ``sayings`` (what people acknowledged) and ``board`` (how versions
 did on the same rows), ``messages`` (what people were told) and ``orders`` (what they asked
-for). Here are the troubles and ticks of the daemon.
+for); ``survey`` asks of many models at once. Here are the troubles and ticks of the daemon.
 Every transition is a row, every write is conditional or unique, and one write is
 one transaction: killed at any line, nothing is lost and nothing is doubled.
 """
@@ -38,10 +38,11 @@ from monitor.sayings import Sayings
 from monitor.schema import models, ticks, troubles
 from monitor.secrets import redact
 from monitor.state import ModelState
+from monitor.survey import Survey
 
-__all__ = ["Adoption", "Episode", "Folded", "Intent", "Order", "Pending", "Recorded", "Report",
-           "RequestRow", "Row", "Score", "Settled", "Snooze", "Store", "Tick", "Transition",
-           "Trouble", "line"]
+__all__ = ["Adoption", "Episode", "Folded", "Intent", "Order", "Pending", "Recorded",
+           "Report", "RequestRow", "Row", "Score", "Settled", "Snooze", "Store", "Tick",
+           "Transition", "Trouble", "line"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Tick:
     failed: int
 
 
-class Store(Archive, History, Errands, Sayings, Board, Messages, Orders):
+class Store(Archive, History, Errands, Sayings, Board, Messages, Orders, Survey):
     """holdfast's memory: ``Store.open(url)`` migrates and opens it."""
 
     def models(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version as installed
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from monitor.access import Access
 from monitor.actions import forms, programs
-from monitor.api import machines
+from monitor.api import machines, told
 from monitor.config import Config
 from monitor.credentials import mlflow_secret
 from monitor.entrance import entrance
@@ -27,6 +28,8 @@ from monitor.store import Store
 
 __all__ = ["Server", "create_app", "serve"]
 
+ABOUT = "What holdfast knows of every model: verdicts, decisions, versions. Times are UTC."
+
 
 def create_app(store: Store, config: Config, snapshot: Snapshot) -> FastAPI:
     """The application; it keeps ``snapshot`` fresh while it runs."""
@@ -37,12 +40,14 @@ def create_app(store: Store, config: Config, snapshot: Snapshot) -> FastAPI:
         yield
         snapshot.stop()
 
-    app = FastAPI(title="holdfast", lifespan=lifespan, docs_url=None, redoc_url=None,
-                  openapi_url=None)
+    app = FastAPI(title="holdfast", version=installed("holdfast"), description=ABOUT,
+                  lifespan=lifespan, docs_url=None, redoc_url=None,
+                  openapi_url="/api/openapi.json")
     pages, access = Pages(), Access(config.http)
     snapshot.refused = access.refused
     _careful(app, pages)
-    app.include_router(machines(store, config, snapshot))
+    app.include_router(machines(store, snapshot))
+    app.include_router(told(store, config))
     app.include_router(people(pages, store, config))
     if config.http.users:
         app.include_router(entrance(pages, access))
@@ -63,7 +68,8 @@ def _careful(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(StarletteHTTPException)
     async def missing(request: Request, error: StarletteHTTPException) -> Response:
         if request.url.path.startswith("/api/"):
-            return JSONResponse({"error": redacted(error.detail)}, error.status_code)
+            return JSONResponse({"error": redacted(error.detail)}, error.status_code,
+                                error.headers)
         return pages.problem(error.status_code, "Not here", str(error.detail))
 
     @app.exception_handler(RequestValidationError)

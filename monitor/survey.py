@@ -1,0 +1,95 @@
+"""Survey: what pages ask of all models at once, or of a long past: few statements, whatever the
+number of models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, select, union_all
+
+from monitor.database import Database
+from monitor.history import Pending, Recorded, Row, pending_of, recorded_of
+from monitor.profile import Profile
+from monitor.schema import decisions, increments, models, verdicts
+from monitor.window import Window
+
+ASKED = 100
+"""Models that one statement asks for at most."""
+NEWEST = tuple(verdicts.c[key].desc() for key in ("known_at", "end", "revision"))
+
+
+class Survey(Database):
+    """Many models, or many windows, in a fixed number of statements."""
+
+    def states(self) -> dict[str, Recorded]:
+        """The state of every model that something is known of."""
+        with self._read() as connection:
+            return {row["name"]: recorded_of(row)
+                    for row in connection.execute(select(models)).mappings()}
+
+    def newest(self) -> dict[str, Row]:
+        """The newest verdict on all rows of every model."""
+        inner = verdicts.alias()
+        first = (select(inner.c.id).where(inner.c.model == models.c.name, inner.c.segment == "")
+                 .order_by(*(inner.c[key].desc() for key in ("known_at", "end", "revision")))
+                 .limit(1).scalar_subquery())
+        query = (select(verdicts.c.model, verdicts.c.id, verdicts.c.line)
+                 .select_from(models).join(verdicts, verdicts.c.id == first))
+        with self._read() as connection:
+            return {row.model: Row(row.id, json.loads(row.line))
+                    for row in connection.execute(query)}
+
+    def measured_of(self, champions: Mapping[str, str]) -> dict[str, Row]:
+        """The newest verdict that says how well the champion performs, by model."""
+        columns = verdicts.c.model, verdicts.c.id, verdicts.c.line
+        found = self._each(champions, columns, 1, lambda model: (
+            verdicts.c.version == champions[model], verdicts.c.measured.is_(True)))
+        return {row.model: Row(row.id, json.loads(row.line)) for row in found}
+
+    def told(self, model: str, segment: str, *, until: datetime | None, skip: int, most: int
+             ) -> list[Row]:
+        """Verdicts known by ``until``, newest first: at most ``most`` after the first ``skip``."""
+        query = select(verdicts.c.id, verdicts.c.line).where(
+            verdicts.c.model == model, verdicts.c.segment == segment)
+        if until is not None:
+            query = query.where(verdicts.c.known_at <= until)
+        query = query.order_by(*NEWEST, verdicts.c.version.desc()).limit(most).offset(skip)
+        with self._read() as connection:
+            return [Row(row.id, json.loads(row.line)) for row in connection.execute(query)]
+
+    def profiles(self, model: str, key: str, span: Window, *, until: datetime
+                 ) -> list[tuple[str, Profile]]:
+        """(version, counts) of all rows of the span's panes, as known at ``until``."""
+        query = select(increments.c.version, increments.c.profile).where(
+            increments.c.model == model, increments.c.key == key, increments.c.segment == "",
+            increments.c.pane >= span.start, increments.c.pane < span.end,
+            increments.c.known_at <= until)
+        with self._read() as connection:
+            return [(row.version, Profile.unpack(row.profile))
+                    for row in connection.execute(query)]
+
+    def waiting(self) -> dict[str, Pending]:
+        """The decision that waits to be carried out, by model."""
+        query = select(decisions).where(decisions.c.status == "pending")
+        with self._read() as connection:
+            return {row["model"]: pending_of(row)
+                    for row in connection.execute(query).mappings()}
+
+    def _each(self, names: Iterable[str], columns: Sequence[ColumnElement[Any]], newest: int,
+              more: Any = lambda model: ()) -> list[Any]:
+        """The newest verdicts of each model, ``ASKED`` models with one statement."""
+        asked = list(names)
+        found: list[Any] = []
+        for place in range(0, len(asked), ASKED):
+            parts: list[Select[Any]] = [
+                select(select(*columns).where(verdicts.c.model == model, verdicts.c.segment == "",
+                                              *more(model))
+                       .order_by(*NEWEST).limit(newest).subquery())
+                for model in asked[place : place + ASKED]]
+            with self._read() as connection:
+                found += connection.execute(union_all(*parts)).all()
+        return found

@@ -298,6 +298,9 @@ def _sizes(scope: MutableMapping[str, Any], asked: Asked) -> None:
             len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
         raise Refusal(431, "size", f"There are more than {MOST_HEADERS} headers, or more than "
                                    f"{LARGEST_HEADERS} bytes of them.")
+    if {"content-length", "transfer-encoding"} <= asked.headers.keys():
+        raise Refusal(400, "size", "The body's length is told in two ways; one may be meant for a "
+                                   "proxy on the way.")
     if sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
         raise Refusal(400, "credentials", "There is more than one Authorization header.")
 

@@ -18,8 +18,10 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from monitor import fleet
 from monitor.config import Config
 from monitor.desk import acts
+from monitor.need import LEVELS
 from monitor.page import TONES, card, cards, instant, number, past
 from monitor.secrets import redact, redacted
 from monitor.store import Store
@@ -63,7 +65,10 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
 
     @router.get("/", response_class=HTMLResponse)
     def front() -> Response:
-        return pages.render("status.html", cards=cards(store, config))
+        needs = {item.model.name: item.need for item in fleet.entries(store, config)}
+        made = {item.name: item for item in cards(store, config)}
+        return pages.render("status.html", cards=[made[name] for name in needs], needs=needs,
+                            levels=LEVELS)
 
     @router.get("/models/{name}", response_class=HTMLResponse)
     def model(name: str, request: Request) -> Response:

@@ -67,6 +67,16 @@ def text(page: httpx.Response) -> str:
     return re.sub(r"\s+", " ", words)
 
 
+def test_the_front_page_names_those_first_that_need_a_person(
+        store: Store, site: httpx.Client) -> None:
+    fill(store)
+    page = site.get("/")
+    named = re.findall(r'<h2 id="model-\d+"><a href="/models/([^"]+)"', page.text)
+    assert named == ["electricity", "air-quality", "new-model", "deliveries", "quiet"]
+    assert "Needs you now: decide on version 4" in text(page)
+    assert "Look when you can: name a champion" in text(page)
+
+
 def test_the_front_page_says_what_an_on_call_person_asks(store: Store, site: httpx.Client) -> None:
     fill(store)
     page = site.get("/")

@@ -42,7 +42,7 @@ from monitor.source import Source
 from monitor.state import NOTHING
 from monitor.store import Store
 from monitor.traces import span as traced
-from monitor.window import EPOCH, Window, format_duration, isoformat, parse_time
+from monitor.window import EPOCH, Window, format_duration, isoformat
 
 SEASON = timedelta(days=7)
 """Least event time that performance is pooled over."""
@@ -111,10 +111,7 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
         for epoch in live}, epochs[0].baseline, source, store.acknowledgements(model.name))
     recent = Window(first.start, last.end)
     broken = {epoch.key: source.schema_faults(epoch.baseline.bins, recent) for epoch in live}
-    revisions: Revisions = {
-        (row.line["segment"], row.line["version"], parse_time(row.line["start"])):
-            row.line["revision"]
-        for row in store.verdicts(model.name, span=span, latest_revision=True)}
+    revisions: Revisions = store.revisions(model.name, span)
     with traced("judge", model=model.name, checkpoints=len(checkpoints)):
         _judge(checkpoints, live, bench, broken=broken, revisions=revisions)
 

@@ -186,6 +186,16 @@ class History(Database):
             rows = connection.execute(query if newest is None else query.limit(newest)).all()
         return [Row(row.id, json.loads(row.line)) for row in reversed(rows)]
 
+    def revisions(self, model: str, span: Window) -> dict[tuple[str, str, datetime], int]:
+        """The last revision of windows that start within ``span``, by segment, version, start."""
+        columns = (verdicts.c.segment, verdicts.c.version, verdicts.c.start)
+        query = (select(*columns, func.max(verdicts.c.revision)).where(
+            verdicts.c.model == model, verdicts.c.start >= span.start, verdicts.c.start < span.end)
+            .group_by(*columns))
+        with self._read() as connection:
+            return {(segment, version, start): revision
+                    for segment, version, start, revision in connection.execute(query)}
+
     def verdict(self, row_id: int) -> Row | None:
         """The verdict of that row."""
         query = select(verdicts.c.id, verdicts.c.line).where(verdicts.c.id == row_id)

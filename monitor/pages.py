@@ -25,6 +25,7 @@ from monitor.need import LEVELS
 from monitor.page import TONES, card, cards, instant, number, past
 from monitor.secrets import redact, redacted
 from monitor.store import Store
+from monitor.timeline import timeline
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -76,8 +77,8 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
             if configured.name == name:
                 made = card(store, config, configured, trouble=store.troubles().get(name),
                             tick=store.ticks().get(name))
-                return pages.render("model.html", card=made, past=past(store, name), acts=acts(
-                    configured, store, config, request.state.caller))
+                return pages.render("model.html", card=made, past=past(store, name), line=timeline(
+                    store, name), acts=acts(configured, store, config, request.state.caller))
         raise HTTPException(404, f"No model called {name} is configured.")
 
     @router.get("/reports/{report_id}", response_class=FileResponse)

@@ -19,6 +19,7 @@ from monitor.page import WORDS, number
 from monitor.secrets import resolve
 from monitor.state import Decision, ModelState
 from monitor.store import Store
+from monitor.timeline import timeline
 from monitor.web import create_app, serve
 from tests.monitor.stored import at, configuration, fill, verdict
 
@@ -112,6 +113,37 @@ def test_a_model_page_tells_its_history(store: Store, site: httpx.Client) -> Non
                   "demographic parity difference", "0.07 to 0.17"):
         assert words in text(page)
     assert page.text.count('<td class="when">2026-03-') > 14
+
+
+def test_a_model_page_draws_what_happened(store: Store, site: httpx.Client) -> None:
+    fill(store)
+    page = site.get("/models/electricity").text
+    drawn = page.partition('<svg class="timeline"')[2].partition("</svg>")[0]
+    assert "Severity and accuracy over 14 windows" in drawn
+    assert drawn.count('class="alarm"') == 1
+    assert "version 3 became champion" in drawn
+    assert drawn.count('class="retrain"') == 1
+    assert "2026-03-14T00:00: accuracy 0.771 (0.752 to 0.789)" in drawn
+    places = [float(y) for y in re.findall(r'c[xy]="([^"]+)"', drawn)]
+    assert all(0 <= place <= 760 for place in places)
+    ends = re.findall(r'<circle class="\w+" cx="[^"]+" cy="([^"]+)"', drawn)
+    assert float(ends[-1]) > float(ends[0])  # what is worse lies lower
+    assert "not measured" not in drawn
+    assert 'class="timeline"' not in site.get("/models/new-model").text
+    assert 'class="timeline"' in site.get("/models/air-quality").text  # faulty: nothing measured
+
+
+def test_a_line_never_joins_two_versions(store: Store) -> None:
+    for day, version in enumerate("3344"):
+        store.advance("quiet", day, ModelState(champion=version), at=at(day + 1), cause="x",
+                      verdicts=[(verdict("quiet", day, version=version), "stable", None,
+                                 Decision("none", "x"))])
+        store.adopt("quiet", version, at(day), key="k")
+    made = timeline(store, "quiet")
+    assert made is not None
+    assert [run.count(",") for run in made.runs] == [2, 2]
+    assert [mark.label for mark in made.versions] == ["v3", "v4"]
+    assert timeline(store, "electricity") is None
 
 
 def test_pages_stand_while_nothing_is_known(site: httpx.Client) -> None:

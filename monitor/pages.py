@@ -18,11 +18,12 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from monitor import fleet
-from monitor.config import Config
+from monitor import contours, fleet
+from monitor.bars import SHOWN, drawn
+from monitor.config import Config, Model
 from monitor.desk import acts
 from monitor.need import LEVELS
-from monitor.page import TONES, card, cards, instant, number, past
+from monitor.page import TONES, Card, card, cards, instant, number, past
 from monitor.secrets import redact, redacted
 from monitor.store import Store
 from monitor.timeline import timeline
@@ -77,8 +78,10 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
             if configured.name == name:
                 made = card(store, config, configured, trouble=store.troubles().get(name),
                             tick=store.ticks().get(name))
-                return pages.render("model.html", card=made, past=past(store, name), line=timeline(
-                    store, name), acts=acts(configured, store, config, request.state.caller))
+                return pages.render(
+                    "model.html", card=made, past=past(store, name), line=timeline(store, name),
+                    acts=acts(configured, store, config, request.state.caller),
+                    **_columns(store, configured, made))
         raise HTTPException(404, f"No model called {name} is configured.")
 
     @router.get("/reports/{report_id}", response_class=FileResponse)
@@ -92,6 +95,15 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
         return FileResponse(found.path, media_type="text/html; charset=utf-8",
                             headers={"Content-Security-Policy": SANDBOX})
     return router
+
+
+def _columns(store: Store, model: Model, made: Card) -> dict[str, Any]:
+    """The columns of the newest verdict beside their reference, and how many more there are."""
+    line = made.newest.line if made.newest else None
+    found = contours.ranked(line) if line else []
+    shown = contours.contours(store, model, line, found[:SHOWN]) if line and found else []
+    return {"features": drawn(shown), "more": max(0, len(found) - SHOWN),
+            "weighed": any(item.importance is not None for item in found)}
 
 
 def _finished(value: Any) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import yaml
 
+from monitor.binning import make_bins
 from monitor.config import Config, load
 from monitor.drift import DriftResult
 from monitor.faults import Fault
@@ -18,12 +22,16 @@ from monitor.freshness import Freshness
 from monitor.groups import GroupGap
 from monitor.judge import Finding, Promise, Verdict
 from monitor.losses import ErrorDrift
+from monitor.outcomes import Outcomes
 from monitor.performance import Performance
 from monitor.refutation import Check
 from monitor.request import Request
+from monitor.source import Increment
 from monitor.state import Decision, ModelState
 from monitor.store import Score, Store
 from monitor.window import Window, isoformat
+from tests.monitor.counted import model as counted_model
+from tests.monitor.counted import profile, summaries
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -234,6 +242,22 @@ def _deliveries(store: Store) -> None:
     store.advance("deliveries", number, ModelState(
         phase="probation", since=at(9), champion="4", predecessor="3", adopted_at=at(9),
         cooldown_until=at(23)), at=at(9), cause="version 4 was promoted")
+
+
+def counted(store: Store, model: str = "electricity") -> None:
+    """Counts of three columns in the reference, and in the day of the newest verdict."""
+    rng = np.random.default_rng(7)
+    before, now = (pd.DataFrame({
+        "price": rng.normal(mean, 10, 3000), "demand": rng.gamma(4, 100, 3000),
+        "weekday": rng.choice([str(day) for day in range(7)], 3000)}) for mean in (50, 64))
+    now.loc[:299, "demand"] = None
+    bins, aside = make_bins(summaries(before, list(before)), counted_model())
+    assert not aside
+    whole = profile(before, bins)
+    store.save_baseline(model, "3", "k", json.dumps({
+        "bins": bins.to_dict(), "reference": [*whole.tallies, *whole.counts.tolist()]}))
+    store.save_counts(model, "k", [Increment(at(13), at(14), "3", "", profile(now, bins),
+                                             Outcomes({}, {}))], until=at(14), fingerprint="f")
 
 
 def fill(store: Store) -> None:

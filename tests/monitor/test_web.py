@@ -21,7 +21,7 @@ from monitor.state import Decision, ModelState
 from monitor.store import Store
 from monitor.timeline import timeline
 from monitor.web import create_app, serve
-from tests.monitor.stored import at, configuration, fill, verdict
+from tests.monitor.stored import at, configuration, counted, fill, verdict
 
 
 @pytest.fixture
@@ -131,6 +131,26 @@ def test_a_model_page_draws_what_happened(store: Store, site: httpx.Client) -> N
     assert "not measured" not in drawn
     assert 'class="timeline"' not in site.get("/models/new-model").text
     assert 'class="timeline"' in site.get("/models/air-quality").text  # faulty: nothing measured
+
+
+def test_a_model_page_draws_columns_beside_their_reference(
+        store: Store, site: httpx.Client) -> None:
+    fill(store)
+    assert "No counts are kept of it" in text(site.get("/models/electricity"))
+    counted(store)
+    page = site.get("/models/electricity")
+    checker = Checker()
+    checker.feed(page.text)
+    assert checker.open == []
+    names = re.findall(r'<div class="card">\n<h3>([^<]+)</h3>', page.text)
+    assert names[0] == "price"  # the only one that moved and is known to matter
+    drawn = page.text.split('<svg class="contour"')[1].partition("</svg>")[0]
+    bars = [[float(number) for number in bar] for bar in re.findall(
+        r'class="(?:before|after)" x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)"', drawn)]
+    assert max(height for *_, height in bars) == 82
+    assert all(y + height == pytest.approx(82) for _, y, _, height in bars)
+    assert "Most changed: missing: 0 % in the reference, 10 % now" in text(page)
+    assert "Values in all 3,000 3,000" in text(page)
 
 
 def test_a_line_never_joins_two_versions(store: Store) -> None:

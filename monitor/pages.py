@@ -19,11 +19,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from monitor import contours, fleet
+from monitor.badge import badge
 from monitor.bars import SHOWN, drawn
 from monitor.config import Config, Model
 from monitor.desk import acts
 from monitor.need import LEVELS
-from monitor.page import TONES, Card, card, cards, instant, number, past
+from monitor.page import TONES, WORDS, Card, card, cards, instant, number, past
 from monitor.secrets import redact, redacted
 from monitor.store import Store
 from monitor.timeline import timeline
@@ -34,6 +35,8 @@ SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline
            "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; "
            "form-action 'none'; frame-ancestors 'none'")
 """What a report may do: run its own plots, and nothing else."""
+BADGE_SECONDS = 60
+"""How long a badge may be shown without asking again."""
 
 
 class Pages:
@@ -94,7 +97,25 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
                                      f"at {found.uri}.")
         return FileResponse(found.path, media_type="text/html; charset=utf-8",
                             headers={"Content-Security-Policy": SANDBOX})
+
+    _badges(router, store, config)
     return router
+
+
+def _badges(router: APIRouter, store: Store, config: Config) -> None:
+    """Phases as pictures; other sites may show them where reading is public."""
+    public = "read" in config.http.public
+    headers = {"Cache-Control": f"{'public' if public else 'private'}, max-age={BADGE_SECONDS}",
+               "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+               "Cross-Origin-Resource-Policy": "cross-origin" if public else "same-origin"}
+
+    @router.get("/badge/{name}.svg", response_class=Response)
+    def picture(name: str) -> Response:
+        if not any(model.name == name for model in config.models):
+            raise HTTPException(404, f"No model called {name} is configured.")
+        words, _, tone = WORDS[store.recorded(name).state.phase]
+        return Response(badge(redact(name), words.lower(), tone), media_type="image/svg+xml",
+                        headers=headers)
 
 
 def _columns(store: Store, model: Model, made: Card) -> dict[str, Any]:

@@ -62,6 +62,7 @@ AREAS = {
     ("POST", "/login"): "open", ("POST", "/logout"): "open", ("GET", "/metrics"): "metrics",
     ("GET", "/"): "read", ("GET", "/models/{name}"): "read",
     ("GET", "/reports/{report_id}"): "read", ("GET", "/api/status"): "read",
+    ("GET", "/badge/{name}.svg"): "read",
     ("GET", "/api/models/{name}/orders"): "read",
     ("GET", "/api/openapi.json"): "read", ("GET", "/api/models"): "read",
     ("GET", "/api/models/{name}"): "read",

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import httpx
 import pytest
 
+from monitor.badge import badge
 from monitor.errors import HoldfastError
 from monitor.exporter import Snapshot
 from monitor.page import WORDS, number
@@ -229,6 +231,22 @@ def test_what_is_not_there_is_said_in_words(site: httpx.Client) -> None:
         assert site.get(path).status_code == 404
     assert site.get("/reports/..%2f..%2fetc%2fpasswd").status_code == 404
     assert site.get("/reports/x").status_code in {404, 422}
+
+
+def test_a_badge_says_the_phase(store: Store, site: httpx.Client) -> None:
+    fill(store)
+    for name, words in (("quiet", "quiet: stable"), ("air-quality", "air-quality: faulty data"),
+                        ("new-model", "new-model: unknown")):
+        answer = site.get(f"/badge/{name}.svg")
+        assert answer.headers["content-type"] == "image/svg+xml"
+        assert answer.headers["cache-control"] == "public, max-age=60"
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+        assert f"<title>{words}</title>" in answer.text
+        ElementTree.fromstring(answer.text)
+    assert site.get("/badge/none.svg").status_code == 404
+    odd = badge("<b>&" + "x" * 60, "stable", "good")
+    assert ElementTree.fromstring(odd).attrib["aria-label"] == "<b>&" + "x" * 60 + ": stable"
+    assert "…" in odd
 
 
 def test_nothing_can_be_changed(site: httpx.Client) -> None:

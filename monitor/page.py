@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -105,12 +106,12 @@ class Past:
     said: list[Acknowledgement]
 
 
-def cards(store: Store, config: Config) -> list[Card]:
-    """Every configured model, in the order of the configuration."""
+def cards(store: Store, config: Config, models: Sequence[Model] | None = None) -> list[Card]:
+    """These models, else every configured one, in their order."""
     known, troubles, ticks = memo(store), store.troubles(), store.ticks()
     return [known.get(model.name, ("card", id(config)), partial(
         card, store, config, model, trouble=troubles.get(model.name), tick=ticks.get(model.name)))
-        for model in config.models]
+        for model in (config.models if models is None else models)]
 
 
 def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,

@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
@@ -19,13 +21,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from monitor import contours, fleet
+from monitor.api import DEEPEST, Offset, Text
 from monitor.badge import badge
 from monitor.bars import SHOWN, drawn
 from monitor.config import Config, Model
 from monitor.desk import acts
-from monitor.need import LEVELS
+from monitor.need import LEVELS, Level
 from monitor.page import TONES, WORDS, Card, card, cards, instant, number, past
 from monitor.secrets import redact, redacted
+from monitor.state import Phase
 from monitor.store import Store
 from monitor.timeline import timeline
 
@@ -35,6 +39,10 @@ SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline
            "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; "
            "form-action 'none'; frame-ancestors 'none'")
 """What a report may do: run its own plots, and nothing else."""
+PART = 50
+"""Models that the front page shows at a time."""
+FEW = 12
+"""Configured models up to which each has a whole card, even where nobody is needed."""
 BADGE_SECONDS = 60
 """How long a badge may be shown without asking again."""
 
@@ -69,11 +77,10 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/", response_class=HTMLResponse)
-    def front() -> Response:
-        needs = {item.model.name: item.need for item in fleet.entries(store, config)}
-        made = {item.name: item for item in cards(store, config)}
-        return pages.render("status.html", cards=[made[name] for name in needs], needs=needs,
-                            levels=LEVELS)
+    def front(phase: Phase | Literal[""] = "", needs: Level | Literal[""] = "", text: Text = "",
+              offset: Offset = 0) -> Response:
+        asked = fleet.Filter(phase, needs, text)
+        return pages.render("status.html", forms=True, **_front(store, config, asked, offset))
 
     @router.get("/models/{name}", response_class=HTMLResponse)
     def model(name: str, request: Request) -> Response:
@@ -116,6 +123,26 @@ def _badges(router: APIRouter, store: Store, config: Config) -> None:
         words, _, tone = WORDS[store.recorded(name).state.phase]
         return Response(badge(redact(name), words.lower(), tone), media_type="image/svg+xml",
                         headers=headers)
+
+
+def _front(store: Store, config: Config, asked: fleet.Filter, skip: int) -> dict[str, Any]:
+    """A part of the fleet: whole cards, and rows for what needs nobody where there are many."""
+    made = fleet.entries(store, config)
+    kept = [item for item in made if asked.keeps(item)]
+    shown = kept[skip : skip + PART]
+    whole = [item.model for item in shown if len(made) <= FEW or item.need.level != "none"]
+    counts = Counter(WORDS[item.recorded.state.phase][0].lower() for item in made)
+    query = {"phase": asked.phase, "needs": asked.level, "text": asked.text}
+
+    def part(offset: int) -> str:
+        return "/?" + urlencode({key: value for key, value in query.items() if value}
+                                | {"offset": offset})
+
+    return {"shown": shown, "cards": {item.name: item for item in cards(store, config, whole)},
+            "counts": counts.most_common(), "total": len(made), "found": len(kept), "skip": skip,
+            "asked": asked, "phases": WORDS, "levels": LEVELS,
+            "before": part(max(0, skip - PART)) if skip else None,
+            "after": part(skip + PART) if skip + PART < min(len(kept), DEEPEST + 1) else None}
 
 
 def _columns(store: Store, model: Model, made: Card) -> dict[str, Any]:

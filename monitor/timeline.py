@@ -15,11 +15,10 @@ from monitor.window import parse_time
 
 WINDOWS = 120
 """Windows that a picture shows at most, the newest ones."""
-WIDTH, LEFT, RIGHT = 760.0, 46.0, 748.0
-"""The picture's width, and where its lanes begin and end."""
-DRIFT, QUALITY, MARKS = (30.0, 110.0), (146.0, 226.0), 246.0
-"""Upper and lower edge of the lanes, and the middle of the row of marks."""
-HEIGHT = 286.0
+LEFT, RIGHT = 46.0, 748.0
+"""Where lanes begin and end in the template's picture."""
+DRIFT, QUALITY = (30.0, 110.0), (146.0, 226.0)
+"""Upper and lower edge of its lanes."""
 TICKS = 5
 """Dates below the picture."""
 

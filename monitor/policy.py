@@ -271,12 +271,17 @@ class Training(Section):
     memory: str | None = Field(default=None, pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB)$")
     """Most memory that one training may use, such as `8GB`; each further worker of a search may use
     as much. Default: what the machine has. On a GPU its driver counts, and a limit is no use."""
-    ladder: list[Literal["recall", "probabilities", "ranges", "tune", "refit",
+    ladder: list[Literal["recall", "blend", "probabilities", "ranges", "tune", "refit",
                          "search"]] = [
         "recall", "probabilities", "ranges", "tune", "refit"]
     """Actions to try, in this order, until one gains enough: an earlier version again, the
     champion's answers bent to the newest labels, its int8 ranges taken anew, the champion
-    fine-tuned, a model from scratch. `search`, which takes minutes, is tried where it is named."""
+    fine-tuned, a model from scratch. Two more are tried where they are named: `search`, which takes
+    minutes, and `blend`, several models that earlier trainings fitted answering together."""
+    blend: int = Field(default=8, ge=2)
+    """Most models of a blend. It is as large and as slow as they are together (`gate.max_size`,
+    `gate.max_latency`); without `blend` in the ladder none is made, and no models are
+    kept for it."""
     enough: float = Field(default=0.5, ge=0, le=1)
     """Share of what the champion lost, against what it promised, that ends the ladder early."""
     renew: bool = True

@@ -174,6 +174,23 @@ class Registry:
         with self.words(f"the run of request {request_id}"):
             return self._run_tagged("holdfast.request_id", request_id)
 
+    def runs(self, model: str, *, tag: str, most: int) -> list[Run]:
+        """The newest runs of a model that carry a tag, newest first."""
+        experiment = self.experiment(model)
+        with self.words(f"runs of {model!r}"):
+            return list(self.client.search_runs(
+                [experiment], f"tags.`{tag}` != ''", order_by=["attributes.start_time DESC"],
+                max_results=most))
+
+    def folder(self, run_id: str, path: str, target: Path) -> Path | None:
+        """A folder of a run's artifacts, downloaded below ``target``; None when it is absent."""
+        with self.words(f"artifacts {path} of run {run_id}"):
+            parent = path.rpartition("/")[0]
+            if path not in {item.path for item in self.client.list_artifacts(run_id, parent)}:
+                return None
+            target.mkdir(parents=True, exist_ok=True)
+            return Path(self.client.download_artifacts(run_id, path, str(target)))
+
     def experiment(self, model: str) -> str:
         """The id of the experiment that holds this model's runs, made when absent."""
         name = f"{FOLDER}/{model}"

@@ -9,6 +9,7 @@ from functools import partial
 from monitor.performance import RELATIVE
 from retrain import rungs
 from retrain.benchmarks import Golden
+from retrain.blend import blend
 from retrain.checks import Rules
 from retrain.evaluate import Scores, compare, size
 from retrain.gate import error_rate, gate
@@ -16,7 +17,8 @@ from retrain.golden import measured
 from retrain.ground import Ground
 from retrain.ladder import Attempt, Judged, Rung, Trial, climb
 from retrain.metrics import LOWER_IS_BETTER
-from retrain.rungs import Choose, Proposal
+from retrain.proposal import Proposal
+from retrain.rungs import Choose
 from retrain.search import Found, Spending
 
 SEVERE = 2.0
@@ -88,6 +90,7 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
 
     known = {
         "recall": Rung("recall", cheap(rungs.recall)),
+        "blend": Rung("blend", cheap(blend)),
         "probabilities": Rung("probabilities", cheap(rungs.probabilities)),
         "ranges": Rung("ranges", cheap(rungs.ranges)),
         "tune": Rung("tune", partial(rungs.tune, ground, ways.choice), barred),

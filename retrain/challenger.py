@@ -23,7 +23,7 @@ from retrain.dataset import Dataset, conform, usable
 from retrain.evaluate import Scores, answer, session
 from retrain.importance import permuted
 from retrain.players import LEARNED, PARENT
-from retrain.rungs import Proposal
+from retrain.proposal import Proposal
 from retrain.story import finals
 from retrain.trainers import trainer
 from retrain.work import Work
@@ -112,8 +112,10 @@ def _decide(work: Work) -> str:
 
 
 def _learned(proposal: Proposal, found: Contest, baseline: Baseline) -> dict[str, str]:
-    """The tag that says how new the rows are that the weights know: the champion's, where only its
-    answers or ranges are new."""
+    """The tag that says how new the rows are that the weights know: the newest of a blend's models,
+    and the champion's where only its answers or ranges are new."""
+    if proposal.until is not None:
+        return {LEARNED: isoformat(proposal.until)}
     if not proposal.trained and found.champion is not None and found.champion.version is not None:
         told = found.champion.version.tags.get(LEARNED)
         return {} if told is None else {LEARNED: told}

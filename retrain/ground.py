@@ -44,6 +44,9 @@ class Player:
     """The newest event time that its weights were fitted on; None where nobody knows."""
     barred: str = ""
     """Why it may not be proposed again; empty where it may."""
+    single: bool = True
+    """Whether it is one model as it was fitted, which a mixture may take; not one that was bent,
+    made of several, or fitted once more on all rows (as it was first, it is kept)."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Ground:
     folder: Path
     note: Note
     stage: Stage
+    kept: tuple[Player, ...] = ()
+    """Models of earlier trainings, newest first, whether a version came of them or not."""
 
     @property
     def validation(self) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from monitor.errors import HoldfastError
 from retrain.evaluate import Scores
 from retrain.gate import ERROR, GateResult, spent
-from retrain.rungs import Proposal
+from retrain.proposal import Proposal
 
 Result = Literal["impossible", "no gain", "refused", "passed", "not tried"]
 

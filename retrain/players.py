@@ -21,6 +21,7 @@ from retrain.contest import Contest
 from retrain.contract import Contract
 from retrain.evaluate import DAY, Answers, logged
 from retrain.ground import Ground, Player, metrics
+from retrain.kept import kept, single
 from retrain.rivals import Rival, same_answers
 from retrain.trainer import Fitted, Options, Split, Trainer
 from retrain.trainers import trainer
@@ -41,7 +42,7 @@ def ground(work: Work, found: Contest, splits: Sequence[tuple[str, Split]]) -> G
         metrics(work.model.task, work.model.metric), work.model.training, tuple(splits),
         None if found.champion is None else _player(work, made, found.champion, found),
         tuple(_player(work, made, item, found) for item in found.predecessors),
-        work.folder, work.steps.note, work.record.stage)
+        work.folder, work.steps.note, work.record.stage, kept(work))
 
 
 def options(model: Model, contract: Contract) -> Options:
@@ -59,7 +60,7 @@ def _player(work: Work, made: Trainer, item: Rival, found: Contest) -> Player:
     return Player(item.name, theirs, item.artifact if item.contract else None,
                   weights_of(work, made, item.version, found.contract), _parent(work, item.version),
                   _by_the_log(theirs) if by_log else None, item.why,
-                  learned_until(item.version), why(work, item.version))
+                  learned_until(item.version), why(work, item.version), single(item.version.tags))
 
 
 def learned_until(version: Version) -> datetime | None:

@@ -115,8 +115,8 @@ def bent(source: Path, found: Curve, contract: Contract, target: Path) -> Path:
     inner = {name: f"{prefix}{name}" for name in contract.outputs}
     if missing := set(inner) - {item.name for item in model.graph.output}:
         raise ContractError(f"the champion's artifact has no output {sorted(missing)}")
-    _renamed(model.graph, inner)
-    answer = (_line_of if contract.task == "regression" else _logits_of)(graph, contract, inner)
+    renamed(model.graph, inner)
+    answer = (values_of if contract.task == "regression" else logits_of)(graph, contract, inner)
     scaled = graph.add("Mul", [answer, graph.constant(found.slope, np.float64)])
     moved = graph.add("Add", [scaled, graph.constant(list(found.bias), np.float64)])
     outputs = graph.answers(contract.classes, contract, moved)
@@ -128,14 +128,16 @@ def bent(source: Path, found: Curve, contract: Contract, target: Path) -> Path:
     return write(model, target)
 
 
-def _line_of(graph: Graph, contract: Contract, inner: dict[str, str]) -> str:
+def values_of(graph: Graph, contract: Contract, inner: dict[str, str], *,
+              floor: float = FLOOR) -> str:
     """The artifact's values ``[N, 1]`` as doubles."""
     [name] = contract.outputs
     return graph.column(inner[name])
 
 
-def _logits_of(graph: Graph, contract: Contract, inner: dict[str, str]) -> str:
-    """Logarithms of the artifact's probabilities ``[N, classes]``, as doubles."""
+def logits_of(graph: Graph, contract: Contract, inner: dict[str, str], *,
+              floor: float = FLOOR) -> str:
+    """Logarithms of the artifact's probabilities ``[N, classes]``, held above ``floor``."""
     given = {class_text(value): graph.column(inner[name])
              for name, value in contract.probabilities.items()}
     texts = [class_text(value) for value in contract.classes]
@@ -146,10 +148,10 @@ def _logits_of(graph: Graph, contract: Contract, inner: dict[str, str]) -> str:
     if missing := [text for text in texts if text not in given]:
         raise ContractError(f"the champion gives no probability of {', '.join(missing)}")
     shares = graph.add("Concat", [given[text] for text in texts], axis=1)
-    return graph.add("Log", [graph.add("Max", [shares, graph.constant(FLOOR, np.float64)])])
+    return graph.add("Log", [graph.add("Max", [shares, graph.constant(floor, np.float64)])])
 
 
-def _renamed(graph: Any, names: dict[str, str]) -> None:
+def renamed(graph: Any, names: dict[str, str]) -> None:
     """Give tensors of a graph other names, wherever they are made or used."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]

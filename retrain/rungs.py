@@ -6,11 +6,9 @@ inside a rung are made on validation rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
@@ -18,52 +16,17 @@ from retrain.evaluate import Scores
 from retrain.gate import choose
 from retrain.ground import Ground, Player
 from retrain.points import WHOLE, Point, measured, points
+from retrain.proposal import Kept, Proposal, Recipe, alike, room
 from retrain.quantize import CALIBRATION_ROWS
 from retrain.recalibrate import bent, curve
 from retrain.search import Found, Quest, Spending, search
-from retrain.trainer import WEIGHT, Fitted, Options, Split
+from retrain.trainer import Fitted, Split
 
 Choose = Callable[[str, Mapping[str, Point]], tuple[str, str]]
 """(rung, its points) -> the point to go on with, and why in words."""
 
 STARTS = 3
 """Versions that fine-tuning starts from at most: the champion, the newest before it, the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a model was trained, so that it can be done once more: from where, on which window, and
-    how it was made small."""
-
-    start: Player | None
-    window: str
-    options: Options
-    share: float | None = None
-    int8: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What a rung proposes: an artifact with its validation scores, and how it came about.
-
-    ``again`` names the earlier version that it is, where it is one; ``fitted`` are the weights that
-    the next fine-tuning goes on from, where there are some; ``bent_on`` names the window whose rows
-    bent the answers of the champion.
-    """
-
-    rung: str
-    what: str
-    artifact: Path
-    scores: Scores
-    fitted: Fitted | None = None
-    again: str | None = None
-    parent: Path | None = None
-    trained: bool = False
-    point: str = ""
-    choice: str = ""
-    points: Mapping[str, Scores] = field(default_factory=dict)
-    recipe: Recipe | None = None
-    bent_on: str = ""
 
 
 def recall(ground: Ground) -> Proposal:
@@ -73,7 +36,7 @@ def recall(ground: Ground) -> Proposal:
     for player in ground.predecessors:
         if player.barred:
             said.append(f"{player.name}: {player.barred}")
-        elif not _alike(ground, player):
+        elif not alike(ground, player):
             said.append(f"{player.name} takes or answers other columns than the champion")
         elif player.artifact is None:
             said.append(f"{player.name} cannot be run")
@@ -86,12 +49,6 @@ def recall(ground: Ground) -> Proposal:
     assert player.artifact is not None
     return Proposal("recall", f"{player.name} again", player.artifact, scores, player.fitted,
                     again=player.name, parent=player.parent)
-
-
-def _alike(ground: Ground, player: Player) -> bool:
-    one, other = player.contract, ground.contract
-    return (dict(one.inputs), dict(one.outputs), set(map(str, one.classes))) == (
-        dict(other.inputs), dict(other.outputs), set(map(str, other.classes)))
 
 
 def _runnable(ground: Ground) -> tuple[Player, Path]:
@@ -110,7 +67,7 @@ def probabilities(ground: Ground) -> Proposal:
     refusals: list[str] = []
     for name, split in ground.splits:
         try:
-            made.append(_bent(ground, name, split, folder=_folder(ground, "probabilities")))
+            made.append(bent_by(ground, name, split, folder=room(ground, "probabilities")))
         except HoldfastError as error:
             refusals.append(str(error))
     if not made:
@@ -118,7 +75,7 @@ def probabilities(ground: Ground) -> Proposal:
     return max(made, key=lambda item: ground.gain(item.scores))
 
 
-def _bent(ground: Ground, window: str, split: Split, *, folder: Path) -> Proposal:
+def bent_by(ground: Ground, window: str, split: Split, *, folder: Path) -> Proposal:
     """The champion with a curve by the training rows of the split."""
     champion, artifact = _runnable(ground)
     found = curve(ground.scored(champion.name, artifact, split.train), split.weight)
@@ -136,7 +93,7 @@ def ranges(ground: Ground) -> Proposal:
     champion, _ = _runnable(ground)
     if champion.parent is None:
         raise HoldfastError(f"{champion.name} is not quantized, or its float form was not kept")
-    path = _folder(ground, "ranges") / "int8.onnx"
+    path = room(ground, "ranges") / "int8.onnx"
     ground.trainer.quantized(champion.parent, path, calibration=ground.splits[0][1].train.tail(
         CALIBRATION_ROWS))
     return Proposal("ranges", f"{champion.name} quantized anew on recent rows", path,
@@ -157,94 +114,79 @@ def tune(ground: Ground, choice: Choose) -> Proposal:
             assert item.fitted is not None
             fitted = ground.trainer.tuned(item.fitted, split, ground.options,
                                           name=f"{item.name}-{name}".replace(" ", "-"),
-                                          checkpoints=Checkpoints(_folder(ground, "tune")))
+                                          checkpoints=Checkpoints(room(ground, "tune")))
             made.append((f"{item.name} fine-tuned on the rows of {name}", fitted,
                          Recipe(item, name, ground.options)))
-    return _compressed(ground, "tune", min(made, key=lambda item: item[1].loss), choice)
+    best = min(made, key=lambda item: item[1].loss)
+    return _compressed(ground, "tune", best, choice, kept=_kept(ground, "tune", [best]))
 
 
 def refit(ground: Ground, choice: Choose) -> Proposal:
     """A model trained from scratch on the window that does best on validation, made small."""
-    return _compressed(ground, "refit", _fresh(ground), choice)
+    made = _fresh(ground)
+    return _compressed(ground, "refit", _least(made), choice, kept=_kept(ground, "refit", made))
 
 
 def seek(ground: Ground, choice: Choose, spending: Spending, *,
          told: Callable[[Found], None] = lambda found: None) -> Proposal:
     """The best options and architecture that a search finds on that window, made small."""
-    what, fitted, recipe = _fresh(ground)
+    what, fitted, recipe = _least(_fresh(ground))
     found = search(Quest(ground.trainer, ground.options, ground.contract,
-                         ground.split(recipe.window), ground.metric, _folder(ground, "search"),
+                         ground.split(recipe.window), ground.metric, room(ground, "search"),
                          ground.training.gate.max_size, ground.training.gate.max_latency),
                    spending, default=fitted, said=ground.note)
     told(found)
     if found.number is None:
         raise HoldfastError(f"the search found nothing better than the default: {found.reason}")
-    return _compressed(replace(ground, options=found.options), "search", (
-        f"{what}, by searched options: {found.reason}", found.fitted,
-        replace(recipe, options=found.options)), choice)
+    best = (f"{what}, by searched options: {found.reason}", found.fitted,
+            replace(recipe, options=found.options))
+    return _compressed(replace(ground, options=found.options), "search", best, choice,
+                       kept=_kept(ground, "search", [best]))
 
 
-def _fresh(ground: Ground) -> tuple[str, Fitted, Recipe]:
-    """The model from scratch, on the window that does best on validation."""
-    made = []
-    for name, split in ground.splits:
-        fitted = ground.trainer.fresh(split, ground.options, checkpoints=Checkpoints(
-            _folder(ground, "refit") / name.replace(" ", "-")))
-        made.append((f"trained from scratch on the rows of {name}", fitted,
-                     Recipe(None, name, ground.options)))
+Made = tuple[str, Fitted, Recipe]
+"""What was fitted, in words; the model; how."""
+
+
+def _fresh(ground: Ground) -> list[Made]:
+    """A model from scratch on every window."""
+    return [(f"trained from scratch on the rows of {name}", ground.trainer.fresh(
+        split, ground.options, checkpoints=Checkpoints(
+            room(ground, "refit") / name.replace(" ", "-"))),
+        Recipe(None, name, ground.options)) for name, split in ground.splits]
+
+
+def _least(made: Sequence[Made]) -> Made:
+    """The one that does best on validation."""
     return min(made, key=lambda item: item[1].loss)
 
 
-def _compressed(ground: Ground, rung: str, made: tuple[str, Fitted, Recipe], choice: Choose
-                ) -> Proposal:
+def _kept(ground: Ground, rung: str, made: Sequence[Made]) -> dict[str, Kept]:
+    """The models as artifacts that a blend may take later; none where no blend is asked for."""
+    if "blend" not in ground.training.ladder:
+        return {}
+    found: dict[str, Kept] = {}
+    for place, (what, fitted, recipe) in enumerate(made):
+        rows = ground.split(recipe.window).train["_timestamp"]
+        path = ground.trainer.export(fitted, ground.contract,
+                                     room(ground, "kept") / f"{rung}-{place}.onnx")
+        found[path.stem] = Kept(what, path, rows.min().to_pydatetime(), rows.max().to_pydatetime())
+    return found
+
+
+def _compressed(ground: Ground, rung: str, made: Made, choice: Choose, *,
+                kept: Mapping[str, Kept]) -> Proposal:
     what, fitted, recipe = made
     ground.note(what)
     ground.stage(rung, fitted.history)
-    sizes = points(ground, fitted, ground.split(recipe.window), folder=_folder(ground, rung))
+    sizes = points(ground, fitted, ground.split(recipe.window), folder=room(ground, rung))
     name, why = choice(rung, sizes)
     taken = sizes[name]
     return Proposal(rung, what, taken.artifact, taken.scores, fitted, parent=taken.parent,
                     trained=True, point=name, choice=why,
                     points={key: point.scores for key, point in sizes.items()},
-                    recipe=replace(recipe, share=taken.share, int8=taken.parent is not None))
-
-
-def renewed(ground: Ground, proposal: Proposal) -> Proposal:
-    """The proposal made once more in the same way, with the rows of validation and holdout too.
-
-    A training is as many rounds of the same recipe; what was measured of the proposal is what the
-    recipe is worth. An earlier version stays what it is.
-    """
-    if proposal.bent_on:
-        split = _whole(ground.split(proposal.bent_on))
-        again = _bent(ground, proposal.bent_on, split, folder=_folder(ground, "renewed"))
-        return replace(proposal, artifact=again.artifact, parent=again.parent)
-    recipe, trainer = proposal.recipe, ground.trainer
-    if recipe is None or proposal.fitted is None:
-        return proposal
-    data, folder = _whole(ground.split(recipe.window)), _folder(ground, "renewed")
-    start = None if recipe.start is None else recipe.start.fitted
-    options = trainer.capped(recipe.options, proposal.fitted, start)
-    checkpoints = Checkpoints(folder)
-    whole = (trainer.fresh(data, options, checkpoints=checkpoints) if start is None
-             else trainer.tuned(start, data, options, checkpoints=checkpoints))
-    small = whole if recipe.share is None else trainer.pruned(
-        whole, recipe.share, data, options=recipe.options,
-        checkpoints=Checkpoints(folder / "small"))
-    artifact, parent = trainer.export(small, ground.contract, folder / "float.onnx"), None
-    if recipe.int8:
-        parent = artifact
-        artifact = trainer.quantized(parent, folder / "int8.onnx",
-                                     calibration=data.train.tail(CALIBRATION_ROWS))
-    return replace(proposal, artifact=artifact, parent=parent, fitted=whole)
-
-
-def _whole(split: Split) -> Split:
-    """A split whose training rows are all of its rows; newer ones count like its newest."""
-    rows = pd.concat([split.train, split.validation, split.holdout], ignore_index=True)
-    if WEIGHT in rows:
-        rows[WEIGHT] = rows[WEIGHT].fillna(split.train[WEIGHT].max())
-    return Split(rows, split.holdout, split.holdout)
+                    recipe=replace(recipe, share=taken.share, int8=taken.parent is not None),
+                    kept=kept)
 
 
 def cheapest(ground: Ground, sizes: Mapping[str, Point]) -> tuple[str, str]:
@@ -252,12 +194,6 @@ def cheapest(ground: Ground, sizes: Mapping[str, Point]) -> tuple[str, str]:
     found = choose([point.scores for point in sizes.values()], reference=sizes[WHOLE].scores,
                    metric=ground.metric, budget=ground.training.accuracy_budget)
     return found.scores.name, found.reason
-
-
-def _folder(ground: Ground, rung: str) -> Path:
-    path = ground.folder / rung
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def priced(ground: Ground, proposal: Proposal) -> Proposal:

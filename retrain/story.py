@@ -12,7 +12,7 @@ from retrain.contest import Contest
 from retrain.dataset import Dataset
 from retrain.evaluate import Scores
 from retrain.ladder import Attempt
-from retrain.rungs import Proposal
+from retrain.proposal import Proposal
 from retrain.trainer import Split
 from retrain.work import Work
 

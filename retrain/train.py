@@ -20,11 +20,13 @@ from retrain.dataset import Dataset, Refusal, assemble, conform, usable
 from retrain.evaluate import Scores
 from retrain.golden import comparable as comparable_sets
 from retrain.ground import Ground
+from retrain.kept import keep
 from retrain.ladder import best
 from retrain.players import ground, promised
 from retrain.points import Point
 from retrain.quantize import CALIBRATION_ROWS
-from retrain.rungs import cheapest, renewed
+from retrain.renew import renewed
+from retrain.rungs import cheapest
 from retrain.search import Spending, recorded
 from retrain.trainer import Split
 from retrain.windows import windows
@@ -53,6 +55,7 @@ def train(work: Work) -> Outcome:
     work.steps.next("climb the ladder")
     attempts = climbed(standing, _stakes(work, standing, found, meeting, rows=raw.holdout),
                        _ways(work, standing))
+    keep(work, attempts, found.contract)
     taken = best(attempts)
     result = story.summary(work, data, split, found=found) | story.story(
         work, taken or story.nearest(attempts), attempts, meeting=meeting, not_run=not_run)

@@ -38,7 +38,8 @@ from retrain.evaluate import Scores, answer, judged, score, session
 from retrain.ground import Ground, Player, metrics
 from retrain.ladder import Attempt, best
 from retrain.metrics import METRICS
-from retrain.rungs import cheapest, renewed
+from retrain.renew import renewed
+from retrain.rungs import cheapest
 from retrain.scikit import Scikit
 from retrain.trainer import Fitted, Options, Split
 from retrain.windows import windows
@@ -260,6 +261,7 @@ class Life:
         """The ladder, when matured labels say that quality is being lost."""
         self.versions = [self.serving]
         self._cooled = self._adopted = self._looked = self.days()[0]
+        self.kept: list[Player] = []
         self.fitted: list[tuple[datetime, bool]] = []
         self.began: datetime | None = None
         self.live(self._watch)
@@ -312,7 +314,7 @@ class Life:
                         self.metrics, training,
                         tuple(windows(split, older, request=request, model=self.model)),
                         self.serving.player, tuple(others), place, lambda line: None,
-                        lambda name, history: None)
+                        lambda name, history: None, tuple(self.kept))
         meeting, _ = ground.met(ground.holdout)
         held = withheld(self.fitted, self.days()[0], day, self.model)
         attempts = climbed(ground, Stakes(
@@ -322,6 +324,10 @@ class Life:
             before=before),
             Ways(lambda _, sizes: cheapest(ground, sizes)))
         taken = best(attempts)
+        self.kept[:0] = [
+            Player(f"{item.what} on {day:%Y-%m-%d}", self.contract, item.artifact, until=item.until)
+            for attempt in attempts if attempt.proposal
+            for item in attempt.proposal.kept.values()]
         if any(item.proposal and item.proposal.trained for item in attempts):
             self.trainings += 1
             self.fitted.append((day, taken is not None))
@@ -339,9 +345,10 @@ class Life:
                                 if item.player.name == proposal.again)
             return
         proposal = renewed(ground, proposal)
-        until = day - DELAY if proposal.trained else self.serving.player.until
+        until = proposal.until or (
+            day - DELAY if proposal.trained else self.serving.player.until)
         player = Player(f"{taken.rung}-{day:%Y%m%d}", self.contract, proposal.artifact,
-                        proposal.fitted, until=until)
+                        proposal.fitted, until=until, single=False)
         self.serving = Version(player, self.performance(judged_.scores))
         self.versions.append(self.serving)
 

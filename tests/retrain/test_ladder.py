@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from monitor.errors import HoldfastError
 from retrain.gate import ERROR, GateResult
 from retrain.ladder import Attempt, Judged, Rung, Trial, best, climb
-from retrain.rungs import Proposal
+from retrain.proposal import Proposal
 
 GAINS = st.lists(st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2), st.booleans()),
                  min_size=1, max_size=6)

@@ -15,6 +15,7 @@ from monitor.policy import Training
 from retrain import rungs
 from retrain.contract import default
 from retrain.ground import Ground, Player, metrics
+from retrain.renew import renewed
 from retrain.scikit import Scikit
 from retrain.search import Spending
 from retrain.trainer import Options, Split
@@ -70,7 +71,7 @@ def test_bent_answers_are_better_and_fit_no_weights(ground: Ground) -> None:
 
 def test_bent_answers_are_bent_once_more_by_the_newest_rows(ground: Ground) -> None:
     made = rungs.probabilities(ground)
-    again = rungs.renewed(ground, made)
+    again = renewed(ground, made)
     assert made.bent_on in {"all", "recent"}
     assert again.artifact != made.artifact
     before, after = (ground.scored("it", item.artifact, ground.holdout).quality["log_loss"].value
@@ -115,11 +116,11 @@ def test_a_refit_wins_and_its_recipe_can_be_done_once_more(ground: Ground) -> No
     assert made.trained
     assert ground.gain(made.scores) > 0.02
     assert {"fp32", "pruned-50"} <= set(made.points)
-    again = rungs.renewed(ground, made)
+    again = renewed(ground, made)
     assert again.artifact != made.artifact
     before, after = (ground.scored("it", item.artifact, ground.holdout) for item in (made, again))
     assert after.quality["accuracy"].value > before.quality["accuracy"].value, "it saw these rows"
-    twice = rungs.renewed(ground, made)
+    twice = renewed(ground, made)
     assert np.array_equal(ground.scored("it", twice.artifact, ground.holdout).predictions,
                           after.predictions)
 

@@ -1,0 +1,54 @@
+"""Renew: a proposal that passed, made once more in the same way on all rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from retrain import blend, rungs
+from retrain.checkpoints import Checkpoints
+from retrain.ground import Ground
+from retrain.proposal import Proposal, room
+from retrain.quantize import CALIBRATION_ROWS
+from retrain.trainer import WEIGHT, Split
+
+
+def renewed(ground: Ground, proposal: Proposal) -> Proposal:
+    """The proposal made once more in the same way, with the rows of validation and holdout too.
+
+    A training is as many rounds of the same recipe; what was measured of the proposal is what the
+    recipe is worth. An earlier version stays what it is.
+    """
+    if proposal.rung == "blend":
+        return blend.renewed(ground, proposal)
+    if proposal.bent_on:
+        split = _whole(ground.split(proposal.bent_on))
+        again = rungs.bent_by(ground, proposal.bent_on, split, folder=room(ground, "renewed"))
+        return replace(proposal, artifact=again.artifact, parent=again.parent)
+    recipe, trainer = proposal.recipe, ground.trainer
+    if recipe is None or proposal.fitted is None:
+        return proposal
+    data, folder = _whole(ground.split(recipe.window)), room(ground, "renewed")
+    start = None if recipe.start is None else recipe.start.fitted
+    options = trainer.capped(recipe.options, proposal.fitted, start)
+    checkpoints = Checkpoints(folder)
+    whole = (trainer.fresh(data, options, checkpoints=checkpoints) if start is None
+             else trainer.tuned(start, data, options, checkpoints=checkpoints))
+    small = whole if recipe.share is None else trainer.pruned(
+        whole, recipe.share, data, options=recipe.options,
+        checkpoints=Checkpoints(folder / "small"))
+    artifact, parent = trainer.export(small, ground.contract, folder / "float.onnx"), None
+    if recipe.int8:
+        parent = artifact
+        artifact = trainer.quantized(parent, folder / "int8.onnx",
+                                     calibration=data.train.tail(CALIBRATION_ROWS))
+    return replace(proposal, artifact=artifact, parent=parent, fitted=whole)
+
+
+def _whole(split: Split) -> Split:
+    """A split whose training rows are all of its rows; newer ones count like its newest."""
+    rows = pd.concat([split.train, split.validation, split.holdout], ignore_index=True)
+    if WEIGHT in rows:
+        rows[WEIGHT] = rows[WEIGHT].fillna(split.train[WEIGHT].max())
+    return Split(rows, split.holdout, split.holdout)

@@ -1,0 +1,126 @@
+"""Blends: kept models and versions that answer together, on elec2 and in whole jobs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.config import load
+from monitor.errors import HoldfastError
+from monitor.policy import Training
+from monitor.registry import Registry
+from monitor.window import isoformat, parse_time
+from retrain import rungs
+from retrain.blend import blend
+from retrain.contract import default
+from retrain.ground import Ground, Player, metrics
+from retrain.renew import renewed
+from retrain.scikit import Scikit
+from retrain.trainer import Options, Split
+from tests.retrain.real import elec
+from tests.retrain.shop import request, shop, work
+
+OPTIONS = Options("binary", ("day",), ("DOWN", "UP"), settings={"trees": 25})
+LADDER = ["recall", "blend", "refit"]
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """A champion of 1996, and models that trainings of 1997 fitted and nobody took."""
+    folder, trainer = tmp_path_factory.mktemp("ground"), Scikit()
+    new = Split(elec("1997-07-01", "1997-09-01"), elec("1997-09-01", "1997-09-21"),
+                elec("1997-09-21", "1997-10-05"))
+    contract = default(new.train, "binary", classes=OPTIONS.classes, positive="UP")
+
+    def player(name: str, start: str, end: str) -> Player:
+        fitted = trainer.fresh(replace(new, train=elec(start, end)), OPTIONS)
+        path = trainer.export(fitted, contract, folder / f"{name}.onnx")
+        return Player(name, contract, path, fitted, until=datetime.fromisoformat(end))
+
+    kept = (player("summer", "1997-06-15", "1997-08-25"), player("spring", "1997-05-01",
+                                                                 "1997-06-15"))
+    return Ground(trainer, OPTIONS, contract, "accuracy", metrics("binary", "accuracy"),
+                  Training.model_validate({"kind": "sklearn", "prune": [0.5], "ladder": LADDER,
+                                           "accuracy_budget": 0.05}),
+                  (("all", new), ("recent", replace(new, train=new.train.tail(1200)))),
+                  player("version 1", "1996-06-01", "1996-09-01"), (), folder, lambda line: None,
+                  lambda name, history: None, kept)
+
+
+def test_a_blend_beats_the_champion_and_fits_no_weights_of_models(ground: Ground) -> None:
+    made = blend(ground)
+    assert (made.rung, made.trained, made.fitted) == ("blend", False, None)
+    assert ground.gain(made.scores) > 0.02
+    assert made.what.startswith("a blend of ")
+    assert "x summer" in made.what
+    assert made.until == datetime(1997, 8, 25)
+    whole = ground.scored("it", made.artifact, ground.validation)
+    loss, theirs = (item.quality["log_loss"].value for item in (whole, made.scores))
+    assert loss is not None
+    assert theirs is not None
+    assert loss < theirs, "what a blend is worth is told by weights of rows that it is not asked on"
+
+
+def test_its_weights_are_fitted_once_more_by_the_newest_rows(ground: Ground) -> None:
+    made = blend(ground)
+    again = renewed(ground, made)
+    assert (again.rung, again.scores) == ("blend", made.scores)
+    before, after = (ground.scored("it", item.artifact, ground.holdout).quality["log_loss"].value
+                     for item in (made, again))
+    assert before is not None
+    assert after is not None
+    assert after < before
+
+
+def test_what_knows_the_rows_or_is_no_single_model_is_left_out(ground: Ground) -> None:
+    knowing = replace(ground.kept[0], until=datetime(1997, 9, 2))
+    made = blend(replace(ground, kept=(knowing, ground.kept[1])))
+    assert "summer" not in made.what
+    bent = replace(ground.kept[0], single=False)
+    assert "summer" not in blend(replace(ground, kept=(bent, ground.kept[1]))).what
+    with pytest.raises(HoldfastError, match="fewer than two models are kept"):
+        blend(replace(ground, kept=()))
+
+
+def test_a_training_keeps_the_model_of_every_window(ground: Ground) -> None:
+    made = rungs.refit(ground, lambda rung, sizes: rungs.cheapest(ground, sizes))
+    assert [item.what for item in made.kept.values()] == [
+        f"trained from scratch on the rows of {name}" for name, _ in ground.splits]
+    for item in made.kept.values():
+        assert item.artifact.is_file()
+        assert item.until == ground.splits[0][1].train["_timestamp"].max()
+    silent = replace(ground, training=ground.training.model_copy(update={"ladder": ["refit"]}))
+    assert rungs.refit(silent, lambda rung, sizes: rungs.cheapest(silent, sizes)).kept == {}
+
+
+def test_models_of_earlier_runs_are_found_by_later_jobs(tmp_path: Path) -> None:
+    """Refused or not: what a run kept is there for the next, but not what learned from a fault."""
+    path = shop(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", ladder=LADDER,
+                windows=["all", "recent"])
+    registry = Registry(load(path).config.mlflow)
+    first = request(path, "bootstrap", options={"report": False})
+    assert work(first, tmp_path).version == "1"
+    asked = request(path, "train", champion="1", options={"report": False})
+    work(asked, tmp_path)
+    runs = registry.runs("shop", tag="holdfast.kept", most=5)
+    assert [run.data.tags["holdfast.request_id"] for run in runs] == [asked.request_id,
+                                                                      first.request_id]
+    index = json.loads(registry.artifact(runs[0].info.run_id, "holdfast/kept/kept.json") or "")
+    assert set(index["models"]) == {"refit-0", "refit-1"}
+
+    def later(days: int, **values: object) -> str:
+        known = asked.known_at + timedelta(days=days)
+        told = request(path, "train", champion="1", known_at=known, options={"report": False},
+                       **values)
+        found = work(told, tmp_path).result["ladder"]
+        return str(next(item for item in found if item["rung"] == "blend"))
+
+    assert "fewer than two" not in later(1)
+    until = parse_time(index["models"]["refit-1"]["until"])
+    faulty = isoformat(until - timedelta(days=9)), isoformat(until)
+    before = "2025-01-01T00:00:00Z", faulty[0]  # the first champion's reference
+    assert "fewer than two" in later(2, exclude=(before, faulty))

@@ -40,7 +40,8 @@ def fill(model: Model, deps: Deps, now: datetime) -> None:
             continue
         try:
             if order.action == LOOK:
-                _end(order, deps.store, ("done", "looked at MLflow's aliases"))
+                if order.at <= now:  # a later one came after this tick had looked
+                    _end(order, deps.store, ("done", "looked at MLflow's aliases"))
                 continue
             ended = _alerted(order, model, deps, now) if "alert" in order.arguments else (
                 _retrain(order, model, deps))

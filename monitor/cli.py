@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +12,10 @@ from typing import Any
 
 import click
 
-from monitor import traces
+from monitor.assembly import opened
 from monitor.config import Config, Loaded, Model, load
 from monitor.daemon import Daemon, attend, candidate, held
-from monitor.deps import Deps
 from monitor.errors import ConfigError, LostError
-from monitor.jobs import Jobs
-from monitor.launch import Launcher, LocalProcess
-from monitor.registry import Registry
-from monitor.report import Reporter
 from monitor.secrets import redact, redacted
 from monitor.store import Store
 from monitor.terminal import (
@@ -410,36 +403,6 @@ def demo(**options: Any) -> None:
         raise ConfigError(["--label: absent; right would be the column of the log's true class or "
                            "value"])
     demo(**options)
-
-
-@contextmanager
-def opened(loaded: Loaded) -> Iterator[Deps]:
-    """The daemon's parts for this configuration, closed at the end."""
-    config = loaded.config
-    registry = Registry(config.mlflow)
-    with tracing(config), Store.open(config.store) as store:
-        yield Deps(config=config, path=str(loaded.path), store=store, registry=registry,
-                   launcher=launcher(config),
-                   reporter=Reporter(registry, str(loaded.path)))
-
-
-@contextmanager
-def tracing(config: Config) -> Iterator[None]:
-    """Spans are sent where the configuration asks for them."""
-    if config.traces is None:
-        yield
-        return
-    end = traces.start(config.traces.endpoint, config.traces.sample, part="daemon")
-    try:
-        yield
-    finally:
-        end()
-
-
-def launcher(config: Config) -> Launcher:
-    """Where the configuration has retrains run."""
-    kubernetes = config.launch.kubernetes
-    return Jobs(kubernetes) if kubernetes else LocalProcess(Path(config.folder) / "requests")
 
 
 def chosen(config: Config, name: str | None) -> list[Model]:

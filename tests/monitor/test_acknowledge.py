@@ -23,7 +23,7 @@ from monitor.acknowledgement import (
     touched,
 )
 from monitor.act import request_for
-from monitor.cli import opened
+from monitor.assembly import opened
 from monitor.config import load
 from monitor.daemon import tick
 from monitor.faults import Fault

@@ -19,7 +19,7 @@ from monitor.exporter import Snapshot
 from monitor.server import Server
 from monitor.store import Store
 from monitor.web import create_app
-from tests.monitor.stored import configuration, fill
+from tests.monitor.stored import configuration
 from tests.monitor.surface import (
     PASSWORD,
     TOKENS,
@@ -35,13 +35,6 @@ from tests.monitor.surface import (
 
 __all__ = ["cheap"]
 pytestmark = pytest.mark.usefixtures("cheap")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
-        fill(opened)
-        yield opened
 
 
 @pytest.fixture

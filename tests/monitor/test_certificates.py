@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,12 @@ from monitor.errors import ConfigError
 from monitor.server import Server
 from monitor.store import Store
 from monitor.surface import Tls
-from tests.monitor.stored import fill
 from tests.monitor.surface import bearer, cheap, guarded, site
 from tests.servers.authority import Authority, Pair
 from tests.servers.prometheus import Prometheus, prometheus
 
 __all__ = ["cheap", "prometheus"]
 pytestmark = pytest.mark.usefixtures("cheap")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
-        fill(opened)
-        yield opened
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from monitor.access import same_origin, well_formed
 from monitor.errors import ConfigError
 from monitor.server import Server
 from monitor.store import Store
-from tests.monitor.stored import fill
 from tests.monitor.surface import (
     PASSWORD,
     TOKENS,
@@ -39,15 +38,8 @@ pytestmark = pytest.mark.usefixtures("cheap")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
-        yield opened
-
-
-@pytest.fixture
 def opened(store: Store, tmp_path: Path) -> Iterator[Opened]:
     """A function that opens a guarded surface with further settings of `http`."""
-    fill(store)
     with ExitStack() as stack:
         yield lambda **more: stack.enter_context(site(store, tmp_path, guarded(tmp_path, **more)))
 

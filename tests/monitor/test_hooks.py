@@ -14,19 +14,11 @@ import pytest
 
 from monitor.server import Server
 from monitor.store import Store
-from tests.monitor.stored import fill
 from tests.monitor.surface import bearer, cheap, client, guarded, site, trained
 from tests.servers.alertmanager import Alertmanager, alertmanager
 
 __all__ = ["alertmanager", "cheap"]
 pytestmark = pytest.mark.usefixtures("cheap")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
-        fill(opened)
-        yield opened
 
 
 @pytest.fixture

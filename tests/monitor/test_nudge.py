@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from mlflow.webhooks.delivery import _generate_hmac_signature
 
 from monitor.nudge import TOLERANCE, Nudge, heard
 from monitor.store import Store
-from tests.monitor.stored import fill
 from tests.monitor.surface import client, site
 from tests.servers import free_port
 from tests.servers.mlflow import start_mlflow, stop_mlflow
@@ -47,13 +45,6 @@ def test_what_is_forged_altered_or_old_is_not(headers: dict[str, str]) -> None:
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"entity": 1, "action": 2, "data": 3}'])
 def test_what_is_no_event_of_a_model_is_not(body: str) -> None:
     assert heard(signed(body), body.encode(), secret=SECRET.encode(), now=NOW) is None
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
-        fill(opened)
-        yield opened
 
 
 @pytest.fixture

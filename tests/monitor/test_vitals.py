@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +15,7 @@ from monitor.state import Decision
 from monitor.store import Store
 from monitor.vitals import LONGEST, say
 from monitor.window import isoformat
-from tests.monitor.stored import DAY, at, configuration, estimate, fill, verdict
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
-        fill(opened)
-        yield opened
+from tests.monitor.stored import DAY, at, configuration, estimate, verdict
 
 
 @pytest.fixture

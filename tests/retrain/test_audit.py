@@ -16,8 +16,8 @@ import yaml
 
 from monitor import audit
 from monitor.act import act
+from monitor.assembly import opened
 from monitor.byhand import look
-from monitor.cli import opened
 from monitor.config import load
 from monitor.daemon import tick
 from monitor.deps import Deps

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from monitor.assembly import opened
 from monitor.byhand import ask
-from monitor.cli import opened
 from monitor.config import Loaded, load
 from monitor.daemon import tick
 from monitor.deps import Deps

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import io
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from tests.servers.browser import browsing, open_version, promote
 from tests.servers.mlflow import start_mlflow, stop_mlflow
 from tests.servers.prometheus import Prometheus
 from tests.story import panels
+from tests.story.growing import Growing
 from tests.story.pod import Pod
 
 if TYPE_CHECKING:
@@ -43,54 +43,24 @@ PORT = 8700
 PATIENCE = 300.0
 
 
-class Log:
-    """A log that goes on being written; from the drift on parcels are heavier, and the heaviest are
-    no longer late. ``serves`` says whose rule answers."""
+class Log(Growing):
+    """From the drift on parcels are heavier, and the heaviest are no longer late. ``serves`` says
+    whose rule answers."""
+
+    serves = "1"
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.serves = folder, "1"
-        self._rng = np.random.default_rng(5)
-        now = datetime.now(UTC).replace(microsecond=0)
-        self.start = self._written = now - HISTORY
-        self.drift = now - DRIFTED
-        folder.mkdir()
-        self.write(self.drift)
-        self.write(now)
+        super().__init__(folder, history=HISTORY, drifted=DRIFTED, rate=RATE)
 
-    def write(self, until: datetime) -> None:
-        """The rows since the last call, as a file that appears whole."""
-        n = int((until - self._written).total_seconds()) * RATE
-        at = pd.date_range(self._written, until, n + 1, inclusive="left").as_unit("us")
-        new = np.asarray(at >= self.drift)
+    def rows(self, at: pd.DatetimeIndex) -> pd.DataFrame:
+        n, new = len(at), np.asarray(at >= self.drift)
         weight = self._rng.normal(10, 1, n) + 2 * new
         late = np.where(new, weight < 12, weight > 10) ^ (self._rng.random(n) < 0.1)
         says = weight > 10 if self.serves == "1" else weight < 12
-        frame = pd.DataFrame({
-            "at": at, "received": at + timedelta(seconds=1), "version": self.serves,
-            "weight": weight, "distance": self._rng.gamma(2, 3, n),
+        return pd.DataFrame({
+            "version": self.serves, "weight": weight, "distance": self._rng.gamma(2, 3, n),
             "answer": np.where(says, "yes", "no"), "score": np.where(says, 0.8, 0.2),
             "late": np.where(late, "yes", "no")})
-        draft = self.folder / "new.tmp"
-        frame.to_parquet(draft, index=False)
-        draft.rename(self.folder / f"{until:%H%M%S}.parquet")
-        self._written = until
-
-    @contextmanager
-    def growing(self) -> Iterator[None]:
-        """Written every other second while the block lasts."""
-        stop = threading.Event()
-
-        def grow() -> None:
-            while not stop.wait(2):
-                self.write(datetime.now(UTC).replace(microsecond=0))
-
-        writer = threading.Thread(target=grow)
-        writer.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            writer.join()
 
 
 def values(log: Log, mlflow: str) -> dict[str, Any]:

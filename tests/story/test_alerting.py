@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ from tests.contracts.test_alerts import BASE, RULES
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.prometheus import Prometheus
 from tests.story.deployment import register
+from tests.story.growing import Growing
 from tests.story.test_daemon import running
 
 HISTORY = timedelta(minutes=6)
@@ -32,46 +30,16 @@ AT_ONCE = "15s"
 """What ``for: 15m`` is shortened to, so that a test need not wait as people do."""
 
 
-class Log:
-    """A log that goes on being written while it is watched."""
+class Log(Growing):
+    """From the drift on parcels are heavier."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._rng = np.random.default_rng(5)
-        now = datetime.now(UTC).replace(microsecond=0)
-        self.start = self._written = now - HISTORY
-        folder.mkdir()
-        self.write(now - DRIFTED)
-        self.write(now, shift=2.0)
+        super().__init__(folder, history=HISTORY, drifted=DRIFTED, rate=RATE)
 
-    def write(self, until: datetime, shift: float = 0.0) -> None:
-        """The rows since the last call, as a file that appears whole."""
-        n = int((until - self._written).total_seconds()) * RATE
-        at = pd.date_range(self._written, until, n + 1, inclusive="left").as_unit("us")
-        frame = pd.DataFrame({
-            "at": at, "received": at + timedelta(seconds=1), "version": "1",
-            "weight": self._rng.normal(10 + shift, 1, n),
-            "answer": self._rng.choice(["yes", "no"], n)})
-        frame.to_parquet(self.folder / "new.tmp", index=False)
-        os.rename(self.folder / "new.tmp", self.folder / f"{until:%H%M%S}.parquet")
-        self._written = until
-
-    @contextmanager
-    def growing(self) -> Iterator[None]:
-        """Written every other second while the block lasts."""
-        stop = threading.Event()
-
-        def grow() -> None:
-            while not stop.wait(2):
-                self.write(datetime.now(UTC).replace(microsecond=0))
-
-        writer = threading.Thread(target=grow)
-        writer.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            writer.join()
+    def rows(self, at: pd.DatetimeIndex) -> pd.DataFrame:
+        weight = self._rng.normal(10, 1, len(at)) + 2 * np.asarray(at >= self.drift)
+        return pd.DataFrame({"version": "1", "weight": weight,
+                             "answer": self._rng.choice(["yes", "no"], len(at))})
 
 
 def configured(folder: Path, log: Log) -> Path:

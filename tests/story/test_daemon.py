@@ -17,7 +17,7 @@ from typing import Any, cast
 import httpx
 import yaml
 
-from monitor.cli import opened
+from monitor.assembly import opened
 from monitor.config import load
 from monitor.daemon import Daemon, tick
 from monitor.deps import Deps

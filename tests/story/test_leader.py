@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitor.cli import opened
+from monitor.assembly import opened
 from monitor.config import load
 from monitor.daemon import tick
 from tests.servers.cluster import StandIn

@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 from monitor import shadow
+from monitor.assembly import opened
 from monitor.baseline import Baseline
-from monitor.cli import opened
 from monitor.config import load
 from monitor.daemon import tick
 from monitor.deps import Deps

@@ -96,12 +96,16 @@ class Record:
                 Dataset(name, content_hash[:36], "local", json.dumps({"uri": redact(source)})))])
 
     def metrics(self, values: Mapping[str, float], model_id: str | None = None) -> None:
-        """Log final metrics to the run (and to its model)."""
+        """Log final metrics to the run (and to its model); a value that stands already stays.
+
+        MLflow takes one that is logged again for the same only if it is: measured times are not.
+        """
         client = self.registry.client
         with self.registry.words(f"run {self.run_id}"):
-            began = client.get_run(self.run_id).info.start_time
+            run = client.get_run(self.run_id)
             for key, value in values.items():
-                client.log_metric(self.run_id, key, float(value), began, model_id=model_id)
+                client.log_metric(self.run_id, key, float(run.data.metrics.get(key, value)),
+                                  run.info.start_time, model_id=model_id)
 
     def text(self, name: str, content: str) -> None:
         """Write a text artifact ``holdfast/NAME``."""

@@ -89,7 +89,8 @@ def test_the_gate_holds_the_candidate_against_the_golden_set(audited: Audited) -
         ("hard", "the declared floor", audited.rows), ("hard", "version 1", audited.rows)]
     assert "2 checks on benchmarks" in audited.second.reason
     with audited.deps() as deps:
-        text = deps.registry.client.get_model_version("shop", "2").description or ""
+        made = deps.registry.client.get_model_version("shop", "2")
+        text = deps.registry.artifact(made.run_id, "holdfast/card.md") or ""
     assert "## What the gate asked" in text
     assert "| benchmark hard | version 1 | accuracy |" in text
 

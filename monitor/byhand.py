@@ -31,9 +31,8 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
     request = wanted(model, deps, reason=reason, bootstrap=bootstrap, now=now)
     _let_scoring_end(model, deps, now)
     if not deps.store.request(request, None):
-        row = deps.store.open_request(model.name)
-        raise HoldfastError(f"request {row.request.request_id} of this model is open; wait for it"
-                            if row else f"request {request.request_id} was made already")
+        raise HoldfastError(in_the_way(
+            model, deps.store, f"request {request.request_id} was made already"))
     move(model, deps.store, now, f"asked for by hand: {reason}",
          lambda state: decide.requested(state, request, now))
     assert deps.launcher is not None
@@ -52,6 +51,13 @@ def ask(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime
                     "reason": outcome.get("reason", request.reason),
                     "version": outcome.get("version"), "run_id": outcome.get("run_id")}
     raise HoldfastError(f"request {request.request_id} is gone from the store")
+
+
+def in_the_way(model: Model, store: Store, otherwise: str) -> str:
+    """Why no further request can be written: the one that is open, else ``otherwise``."""
+    row = store.open_request(model.name)
+    return (f"request {row.request.request_id} of this model is open; wait for it" if row
+            else otherwise)
 
 
 def wanted(model: Model, deps: Deps, *, reason: str, bootstrap: bool, now: datetime) -> Request:
@@ -99,9 +105,8 @@ def look(model: Model, deps: Deps, *, now: datetime, wait: bool) -> dict[str, An
     if not request.options["versions"]:
         raise HoldfastError(f"{model.registered!r} has no alias `champion` to be audited")
     if not deps.store.request(request, None):
-        row = deps.store.open_request(model.name)
-        raise HoldfastError(f"request {row.request.request_id} of this model is open; wait for it"
-                            if row else f"request {request.request_id} was made already")
+        raise HoldfastError(in_the_way(
+            model, deps.store, f"request {request.request_id} was made already"))
     assert deps.launcher is not None
     journal.requested(request)
     start(request, deps, attempt=1)

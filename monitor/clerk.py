@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 
 from monitor import decide, journal
-from monitor.byhand import Saying, acknowledge, wanted
+from monitor.byhand import Saying, acknowledge, in_the_way, wanted
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import ConfigError, RefusedError
@@ -43,12 +43,19 @@ def fill(model: Model, deps: Deps, now: datetime) -> None:
                 if order.at <= now:  # a later one came after this tick had looked
                     _end(order, deps.store, ("done", "looked at MLflow's aliases"))
                 continue
+            if _scoring(model, deps.store):
+                continue
             ended = _alerted(order, model, deps, now) if "alert" in order.arguments else (
                 _retrain(order, model, deps))
         except (ConfigError, RefusedError) as error:
             ended = "refused", str(error)
-        if ended is not None:
-            _end(order, deps.store, ended)
+        _end(order, deps.store, ended)
+
+
+def _scoring(model: Model, store: Store) -> bool:
+    """Whether a scoring of versions is open, which ends soon: orders of retrains wait for it."""
+    row = store.open_request(model.name)
+    return row is not None and bool(row.request.purpose)
 
 
 def do(order: Order, model: Model, store: Store, now: datetime) -> Ended:
@@ -89,29 +96,22 @@ def _snooze(order: Order, model: Model, store: Store, now: datetime) -> str:
     return f"quiet until {isoformat(until)}" if until > now else "quiet no more"
 
 
-def _retrain(order: Order, model: Model, deps: Deps) -> Ended | None:
-    """The request is written, as by hand; None while another one that ends soon is open."""
-    row = deps.store.open_request(model.name)
-    if row is not None and row.request.purpose:
-        return None
+def _retrain(order: Order, model: Model, deps: Deps) -> Ended:
+    """The request is written, as by hand."""
     request = wanted(model, deps, reason=f"{order.arguments['reason']} (asked for by {order.by})",
                      bootstrap=order.arguments["bootstrap"], now=order.at)
     known = {item.request.request_id for item in deps.store.requests(model.name, newest=20)}
     if request.request_id in known:
         return "done", f"request {request.request_id}"
     if not deps.store.request(request, None):
-        row = deps.store.open_request(model.name)
-        raise RefusedError(f"request {row.request.request_id} of this model is open; wait for it"
-                           if row else "another request of this model is open; wait for it")
+        raise RefusedError(in_the_way(
+            model, deps.store, "another request of this model is open; wait for it"))
     journal.requested(request)
     return "done", f"request {request.request_id}"
 
 
-def _alerted(order: Order, model: Model, deps: Deps, now: datetime) -> Ended | None:
+def _alerted(order: Order, model: Model, deps: Deps, now: datetime) -> Ended:
     """The state asks for a retrain, as after a verdict, where the policy lets it."""
-    row = deps.store.open_request(model.name)
-    if row is not None and row.request.purpose:
-        return None
     reason = f"alert {order.arguments['alert']}: {order.arguments['reason']}"
     labelled, refusals = matured(model, deps.store, now), []
 

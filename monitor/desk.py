@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from monitor.byhand import in_the_way
 from monitor.clerk import AT_ONCE, do
 from monitor.config import Config, Model
 from monitor.credentials import Caller
@@ -63,7 +64,7 @@ def _may_retrain(model: Model, store: Store) -> None:
                            "model")
     row = store.open_request(model.name)
     if row is not None and not row.request.purpose:
-        raise RefusedError(f"request {row.request.request_id} of this model is open; wait for it")
+        raise RefusedError(in_the_way(model, store, ""))
 
 
 def snoozed(model: Model, store: Store, seconds: float) -> dict[str, Any]:

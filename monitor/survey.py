@@ -5,11 +5,11 @@ number of models.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select, union_all
+from sqlalchemy import Select, select, union_all
 
 from monitor.database import Database
 from monitor.history import Pending, Recorded, Row, pending_of, recorded_of
@@ -19,7 +19,9 @@ from monitor.window import Window
 
 ASKED = 100
 """Models that one statement asks for at most."""
-NEWEST = tuple(verdicts.c[key].desc() for key in ("known_at", "end", "revision"))
+ORDER = ("known_at", "end", "revision")
+NEWEST = tuple(verdicts.c[column].desc() for column in ORDER)
+"""What is newest comes first."""
 
 
 class Survey(Database):
@@ -35,7 +37,7 @@ class Survey(Database):
         """The newest verdict on all rows of every model."""
         inner = verdicts.alias()
         first = (select(inner.c.id).where(inner.c.model == models.c.name, inner.c.segment == "")
-                 .order_by(*(inner.c[key].desc() for key in ("known_at", "end", "revision")))
+                 .order_by(*(inner.c[column].desc() for column in ORDER))
                  .limit(1).scalar_subquery())
         query = (select(verdicts.c.model, verdicts.c.id, verdicts.c.line)
                  .select_from(models).join(verdicts, verdicts.c.id == first))
@@ -44,11 +46,20 @@ class Survey(Database):
                     for row in connection.execute(query)}
 
     def measured_of(self, champions: Mapping[str, str]) -> dict[str, Row]:
-        """The newest verdict that says how well the champion performs, by model."""
-        columns = verdicts.c.model, verdicts.c.id, verdicts.c.line
-        found = self._each(champions, columns, 1, lambda model: (
-            verdicts.c.version == champions[model], verdicts.c.measured.is_(True)))
-        return {row.model: Row(row.id, json.loads(row.line)) for row in found}
+        """The newest verdict that says how well the champion performs, by model; ``ASKED`` models
+        with one statement."""
+        asked, found = list(champions), {}
+        for place in range(0, len(asked), ASKED):
+            parts: list[Select[Any]] = [
+                select(select(verdicts.c.model, verdicts.c.id, verdicts.c.line).where(
+                    verdicts.c.model == model, verdicts.c.segment == "",
+                    verdicts.c.version == champions[model], verdicts.c.measured.is_(True))
+                    .order_by(*NEWEST).limit(1).subquery())
+                for model in asked[place : place + ASKED]]
+            with self._read() as connection:
+                for row in connection.execute(union_all(*parts)):
+                    found[row.model] = Row(row.id, json.loads(row.line))
+        return found
 
     def told(self, model: str, segment: str, *, until: datetime | None, skip: int, most: int
              ) -> list[Row]:
@@ -78,18 +89,3 @@ class Survey(Database):
         with self._read() as connection:
             return {row["model"]: pending_of(row)
                     for row in connection.execute(query).mappings()}
-
-    def _each(self, names: Iterable[str], columns: Sequence[ColumnElement[Any]], newest: int,
-              more: Any = lambda model: ()) -> list[Any]:
-        """The newest verdicts of each model, ``ASKED`` models with one statement."""
-        asked = list(names)
-        found: list[Any] = []
-        for place in range(0, len(asked), ASKED):
-            parts: list[Select[Any]] = [
-                select(select(*columns).where(verdicts.c.model == model, verdicts.c.segment == "",
-                                              *more(model))
-                       .order_by(*NEWEST).limit(newest).subquery())
-                for model in asked[place : place + ASKED]]
-            with self._read() as connection:
-                found += connection.execute(union_all(*parts)).all()
-        return found

@@ -34,8 +34,6 @@ from monitor.terminal import (
     reported,
 )
 
-SHORTEST_PASSWORD = 12
-
 
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"],
                                             "max_content_width": 100})
@@ -359,7 +357,7 @@ def status(config: Path, as_json: bool) -> None:
 @reported
 def password() -> None:
     """Ask for a password, or read it from standard input, and print its hash (scrypt)."""
-    from monitor.credentials import hashed
+    from monitor.credentials import SHORTEST_PASSWORD, hashed
 
     text = (click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
             if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n"))

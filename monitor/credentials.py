@@ -36,6 +36,7 @@ COST = (2**15, 8, 3)
 """scrypt's N, r and p: 32 MB and about a quarter of a second a guess, as OWASP advises."""
 LENGTH = 32
 """Bytes of a hash."""
+SHORTEST_PASSWORD = 12
 SHORTEST_TOKEN = 16
 SHORTEST_KEY = 32
 REREAD = 5.0

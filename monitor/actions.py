@@ -16,6 +16,7 @@ from fastapi import APIRouter, Body, Header, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from monitor.api import named
 from monitor.byhand import acknowledged, stretch
 from monitor.config import Config, Model
 from monitor.desk import Wish, signature, snoozed, take, told
@@ -79,7 +80,7 @@ def programs(store: Store, config: Config) -> APIRouter:
 
     def ordered(name: str, asked: Asked, request: Request, key: str | None) -> Response:
         try:
-            order = _order(asked, _model(config, name), store, key or "",
+            order = _order(asked, named(config, name), store, key or "",
                            signature(request.state.caller))
         except (ConfigError, RefusedError) as error:
             return JSONResponse(redacted({"error": _words(error)}), 409)
@@ -107,16 +108,9 @@ def programs(store: Store, config: Config) -> APIRouter:
     @router.get("/orders")
     def orders(name: str) -> Response:
         """What was ordered of the model, newest first, at most 100."""
-        model = _model(config, name)
+        model = named(config, name)
         return JSONResponse(redacted([told(item) for item in store.orders(model.name, 100)]))
     return router
-
-
-def _model(config: Config, name: str) -> Model:
-    for model in config.models:
-        if model.name == name:
-            return model
-    raise HTTPException(404, f"No model called {name} is configured.")
 
 
 def _order(asked: Asked, model: Model, store: Store, key: str, by: str) -> Order:
@@ -183,11 +177,11 @@ def forms(pages: Pages, store: Store, config: Config) -> APIRouter:
 
     @router.get("")
     def show(name: str, action: str, request: Request) -> Response:
-        return page(request, _model(config, name), _known(action))
+        return page(request, named(config, name), _known(action))
 
     @router.post("")
     def do(name: str, action: str, request: Request) -> Response:
-        model, given = _model(config, name), request.state.form
+        model, given = named(config, name), request.state.form
         try:
             key = given.get("key", "")
             if not KEY.fullmatch(key):

@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse, Response
 from pydantic import AwareDatetime, BeforeValidator
 
 from monitor import audit, contours, fidelity, fleet, replies, shadow
-from monitor.config import Config
+from monitor.config import Config, Model
 from monitor.errors import HoldfastError
 from monitor.exporter import Snapshot
 from monitor.need import Level
@@ -122,9 +122,7 @@ def _model(router: APIRouter, store: Store, config: Config) -> None:
     @router.get("/models/{name}", tags=["model"])
     def model(name: str) -> replies.Detail:
         """The model as it stands now."""
-        found = fleet.entry(store, config, name)
-        if found is None:
-            raise unknown(name)
+        found = fleet.entry(store, config, named(config, name))
         state, tick = found.recorded.state, found.tick
         asked, told = store.open_request(name), fleet.performances(store, [found])
         waits = found.pending
@@ -141,7 +139,7 @@ def _model(router: APIRouter, store: Store, config: Config) -> None:
     @router.get("/models/{name}/versions", tags=["model"])
     def versions(name: str) -> replies.Versions:
         """Who serves and who waits, the challenger beside the champion, and golden sets."""
-        known(config, name)
+        named(config, name)
         state = store.recorded(name).state
         pair = state.challenger or "", state.champion or ""
         return replies.Versions(
@@ -158,7 +156,7 @@ def _model(router: APIRouter, store: Store, config: Config) -> None:
                  ) -> replies.Some[replies.Distribution]:
         """Columns by how far they moved, times what they are worth, with their distributions in
         the reference and in the newest window."""
-        known(config, name)
+        named(config, name)
         newest = store.verdicts(name, segment="", newest=1)
         found = contours.ranked(newest[-1].line) if newest else []
         shown = found[offset : offset + limit]
@@ -177,7 +175,7 @@ def _past(router: APIRouter, store: Store, config: Config) -> None:
                  known_until: Until | None = None) -> replies.Some[replies.Verdict]:
         """Verdicts on all rows, or on a segment, newest first. With `known_until` nothing that
         became known later: pages then stay as they are while new verdicts come."""
-        known(config, name)
+        named(config, name)
         rows = store.told(name, segment, until=known_until, skip=offset, most=limit + 1)
         return replies.Some(items=[_verdict(row.line) for row in rows[:limit]],
                             next=_next(offset + limit, len(rows) > limit, 100))
@@ -214,7 +212,7 @@ def _paged(router: APIRouter, config: Config, told: tuple[str, type[Any], str],
     path, kind, words = told
 
     def part(name: str, limit: Limit = 50, offset: Offset = 0) -> Any:
-        known(config, name)
+        named(config, name)
         rows = read(name, offset + limit + 1)
         items = [kind(**redacted(kind.model_validate(row).model_dump()))
                  for row in rows[offset : offset + limit]]
@@ -225,15 +223,12 @@ def _paged(router: APIRouter, config: Config, told: tuple[str, type[Any], str],
                          response_model=replies.Some[kind])  # type: ignore[valid-type]
 
 
-def known(config: Config, name: str) -> None:
-    """Raises what is answered with 404 where no model of that name is configured."""
-    if not any(model.name == name for model in config.models):
-        raise unknown(name)
-
-
-def unknown(name: str) -> HTTPException:
-    """What is answered where no model of that name is configured."""
-    return HTTPException(404, f"No model called {name} is configured.")
+def named(config: Config, name: str) -> Model:
+    """The model of that name; raises what is answered with 404 where none is configured."""
+    for model in config.models:
+        if model.name == name:
+            return model
+    raise HTTPException(404, f"No model called {name} is configured.")
 
 
 def _next(after: int, more: bool, factor: int = 1) -> int | None:

@@ -71,9 +71,9 @@ def entries(store: Store, config: Config) -> list[Entry]:
     return sorted(made, key=_urgency)
 
 
-def entry(store: Store, config: Config, name: str) -> Entry | None:
-    """One model, with what it needs; None where it is not configured."""
-    return next((item for item in entries(store, config) if item.model.name == name), None)
+def entry(store: Store, config: Config, model: Model) -> Entry:
+    """One model of the configuration, with what it needs."""
+    return next(item for item in entries(store, config) if item.model.name == model.name)
 
 
 def late(tick: Tick | None, seen: datetime | None, every: timedelta) -> bool:

@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from monitor import contours, fleet
-from monitor.api import DEEPEST, Offset, Text
+from monitor.api import DEEPEST, Offset, Text, named
 from monitor.badge import badge
 from monitor.bars import SHOWN, drawn
 from monitor.config import Config, Model
@@ -84,15 +84,13 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
 
     @router.get("/models/{name}", response_class=HTMLResponse)
     def model(name: str, request: Request) -> Response:
-        for configured in config.models:
-            if configured.name == name:
-                made = card(store, config, configured, trouble=store.troubles().get(name),
-                            tick=store.ticks().get(name))
-                return pages.render(
-                    "model.html", card=made, past=past(store, name), line=timeline(store, name),
-                    acts=acts(configured, store, config, request.state.caller),
-                    **_columns(store, configured, made))
-        raise HTTPException(404, f"No model called {name} is configured.")
+        configured = named(config, name)
+        made = card(store, config, configured, trouble=store.troubles().get(name),
+                    tick=store.ticks().get(name))
+        return pages.render(
+            "model.html", card=made, past=past(store, name), line=timeline(store, name),
+            acts=acts(configured, store, config, request.state.caller),
+            **_columns(store, configured, made))
 
     @router.get("/reports/{report_id}", response_class=FileResponse)
     def report(report_id: int) -> Response:
@@ -118,9 +116,7 @@ def _badges(router: APIRouter, store: Store, config: Config) -> None:
 
     @router.get("/badge/{name}.svg", response_class=Response)
     def picture(name: str) -> Response:
-        if not any(model.name == name for model in config.models):
-            raise HTTPException(404, f"No model called {name} is configured.")
-        words, _, tone = WORDS[store.recorded(name).state.phase]
+        words, _, tone = WORDS[store.recorded(named(config, name).name).state.phase]
         return Response(badge(redact(name), words.lower(), tone), media_type="image/svg+xml",
                         headers=headers)
 

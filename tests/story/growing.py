@@ -17,7 +17,8 @@ import pandas as pd
 class Growing(ABC):
     """Files that appear whole, with ``rate`` rows a second from ``history`` ago on.
 
-    What rows hold is said by ``rows``.
+    What rows hold is said by ``rows``: something drifts at ``drift``, and ``grows`` is the present
+    of the beginning, from which on files are added.
     """
 
     def __init__(self, folder: Path, *, history: timedelta, drifted: timedelta, rate: int) -> None:
@@ -25,7 +26,7 @@ class Growing(ABC):
         self._rng = np.random.default_rng(5)
         now = datetime.now(UTC).replace(microsecond=0)
         self.start = self._written = now - history
-        self.drift = now - drifted
+        self.drift, self.grows = now - drifted, now
         folder.mkdir()
         self.write(self.drift)
         self.write(now)

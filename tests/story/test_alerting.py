@@ -31,13 +31,14 @@ AT_ONCE = "15s"
 
 
 class Log(Growing):
-    """From the drift on parcels are heavier."""
+    """From the drift on parcels are heavier, until the log is watched."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, history=HISTORY, drifted=DRIFTED, rate=RATE)
 
     def rows(self, at: pd.DatetimeIndex) -> pd.DataFrame:
-        weight = self._rng.normal(10, 1, len(at)) + 2 * np.asarray(at >= self.drift)
+        heavier = np.asarray((at >= self.drift) & (at < self.grows))
+        weight = self._rng.normal(10, 1, len(at)) + 2 * heavier
         return pd.DataFrame({"version": "1", "weight": weight,
                              "answer": self._rng.choice(["yes", "no"], len(at))})
 

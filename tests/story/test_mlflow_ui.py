@@ -10,7 +10,9 @@ from uuid import uuid4
 import pytest
 
 from monitor.store import RequestRow
+from tests.servers import free_port
 from tests.servers.browser import browsing, open_version, promote
+from tests.servers.mlflow import start_mlflow, stop_mlflow
 from tests.story.test_loop import Town, thumb, town
 
 if TYPE_CHECKING:
@@ -20,6 +22,17 @@ __all__ = ["thumb"]
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 ADDRESS = "https://holdfast.example.org"
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of these tests alone: the requests of other deployments bear the same ids."""
+    address = f"http://127.0.0.1:{free_port()}"
+    process = start_mlflow(tmp_path_factory.mktemp("mlflow"), address)
+    try:
+        yield address
+    finally:
+        stop_mlflow(process)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.store import RequestRow, Store
@@ -20,7 +20,7 @@ LEFT, RIGHT = 46.0, 748.0
 DRIFT, QUALITY = (30.0, 110.0), (146.0, 226.0)
 """Upper and lower edge of its lanes."""
 TICKS = 5
-"""Dates below the picture."""
+"""Dates below the picture; with the time of day where days would repeat."""
 
 Line = dict[str, Any]
 At = Callable[[datetime], float]
@@ -201,4 +201,5 @@ def _retrain(row: RequestRow, at: At) -> Mark:
 
 def _ticks(start: datetime, end: datetime, at: At) -> tuple[Mark, ...]:
     instants = [start + (end - start) * place / (TICKS - 1) for place in range(TICKS)]
-    return tuple(Mark(at(instant), "", f"{instant:%Y-%m-%d}") for instant in instants)
+    form = "%Y-%m-%d" if end - start >= TICKS * timedelta(days=1) else "%m-%d %H:%M"
+    return tuple(Mark(at(instant), "", f"{instant:{form}}") for instant in instants)

@@ -23,9 +23,10 @@ NAMES = ("fleet", "model", "retraining", "daemon", "history")
 MOST = 6
 """Rows that are shown of a panel."""
 STYLE = """body{font:14px sans-serif;color:#1d2329;margin:18px;width:1120px}h1{font-size:19px}
-main{columns:3;column-gap:14px}section{break-inside:avoid;border:1px solid #ddd;border-radius:5px;
+main{columns:2;column-gap:14px}section{break-inside:avoid;border:1px solid #ddd;border-radius:5px;
 padding:7px 10px;margin:0 0 10px}h2{font-size:13px;margin:0 0 5px}td{font-size:11px;padding:1px 9px
-1px 0;vertical-align:top;overflow-wrap:anywhere}.none{color:#7a828a;font-size:12px}"""
+1px 0;vertical-align:top;overflow-wrap:break-word}td:nth-child(n+6){
+overflow-wrap:anywhere}.none{color:#7a828a;font-size:12px}"""
 
 
 def answers(name: str, asked: Prometheus, database: str, model: str

@@ -20,14 +20,21 @@ Stamp = tuple[tuple[int, int, int], ...]
 
 
 class Certificates:
-    """``context`` serves with the newest certificate; ``start`` keeps it so until ``stop``."""
+    """``context`` serves with the newest certificate; ``start`` keeps it so until ``stop``.
+
+    A renewed certificate is a context of its own, to which each new connection is handed as it
+    begins: one that is at work is never changed, as a handshake would fail that meets the new
+    certificate with the old key.
+    """
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._stamp = self._stamped()
+        self._newest = self._made()
         self.context = self._made()
+        self.context.sni_callback = self._hand_over
 
     def refresh(self) -> bool:
         """Whether another certificate serves from now on; one that does not fit is left out."""
@@ -35,12 +42,11 @@ class Certificates:
             stamp = self._stamped()
             if stamp == self._stamp:
                 return False
-            self._made()  # in vain where key and certificate do not belong together yet
+            made = self._made()  # in vain while key and certificate do not belong together
         except HoldfastError as error:
             log.warning("the certificate cannot be read; the last one stands", reason=str(error))
             return False
-        self._load(self.context)
-        self._stamp = stamp
+        self._newest, self._stamp = made, stamp
         log.info("another certificate serves", certificate=self._tls.certificate)
         return True
 
@@ -58,6 +64,11 @@ class Certificates:
     def _follow(self) -> None:
         while not self._stop.wait(PERIOD):
             self.refresh()
+
+    def _hand_over(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None,
+                   _context: ssl.SSLContext) -> None:
+        """Called by OpenSSL at each hello, with a name or without."""
+        connection.context = self._newest
 
     def _made(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,72 @@ def test_a_renewed_certificate_serves_without_a_restart(
             if serial(server, context) != first:
                 break
         assert serial(server, context) != first
+
+
+def shaken(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> str:
+    """A handshake in memory; the serial number of the certificate that the client met."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [client.wrap_bio(back, there, server_hostname=name),
+            server.wrap_bio(there, back, server_side=True)]
+    left = list(ends)
+    while left:
+        for end in list(left):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+                left.remove(end)
+    peer = ends[0].getpeercert()
+    assert peer is not None
+    return str(peer["serialNumber"])
+
+
+def test_no_handshake_fails_while_certificates_change(tmp_path: Path, authority: Authority) -> None:
+    mount, known = tmp_path / "mount", {}
+    for name in ("one", "two"):
+        pair = authority.issue("server")
+        (tmp_path / name).mkdir()
+        shutil.copy(pair.certificate, tmp_path / name / "tls.crt")
+        shutil.copy(pair.key, tmp_path / name / "tls.key")
+    mount.symlink_to("one")
+    found = Certificates(Tls(certificate=str(mount / "tls.crt"),
+                             private_key=str(mount / "tls.key")))
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.is_set():
+            for name in ("two", "one"):
+                (tmp_path / "next").symlink_to(name)
+                (tmp_path / "next").rename(mount)
+                assert found.refresh()
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    nameless = trusting(authority)
+    nameless.check_hostname = False
+    try:
+        for _ in range(300):
+            for client, name in ((trusting(authority), "127.0.0.1"), (nameless, None)):
+                known[shaken(found.context, client, name)] = name
+    finally:
+        over.set()
+        thread.join()
+    assert len(known) == 2
+
+
+def test_renewed_authorities_know_other_clients(tmp_path: Path, authority: Authority) -> None:
+    old, new = Authority(tmp_path / "old"), Authority(tmp_path / "new", "new")
+    trusted = tmp_path / "clients.pem"
+    shutil.copy(old.file, trusted)
+    found = Certificates(Tls.model_validate(tls(authority.issue("server"),
+                                                client_ca=str(trusted))))
+    clients = [trusting(authority, each.issue("prometheus")) for each in (old, new)]
+    shaken(found.context, clients[0], "127.0.0.1")
+    with pytest.raises(ssl.SSLError, match="verify failed"):
+        shaken(found.context, clients[1], "127.0.0.1")
+    shutil.copy(new.file, trusted)
+    assert found.refresh()
+    shaken(found.context, clients[1], "127.0.0.1")
+    with pytest.raises(ssl.SSLError, match="verify failed"):
+        shaken(found.context, clients[0], "127.0.0.1")
 
 
 def test_mutual_tls_lets_probes_and_known_clients_in(

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, null, select, update
 
 from monitor.database import Database, Write, dumps, plain
 from monitor.drift import DriftResult
 from monitor.errors import ConflictError, HoldfastError
 from monitor.judge import Verdict
+from monitor.lines import COLUMNS, PARTED, joined, parted
 from monitor.schema import decisions, episodes, models, tallies, transitions, verdicts
 from monitor.state import Action, Decision, ModelState
 from monitor.window import Window, isoformat, parse_time
@@ -21,6 +22,10 @@ from monitor.window import Window, isoformat, parse_time
 CARRIED_OUT: frozenset[Action] = frozenset(
     {"retrain", "promote", "compare", "roll_back", "announce"})
 """Actions that wait as a pending decision until somebody did them."""
+
+READ = tuple(verdicts.c[name] for name in ("id", *COLUMNS, "line", "detail", "form"))
+"""Columns that the line of a verdict is read from; ``BRIEF`` without its statistics."""
+BRIEF = (*READ[:-2], null().label("detail"), READ[-1])
 
 Folded = tuple[Verdict, str, str | None, Decision]
 """A verdict with the phase and the episode that it led to, and the decision it asked for."""
@@ -41,6 +46,12 @@ class Row:
 
     id: int
     line: dict[str, Any]
+
+
+def row_of(found: RowMapping) -> Row:
+    """The verdict of a row of ``READ`` or ``BRIEF``."""
+    columns = {name: found[name] for name in COLUMNS}
+    return Row(found["id"], joined(columns, found["line"], found["detail"], found["form"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +180,7 @@ class History(Database):
 
         ``newest`` keeps the last so many; ``latest_revision`` only each window's last word.
         """
-        query = select(verdicts.c.id, verdicts.c.line).where(verdicts.c.model == model)
+        query = select(*READ).where(verdicts.c.model == model)
         if span is not None:
             query = query.where(verdicts.c.start >= span.start, verdicts.c.start < span.end)
         if segment is not None:
@@ -183,8 +194,8 @@ class History(Database):
         order = [verdicts.c[key] for key in ("known_at", "end", "revision", "segment", "version")]
         query = query.order_by(*(column.desc() for column in order))
         with self._read() as connection:
-            rows = connection.execute(query if newest is None else query.limit(newest)).all()
-        return [Row(row.id, json.loads(row.line)) for row in reversed(rows)]
+            rows = connection.execute(query if newest is None else query.limit(newest)).mappings()
+            return [row_of(row) for row in reversed(rows.all())]
 
     def revisions(self, model: str, span: Window) -> dict[tuple[str, str, datetime], int]:
         """The last revision of windows that start within ``span``, by segment, version, start."""
@@ -198,32 +209,28 @@ class History(Database):
 
     def verdict(self, row_id: int) -> Row | None:
         """The verdict of that row."""
-        query = select(verdicts.c.id, verdicts.c.line).where(verdicts.c.id == row_id)
-        with self._read() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else Row(row.id, json.loads(row.line))
+        return self._one(select(*READ).where(verdicts.c.id == row_id))
 
     def measured(self, model: str, version: str) -> Row | None:
         """The newest verdict on all rows that says how well ``version`` performs."""
-        query = (select(verdicts.c.id, verdicts.c.line)
-                 .where(verdicts.c.model == model, verdicts.c.segment == "",
-                        verdicts.c.version == version, verdicts.c.measured.is_(True))
-                 .order_by(verdicts.c.known_at.desc(), verdicts.c.end.desc(),
-                           verdicts.c.revision.desc()).limit(1))
-        with self._read() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else Row(row.id, json.loads(row.line))
+        return self._one(
+            select(*READ).where(verdicts.c.model == model, verdicts.c.segment == "",
+                                verdicts.c.version == version, verdicts.c.measured.is_(True))
+            .order_by(verdicts.c.known_at.desc(), verdicts.c.end.desc(),
+                      verdicts.c.revision.desc()).limit(1))
 
     def overdue(self, model: str, version: str, until: datetime) -> Row | None:
         """The last word on the newest window of ``version`` that starts at ``until`` or before."""
-        query = (select(verdicts.c.id, verdicts.c.line)
-                 .where(verdicts.c.model == model, verdicts.c.segment == "",
-                        verdicts.c.version == version, verdicts.c.start <= until)
-                 .order_by(verdicts.c.start.desc(), verdicts.c.end.desc(),
-                           verdicts.c.revision.desc()).limit(1))
+        return self._one(
+            select(*READ).where(verdicts.c.model == model, verdicts.c.segment == "",
+                                verdicts.c.version == version, verdicts.c.start <= until)
+            .order_by(verdicts.c.start.desc(), verdicts.c.end.desc(),
+                      verdicts.c.revision.desc()).limit(1))
+
+    def _one(self, query: Select[Any]) -> Row | None:
         with self._read() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else Row(row.id, json.loads(row.line))
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else row_of(row)
 
     def beside(self, line: dict[str, Any]) -> list[Row]:
         """The verdicts on segments that were made with this one on all rows, by segment."""
@@ -344,23 +351,23 @@ def _claim(write: Write, model: str, before: Recorded, number: int, state: Model
 
 def _save(write: Write, folded: Folded) -> None:
     verdict, phase, episode, decision = folded
-    text = json.dumps(line(verdict, phase=phase, episode=episode, decision=decision),
-                      sort_keys=True, separators=(",", ":"))
+    told = line(verdict, phase=phase, episode=episode, decision=decision)
+    text, detail = parted(told)
     key = {"model": verdict.model, "segment": verdict.segment, "version": verdict.version,
            "start": verdict.window.start, "end": verdict.window.end,
            "revision": verdict.revision}
     measured = any(item.value is not None for item in verdict.performance)
     if write.fresh(verdicts, **key, known_at=verdict.known_at, kind=verdict.kind,
-                   measured=measured, line=text) is not None:
+                   measured=measured, line=text, detail=detail, form=PARTED) is not None:
         if not verdict.segment:
             made = write.insert(tallies).values(model=verdict.model, kind=verdict.kind, made=1)
             write.run(made.on_conflict_do_update(
                 index_elements=[tallies.c.model, tallies.c.kind],
                 set_={"made": tallies.c.made + 1}))
         return
-    standing = write.connection.execute(select(verdicts.c.line).where(
-        *(verdicts.c[name] == value for name, value in key.items()))).scalar_one()
-    if standing != text:
+    standing = write.connection.execute(select(*READ).where(
+        *(verdicts.c[name] == value for name, value in key.items()))).mappings().one()
+    if standing["line"] != text and row_of(standing).line != told:
         raise HoldfastError(f"{verdict.model}: another verdict stands for {verdict.window} "
                             f"revision {verdict.revision}; verdicts are never rewritten, new "
                             "evidence is a further revision")

@@ -65,7 +65,8 @@ class Outcomes:
         """Compressed JSON; ``unpack`` reads it back unchanged."""
         plain = [[*key, count] for key, count in sorted(self.cells.items())]
         sums = [[block, *values] for block, values in sorted(self.sums.items())]
-        return zlib.compress(json.dumps([plain, sums]).encode(), 1)
+        told = json.dumps([plain, sums], separators=(",", ":"))
+        return zlib.compress(told.encode(), 6)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Outcomes:

@@ -12,6 +12,7 @@ from monitor.bins import Bins
 
 Counts = npt.NDArray[np.int64]
 _TALLIES = 3
+_SIZES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +55,20 @@ class Profile:
         return self.n, self.duplicates, self.future
 
     def pack(self) -> bytes:
-        """A compressed vector; ``unpack`` reads it back to the bit."""
+        """A compressed vector; ``unpack`` reads it back to the bit.
+
+        The first byte says how many bytes an integer takes; older ones begin with zlib's own, and
+        hold integers of 8.
+        """
         vector = np.concatenate([np.array(self.tallies, dtype="<i8"), self.counts.astype("<i8")])
-        return zlib.compress(vector.tobytes(), 1)
+        bytes_of = next(size for size in _SIZES if size == 8 or (
+            -(1 << 8 * size - 1) <= vector.min() and vector.max() < 1 << 8 * size - 1))
+        return bytes([bytes_of]) + zlib.compress(vector.astype(f"<i{bytes_of}").tobytes(), 6)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Profile:
-        vector = np.frombuffer(zlib.decompress(packed), dtype="<i8")
+        size = packed[0] if packed[0] in _SIZES else 8
+        body = packed[1:] if packed[0] in _SIZES else packed
+        vector = np.frombuffer(zlib.decompress(body), dtype=f"<i{size}")
         n, duplicates, future = (int(value) for value in vector[:_TALLIES])
         return cls(n, vector[_TALLIES:].astype(np.int64), duplicates, future)

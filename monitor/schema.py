@@ -19,6 +19,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -33,6 +34,9 @@ PREFIX = "holdfast_"
 VERSION_TABLE = "holdfast_schema"
 LABELLED = "segment = '' AND labelled <> 0"
 """Increments on all rows that bring labels: counted often, hence with an index of their own."""
+
+BULKY = "form < 2"
+"""Verdicts that have their detail."""
 
 metadata = MetaData(naming_convention={
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -140,7 +144,11 @@ counted = Table(
     _name("model", primary_key=True), _name("key", primary_key=True),
     Column("until", Instant, nullable=False),
     Column("fingerprint", Text, nullable=False),
+    Column("merged", Instant),
+    Column("emptied", Instant),
 )
+"""How far counts are complete; those of panes before ``merged`` were merged into days, and of
+those before ``emptied`` only the numbers of rows and labels are left."""
 
 verdicts = Table(
     f"{PREFIX}verdict", metadata,
@@ -152,10 +160,24 @@ verdicts = Table(
     Column("kind", String(20), nullable=False),
     Column("measured", Boolean, nullable=False),
     Column("line", Text, nullable=False),
+    Column("detail", LargeBinary),
+    Column("form", SmallInteger, nullable=False, server_default="0"),
     UniqueConstraint("model", "segment", "version", "start", "end", "revision"),
     Index("ix_holdfast_verdict_order", "model", "segment", "known_at", "end", "revision"),
-    Index("ix_holdfast_verdict_kind", "model", "segment", "kind"),
+    Index("ix_holdfast_verdict_bulky", "model", "known_at", sqlite_where=text(BULKY),
+          postgresql_where=text(BULKY)),
 )
+"""``monitor.lines`` says what ``line``, ``detail`` and ``form`` hold."""
+
+upkeep = Table(
+    f"{PREFIX}upkeep", metadata,
+    _name("model", primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("merged", BigInteger, nullable=False),
+    Column("thinned", BigInteger, nullable=False),
+    Column("dropped", BigInteger, nullable=False),
+)
+"""When a model's old rows were last seen to, and how many there have been; under '' the store."""
 
 transitions = Table(
     f"{PREFIX}transition", metadata,

@@ -4,7 +4,6 @@ number of models.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from sqlalchemy import Select, select, union_all
 
 from monitor.database import Database
-from monitor.history import Pending, Recorded, Row, pending_of, recorded_of
+from monitor.history import READ, Pending, Recorded, Row, pending_of, recorded_of, row_of
 from monitor.profile import Profile
 from monitor.schema import decisions, increments, models, verdicts
 from monitor.window import Window
@@ -39,11 +38,9 @@ class Survey(Database):
         first = (select(inner.c.id).where(inner.c.model == models.c.name, inner.c.segment == "")
                  .order_by(*(inner.c[column].desc() for column in ORDER))
                  .limit(1).scalar_subquery())
-        query = (select(verdicts.c.model, verdicts.c.id, verdicts.c.line)
-                 .select_from(models).join(verdicts, verdicts.c.id == first))
+        query = select(*READ).select_from(models).join(verdicts, verdicts.c.id == first)
         with self._read() as connection:
-            return {row.model: Row(row.id, json.loads(row.line))
-                    for row in connection.execute(query)}
+            return {row["model"]: row_of(row) for row in connection.execute(query).mappings()}
 
     def measured_of(self, champions: Mapping[str, str]) -> dict[str, Row]:
         """The newest verdict that says how well the champion performs, by model; ``ASKED`` models
@@ -51,26 +48,25 @@ class Survey(Database):
         asked, found = list(champions), {}
         for place in range(0, len(asked), ASKED):
             parts: list[Select[Any]] = [
-                select(select(verdicts.c.model, verdicts.c.id, verdicts.c.line).where(
+                select(select(*READ).where(
                     verdicts.c.model == model, verdicts.c.segment == "",
                     verdicts.c.version == champions[model], verdicts.c.measured.is_(True))
                     .order_by(*NEWEST).limit(1).subquery())
                 for model in asked[place : place + ASKED]]
             with self._read() as connection:
-                for row in connection.execute(union_all(*parts)):
-                    found[row.model] = Row(row.id, json.loads(row.line))
+                for row in connection.execute(union_all(*parts)).mappings():
+                    found[row["model"]] = row_of(row)
         return found
 
     def told(self, model: str, segment: str, *, until: datetime | None, skip: int, most: int
              ) -> list[Row]:
         """Verdicts known by ``until``, newest first: at most ``most`` after the first ``skip``."""
-        query = select(verdicts.c.id, verdicts.c.line).where(
-            verdicts.c.model == model, verdicts.c.segment == segment)
+        query = select(*READ).where(verdicts.c.model == model, verdicts.c.segment == segment)
         if until is not None:
             query = query.where(verdicts.c.known_at <= until)
         query = query.order_by(*NEWEST, verdicts.c.version.desc()).limit(most).offset(skip)
         with self._read() as connection:
-            return [Row(row.id, json.loads(row.line)) for row in connection.execute(query)]
+            return [row_of(row) for row in connection.execute(query).mappings()]
 
     def profiles(self, model: str, key: str, span: Window, *, until: datetime
                  ) -> list[tuple[str, Profile]]:

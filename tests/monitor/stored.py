@@ -38,6 +38,7 @@ HOUR = timedelta(hours=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = START + timedelta(days=14, hours=6)
 """When every model was looked at last."""
+NOTHING_DONE = Decision("none", "nothing to do")
 NAMES = ("electricity", "deliveries", "air-quality", "new-model", "quiet")
 
 

@@ -1,0 +1,119 @@
+"""Lines: how the JSON object of a verdict is kept: a brief text for good, the rest packed.
+
+A line is some 35 kB of text with 40 features, nearly all of it statistics that are looked at while
+the window is new. The brief holds what is told of a window years later: what it was judged, why,
+how severe it was, what moved most, the metric that decides with its interval. Both together are the
+line, to the bit; without the rest it is thinned, and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from monitor.window import isoformat
+
+WHOLE, PARTED, THINNED = 0, 1, 2
+"""Forms of a row: all of it is in the text (before schema 0010); split in two; detail dropped."""
+LEADING = 10
+"""Drifted statistics that a brief names at most; where none drifted, the one nearest to it."""
+COLUMNS = ("model", "version", "segment", "start", "end", "revision", "known_at", "kind")
+"""Columns of a verdict's row that its text does not repeat."""
+DETAIL = frozenset({"features", "estimated", "performance", "groups", "watermark", "news",
+                    "freshness"})
+"""What a thinned line does not tell, or not all of."""
+ABSENT: dict[str, Any] = {
+    "acknowledged": None, "answered": None, "arrival": "logged",
+    "decision": {"action": "none", "reason": "nothing to do"}, "episode": None,
+    "error_drift": None, "estimated": None, "faults": [], "features": [], "freshness": None,
+    "groups": [], "label_maturity": None, "labelled": 0, "news": [], "performance": [],
+    "promised": None, "segments": [], "severity": None, "watermark": None}
+"""What stands for a key that a text leaves out."""
+
+Line = dict[str, Any]
+
+
+def parted(line: Line) -> tuple[str, bytes]:
+    """The brief text of a line and its detail, packed; ``joined`` makes the line of them again."""
+    detail: dict[str, Any] = {key: line[key] for key in DETAIL & line.keys() if key != "features"}
+    if "features" in line:
+        detail["features"] = _columns(line["features"])
+    lacking = sorted(key for key in ABSENT if key not in line)
+    if lacking:  # an older version knew nothing of them
+        detail["lacking"] = lacking
+    return _dumps(_brief(line)), zlib.compress(_dumps(detail).encode(), 6)
+
+
+def joined(row: Mapping[str, Any], text: str, detail: bytes | None, form: int) -> Line:
+    """The line of a row with ``COLUMNS``; keys in order, as they were when it was made."""
+    held: Line = json.loads(text)
+    if form == WHOLE:
+        return held
+    made = {**ABSENT, **{key: _plain(row[key]) for key in COLUMNS if key != "kind"},
+            "verdict": row["kind"], **held}
+    if detail is None:
+        made["thinned"] = form == THINNED
+    else:
+        told = json.loads(zlib.decompress(detail))
+        lacking = told.pop("lacking", [])
+        if "features" in told:
+            told["features"] = _rows(told["features"])
+        made |= told
+        for key in lacking:
+            del made[key]
+    return dict(sorted(made.items()))
+
+
+def _brief(line: Line) -> Line:
+    kept = {key: value for key, value in line.items()
+            if key not in DETAIL and key not in COLUMNS and key != "verdict"}
+    kept |= {"features": leading(line.get("features", [])),
+             "performance": line.get("performance", [])[:1]}
+    guess = line.get("estimated")
+    if guess and guess["quality"] == "degraded":
+        kept["estimated"] = guess | {"performance": guess["performance"][:1]}
+    fresh = line.get("freshness")
+    if fresh and fresh["stale"]:
+        kept["freshness"] = fresh
+    return {key: value for key, value in kept.items()
+            if key not in ABSENT or value != ABSENT[key]}
+
+
+def leading(features: Sequence[Line]) -> list[Line]:
+    """The statistics that drifted, the farthest beyond its threshold first, or else the one that
+    came nearest."""
+    tested = [item for item in features if item["value"] is not None and item["threshold"]]
+    tested.sort(key=lambda item: (not item["drifted"], -item["value"] / item["threshold"]))
+    drifted = sum(item["drifted"] for item in tested)
+    return tested[:min(max(drifted, 1), LEADING)]
+
+
+def _columns(rows: Sequence[Line]) -> Line:
+    """Objects turned into one list per key: names and thresholds repeat, and are packed well."""
+    keys = sorted({key for row in rows for key in row})
+    told: Line = {key: [row.get(key) for row in rows] for key in keys}
+    missing = {key: places for key in keys
+               if (places := [place for place, row in enumerate(rows) if key not in row])}
+    return {"of": told, "rows": len(rows), "missing": missing}
+
+
+def _rows(columns: Line) -> list[Line]:
+    keys = list(columns["of"])
+    rows = [dict(zip(keys, values, strict=True))
+            for values in zip(*columns["of"].values(), strict=True)]
+    rows = rows or [{} for _ in range(columns["rows"])]
+    for key, places in columns["missing"].items():
+        for place in places:
+            del rows[place][key]
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    return isoformat(value) if isinstance(value, datetime) else value
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,1 @@
+"""What people read: every command of it is run, every file of it is used."""

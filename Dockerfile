@@ -7,6 +7,7 @@ RUN python -m venv /opt/holdfast
 ENV PATH=/opt/holdfast/bin:$PATH
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY docs/runbooks docs/runbooks
 COPY monitor monitor
 COPY retrain retrain
 

@@ -28,6 +28,7 @@ from monitor.config import Config, Model
 from monitor.desk import acts
 from monitor.need import LEVELS, Level
 from monitor.page import TONES, WORDS, Card, card, cards, instant, number, past
+from monitor.runbook import runbooks
 from monitor.secrets import redact, redacted
 from monitor.state import Phase
 from monitor.store import Store
@@ -104,7 +105,24 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
                             headers={"Content-Security-Policy": SANDBOX})
 
     _badges(router, store, config)
+    _runbooks(router, pages)
     return router
+
+
+def _runbooks(router: APIRouter, pages: Pages) -> None:
+    """What to do about an alert; rules link here, with or without the ending of the file."""
+
+    @router.get("/runbooks", response_class=HTMLResponse)
+    def books() -> Response:
+        return pages.render("runbook.html", book=None, books=runbooks())
+
+    @router.get("/runbooks/{alert}", response_class=HTMLResponse)
+    def book(alert: str) -> Response:
+        found = runbooks().get(alert.removesuffix(".md"))
+        if found is None:
+            raise HTTPException(404, f"There is no runbook called {alert}.")
+        return pages.render("runbook.html", books={}, book={
+            "alert": found.alert, "body": Markup(found.body)})  # noqa: S704 - no HTML in them
 
 
 def _badges(router: APIRouter, store: Store, config: Config) -> None:

@@ -63,6 +63,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and .Values.http.tls.mutual (not .Values.http.tls.existingSecret) }}
 {{- fail "http.tls.mutual: true without http.tls.existingSecret; right would be a Secret with tls.crt, tls.key and ca.crt" }}
 {{- end }}
+{{- if and .Values.notify.existingSecret (or (dig "notify" "urls_env" "" .Values.config) (dig "notify" "urls_file" "" .Values.config)) }}
+{{- fail "config.notify: urls_env or urls_file beside notify.existingSecret; right would be one of them" }}
+{{- end }}
 {{- if .Values.highAvailability.enabled }}
 {{- if ne .Values.store.kind "postgresql" }}
 {{- fail "highAvailability.enabled: true with store.kind sqlite; right would be postgresql, which several daemons can share" }}
@@ -78,6 +81,13 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ ternary "https" "http" (ne .Values.http.tls.existingSecret "") }}
 {{- end }}
 
+{{- /* Where people read the runbooks: holdfast's own pages, unless they are elsewhere. */ -}}
+{{- define "holdfast.runbooks" -}}
+{{- $inside := printf "%s://%s.%s.svc:%v" (include "holdfast.scheme" .) (include "holdfast.fullname" .) .Release.Namespace .Values.service.port -}}
+{{- $own := printf "%s/runbooks" (dig "http" "url" "" .Values.config | default $inside | trimSuffix "/") -}}
+{{ .Values.prometheusRule.runbooksUrl | default $own | trimSuffix "/" }}
+{{- end }}
+
 {{- /* holdfast.yaml: what was given, and what follows from the other values. */ -}}
 {{- define "holdfast.config" -}}
 {{- $config := deepCopy .Values.config }}
@@ -91,6 +101,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 {{- $_ := set $config "http" $http }}
+{{- with .Values.notify }}
+{{- if .existingSecret }}
+{{- $_ := set $config "notify" (merge (dict "urls_file" (printf "/etc/holdfast-notify/%s" .key)) ($config.notify | default dict)) }}
+{{- end }}
+{{- end }}
 {{- if eq .Values.store.kind "postgresql" }}
 {{- $_ := set $config "store" "${env:HOLDFAST_STORE}" }}
 {{- else }}

@@ -17,7 +17,7 @@ from tests.data import ROOT
 from tests.servers.prometheus import promtool
 
 RULES = sorted((ROOT / "helm" / "alerts").glob("*.yaml"))
-BASE = "https://example.org/holdfast/docs/runbooks"
+BASE = "http://127.0.0.1:8700/runbooks"
 TARGET = {"job", "namespace", "instance", "pod", "container", "endpoint"}
 """Labels that scraping adds."""
 WANTED = {"Drift", "Degraded", "EstimatedDegradation", "FaultyData", "LogStale", "LabelsLate",

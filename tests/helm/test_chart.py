@@ -51,8 +51,12 @@ GUARDED = {
     "serviceMonitor": {
         "enabled": True, "authorization": {"credentials": {"name": "tokens", "key": "scrape"}},
         "tlsConfig": {"ca": {"secret": {"name": "tls", "key": "ca.crt"}}, "serverName": "r"}}}
+TOLD = {"notify": {"existingSecret": "people", "key": "apprise"},
+        "config": {"models": MODELS, "notify": {"quiet": "22:00-07:00"},
+                   "http": {"url": "https://holdfast.example.org/"}},
+        "prometheusRule": {"enabled": True}}
 MATRIX: dict[str, dict[str, Any]] = {
-    "least": {}, "database": {"store": DATABASE}, "standby": STANDBY, "jobs": JOBS,
+    "least": {}, "told": TOLD, "database": {"store": DATABASE}, "standby": STANDBY, "jobs": JOBS,
     "watched": WATCHED, "extras": EXTRAS, "network": NETWORK, "guarded": GUARDED, "claim": {
         "persistence": {"existingClaim": "mine"}, "serviceAccount": {"create": False}},
     "all": STANDBY | JOBS | WATCHED | EXTRAS | NETWORK}
@@ -155,6 +159,33 @@ def test_tokens_and_certificates_come_from_secrets(tmp_path: Path) -> None:
             "volumes"]}
 
 
+def test_people_are_told_by_addresses_from_a_secret(tmp_path: Path) -> None:
+    made = render(TOLD)
+    spec = made["Deployment", "r-holdfast"]["spec"]["template"]["spec"]
+    mounted = {item["mountPath"]: item["name"] for item in spec["containers"][0]["volumeMounts"]}
+    held = {item["name"]: item.get("secret") for item in spec["volumes"]}
+    assert held[mounted["/etc/holdfast-notify"]] == {"secretName": "people"}
+    (tmp_path / "holdfast.yaml").write_text(
+        made["ConfigMap", "r-holdfast"]["data"]["holdfast.yaml"])
+    notify = load(tmp_path / "holdfast.yaml").config.notify
+    assert notify is not None
+    assert (notify.urls_file, notify.quiet) == ("/etc/holdfast-notify/apprise", "22:00-07:00")
+
+
+@pytest.mark.parametrize(("values", "base"), [
+    ({}, "http://r-holdfast.ns.svc:8700/runbooks"),
+    ({"http": {"tls": {"existingSecret": "tls"}}, "service": {"port": 443}},
+     "https://r-holdfast.ns.svc:443/runbooks"),
+    (TOLD, "https://holdfast.example.org/runbooks"), (WATCHED, "https://books.example.org")])
+def test_alerts_lead_to_runbooks_that_somebody_serves(values: dict[str, Any], base: str) -> None:
+    made = render(values | {"prometheusRule": {
+        "enabled": True, **values.get("prometheusRule", {})}})
+    found = {rule["annotations"]["runbook_url"]
+             for group in made["PrometheusRule", "r-holdfast"]["spec"]["groups"]
+             for rule in group["rules"]}
+    assert found == {f"{base}/{file.stem}.md" for file in (CHART / "alerts").glob("*.yaml")}
+
+
 def test_one_daemon_by_default_and_standbys_by_a_lease() -> None:
     alone = render({})["Deployment", "r-holdfast"]["spec"]
     assert (alone["replicas"], alone["strategy"]) == (1, {"type": "Recreate"})
@@ -178,7 +209,7 @@ def test_every_alert_and_dashboard_is_shipped() -> None:
         file.stem for file in (CHART / "alerts").glob("*.yaml")}
     for group in groups:
         source = (CHART / "alerts" / f"{group['name']}.yaml").read_text().replace(
-            "https://example.org/holdfast/docs/runbooks", "https://books.example.org")
+            "http://127.0.0.1:8700/runbooks", "https://books.example.org")
         assert yaml.safe_load(source)["groups"] == [group]
     shipped = made["ConfigMap", "r-holdfast-dashboards"]
     assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
@@ -195,6 +226,9 @@ def test_every_alert_and_dashboard_is_shipped() -> None:
     ({"persistence": {"enabled": False}}, "would lose the store"),
     ({"highAvailability": {"enabled": True}}, "right would be postgresql"),
     ({"store": DATABASE, "highAvailability": {"enabled": True}}, "ReadWriteMany"),
+    ({"notify": {"existingSecret": "a"}, "config": {"models": MODELS, "notify": {
+        "urls_env": "A"}}}, "beside notify.existingSecret"),
+    ({"prometheusRule": {"runbooksUrl": "books"}}, "runbooksUrl"),
     ({"replicas": 2}, "replicas"), ({"image": {"tga": "1"}}, "tga"),
     ({"store": {"kind": "mysql"}}, "store"), ({"service": {"port": 0}}, "port"),
     ({"image": {"digest": "latest"}}, "digest"), ({"jobs": {"deadline": "soon"}}, "deadline"),

@@ -55,7 +55,8 @@ AREAS = {
     ("POST", "/login"): "open", ("POST", "/logout"): "open", ("GET", "/metrics"): "metrics",
     ("GET", "/"): "read", ("GET", "/models/{name}"): "read",
     ("GET", "/reports/{report_id}"): "read", ("GET", "/api/status"): "read",
-    ("GET", "/badge/{name}.svg"): "read",
+    ("GET", "/badge/{name}.svg"): "read", ("GET", "/runbooks"): "read",
+    ("GET", "/runbooks/{alert}"): "read",
     ("GET", "/api/models/{name}/orders"): "read",
     ("GET", "/api/openapi.json"): "read", ("GET", "/api/models"): "read",
     ("GET", "/api/models/{name}"): "read",
@@ -87,7 +88,7 @@ def test_what_every_route_asks_for_is_decided(store: Store, tmp_path: Path) -> N
     app = create_app(store, config, Snapshot(store, config))
     assert set(routes(app.routes)) == set(AREAS)
     for (method, path), asked in AREAS.items():
-        assert area(method, path.format(name="m", action="retrain", report_id=1)) == asked
+        assert area(method, path.format(name="m", action="retrain", report_id=1, alert="A")) == asked
 
 
 def test_every_route_with_every_credential(server: Server) -> None:
@@ -96,7 +97,8 @@ def test_every_route_with_every_credential(server: Server) -> None:
     people = {"read": basic("reader"), "act": basic("anna")}
     with client(server) as site:
         for (method, path), asked in AREAS.items():
-            where = path.format(name="quiet", action="retrain", report_id=1)
+            where = path.format(name="quiet", action="retrain", report_id=1,
+                                alert="HoldfastDrift")
             for scope, headers in [*credentials.items(), *people.items()]:
                 code = site.request(method, where, headers=headers).status_code
                 if asked == "open":

@@ -24,6 +24,7 @@ from monitor.state import Decision, ModelState
 from monitor.store import Store
 from monitor.timeline import timeline
 from monitor.web import create_app, serve
+from tests.data import ROOT
 from tests.monitor.stored import NAMES, at, configuration, counted, fill, verdict
 
 
@@ -144,6 +145,20 @@ def test_pages_are_well_formed_and_need_nothing_from_elsewhere(
     assert ("form" in checker.seen) == (path == "/")  # the filter, which changes nothing
     assert 'method="post"' not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_runbooks_are_pages(site: httpx.Client) -> None:
+    names = {file.stem for file in (ROOT / "docs" / "runbooks").glob("*.md")}
+    listed = site.get("/runbooks")
+    assert set(re.findall(r'href="/runbooks/(\w+)"', listed.text)) == names
+    for name in names:
+        page = site.get(f"/runbooks/{name}.md")
+        checker = Checker()
+        checker.feed(page.text)
+        assert (page.status_code, checker.open) == (200, [])
+        assert f"<h2>{name}</h2>" in page.text
+        assert "<h3>What to do</h3>" in page.text
+    assert site.get("/runbooks/..%2Fpages.py").status_code == 404
 
 
 def test_a_model_page_tells_its_history(store: Store, site: httpx.Client) -> None:

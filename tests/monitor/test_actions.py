@@ -88,7 +88,8 @@ def test_what_every_route_asks_for_is_decided(store: Store, tmp_path: Path) -> N
     app = create_app(store, config, Snapshot(store, config))
     assert set(routes(app.routes)) == set(AREAS)
     for (method, path), asked in AREAS.items():
-        assert area(method, path.format(name="m", action="retrain", report_id=1, alert="A")) == asked
+        where = path.format(name="m", action="retrain", report_id=1, alert="A")
+        assert area(method, where) == asked
 
 
 def test_every_route_with_every_credential(server: Server) -> None:

@@ -55,15 +55,17 @@ def act(model: Model, deps: Deps, now: datetime) -> None:
 
 def request_for(kind: Kind, model: Model, deps: Deps, known_at: datetime, *, reason: str,
                 evidence: dict[str, object] | None = None) -> Request:
-    """The request that a decision at ``known_at`` leads to: its id follows from both."""
+    """The request that a decision at ``known_at`` leads to: its id follows from both, and from the
+    deployment."""
     state = deps.store.recorded(model.name).state
     earlier = [item.version for item in reversed(deps.store.adoptions(model.name)) if item.version]
     predecessors = tuple(dict.fromkeys(item for item in earlier if item != state.champion))
+    deployment = deps.store.deployment()
     return Request(
-        request_id=f"{model.name}-{kind}-{known_at:%Y%m%dT%H%M%S}",
+        request_id=Request.identity(model.name, kind, known_at, deployment),
         kind=kind, model=model.name, config=deps.path, known_at=known_at, reason=reason,
         champion=state.champion, predecessors=predecessors, evidence=dict(evidence or {}),
-        exclude=broken(model, deps, known_at))
+        options={"deployment": deployment}, exclude=broken(model, deps, known_at))
 
 
 def _fitted(model: Model, deps: Deps) -> list[tuple[datetime, bool]]:
@@ -100,7 +102,8 @@ def _score(model: Model, deps: Deps, now: datetime) -> None:
         request = request_for("score", model, deps, asked.known_at, reason=asked.reason)
         request = replace(
             request, options=request.options | asked.options | {"purpose": asked.purpose},
-            request_id=f"{model.name}-{asked.purpose}-{asked.known_at:%Y%m%dT%H%M%S}")
+            request_id=Request.identity(model.name, asked.purpose, asked.known_at,
+                                        request.deployment))
     else:
         reason = audit.due(model, deps.store, now)
         if reason is None:
@@ -113,8 +116,8 @@ def _score(model: Model, deps: Deps, now: datetime) -> None:
 def audit_of(model: Model, deps: Deps, now: datetime, reason: str) -> Request:
     """The request that holds the versions of this moment against the golden sets."""
     request = request_for("score", model, deps, now, reason=reason)
-    return replace(request, request_id=f"{model.name}-{audit.PURPOSE}-{now:%Y%m%dT%H%M%S}",
-                   options=audit.options(model, deps.registry))
+    return replace(request, options=request.options | audit.options(model, deps.registry),
+                   request_id=Request.identity(model.name, audit.PURPOSE, now, request.deployment))
 
 
 def _probation(model: Model, deps: Deps, now: datetime) -> None:
@@ -199,7 +202,8 @@ def report(model: Model, deps: Deps) -> None:
     try:
         path = deps.reporter.write(subject, folder)
         deps.assure()
-        uri = deps.registry.log_report(model.name, path, version=row.line["version"])
+        uri = deps.registry.log_report(model.name, path, version=row.line["version"],
+                                       deployment=deps.store.deployment())
     except HoldfastError as error:
         log.warning("no report", model=model.name, reason=str(error))
         return

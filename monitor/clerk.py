@@ -100,9 +100,9 @@ def _retrain(order: Order, model: Model, deps: Deps) -> Ended:
     """The request is written, as by hand."""
     request = wanted(model, deps, reason=f"{order.arguments['reason']} (asked for by {order.by})",
                      bootstrap=order.arguments["bootstrap"], now=order.at)
-    known = {item.request.request_id for item in deps.store.requests(model.name, newest=20)}
-    if request.request_id in known:
-        return "done", f"request {request.request_id}"
+    for row in deps.store.requests(model.name, newest=20):  # by what it asks: ids had other forms
+        if (row.request.kind, row.request.known_at) == (request.kind, request.known_at):
+            return "done", f"request {row.request.request_id}"
     if not deps.store.request(request, None):
         raise RefusedError(in_the_way(
             model, deps.store, "another request of this model is open; wait for it"))

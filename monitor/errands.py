@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import RowMapping, Select, func, select, update
 
 from monitor.database import Database, dumps
 from monitor.request import Request
-from monitor.schema import decisions, intents, reports, requests
+from monitor.schema import ITSELF, changes, decisions, intents, reports, requests, touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,21 @@ class Report:
 
 class Errands(Database):
     """What was asked of others, and their answers."""
+
+    def deployment(self) -> str:
+        """What tells this store's requests from those of others that share its MLflow: eight
+        hexadecimal digits, drawn once. A copy of the store has the same."""
+        query = select(touched.c.model).where(touched.c.number == ITSELF)
+        with self._read() as connection:
+            found = connection.execute(query).scalar()
+        if found is None:
+            with self._write() as write:  # one draws at a time: the other finds what was drawn
+                write.connection.execute(select(changes.c.number).with_for_update())
+                found = write.connection.execute(query).scalar()
+                if found is None:
+                    found = f":{secrets.token_hex(4)}"  # a model's name has no colon
+                    write.connection.execute(touched.insert().values(model=found, number=ITSELF))
+        return str(found).removeprefix(":")
 
     def request(self, request: Request, pending_id: int | None = None) -> bool:
         """Whether the request was taken: one may be open per model, and ids never repeat.

@@ -36,6 +36,9 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 FOLDER = "holdfast"
 """Folder of a run's artifacts that holdfast writes."""
 
+DEPLOYMENT = "holdfast.deployment"
+"""Tag of a run: whose request it was, among those that share this MLflow."""
+
 Answer = TypeVar("Answer")
 
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
@@ -174,13 +177,16 @@ class Registry:
         with self.words(f"the run of request {request_id}"):
             return self._run_tagged("holdfast.request_id", request_id)
 
-    def runs(self, model: str, *, tag: str, most: int) -> list[Run]:
-        """The newest runs of a model that carry a tag, newest first."""
+    def runs(self, model: str, *, tag: str, most: int, deployment: str = "") -> list[Run]:
+        """The newest runs of a model that carry a tag, newest first; those of other deployments
+        left out (runs of before there were any do not tell, and are anybody's)."""
         experiment = self.experiment(model)
         with self.words(f"runs of {model!r}"):
-            return list(self.client.search_runs(
+            found = _pages(lambda token: self.client.search_runs(
                 [experiment], f"tags.`{tag}` != ''", order_by=["attributes.start_time DESC"],
-                max_results=most))
+                page_token=token))
+        return [run for run in found if not deployment
+                or run.data.tags.get(DEPLOYMENT, deployment) == deployment][:most]
 
     def folder(self, run_id: str, path: str, target: Path) -> Path | None:
         """A folder of a run's artifacts, downloaded below ``target``; None when it is absent."""
@@ -205,9 +211,11 @@ class Registry:
                                 "restore it, or to remove it for good")
         return str(found.experiment_id)
 
-    def log_report(self, model: str, path: str | Path, *, version: str = "") -> str:
-        """Log a report file to the run that collects this version's reports; its address."""
-        path, collection = Path(path), f"{model}/{version}"
+    def log_report(self, model: str, path: str | Path, *, version: str = "",
+                   deployment: str = "") -> str:
+        """Log a report file to the run that collects this version's reports, of one deployment;
+        its address."""
+        path, collection = Path(path), "/".join(filter(None, [model, version, deployment]))
         experiment = self.experiment(model)
         with self.words(f"reports of {model!r}"):
             run = self._run_tagged("holdfast.reports", collection) or self.client.create_run(

@@ -41,6 +41,18 @@ class Request:
         """What versions are scored for beside the model's state (`shadow`, …); '' for the rest."""
         return str(self.options.get("purpose", ""))
 
+    @property
+    def deployment(self) -> str:
+        """Whose request it is, of those that share an MLflow; '' for one of before that was told.
+
+        An option, so that a trainer of another release reads the request."""
+        return str(self.options.get("deployment", ""))
+
+    @staticmethod
+    def identity(model: str, purpose: str, known_at: datetime, deployment: str) -> str:
+        """The id of what is asked for once: the same for the same question of one deployment."""
+        return f"{model}-{purpose}-{known_at:%Y%m%dT%H%M%S}-{deployment}"
+
     def to_json(self) -> str:
         """The request as text; ``from_json`` reads it back unchanged."""
         return json.dumps(asdict(self) | {"known_at": isoformat(self.known_at)}, indent=1,

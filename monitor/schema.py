@@ -34,6 +34,8 @@ PREFIX = "holdfast_"
 VERSION_TABLE = "holdfast_schema"
 LABELLED = "segment = '' AND labelled <> 0"
 """Increments on all rows that bring labels: counted often, hence with an index of their own."""
+ITSELF = -1
+"""What stands for a change number where a row tells of the store itself."""
 
 BULKY = "form < 2"
 """Verdicts that have their detail."""
@@ -83,7 +85,11 @@ touched = Table(
     _name("model", primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
-"""The change number of the newest write about each model; '' is one about anything else."""
+"""The change number of the newest write about each model; '' is one about anything else.
+
+A row whose number is ``ITSELF`` is about no write: it holds the name that tells this store from
+others (``Errands.deployment``), which is drawn once and is as old as no change.
+"""
 
 tallies = Table(
     f"{PREFIX}tally", metadata,

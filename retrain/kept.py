@@ -56,7 +56,8 @@ def kept(work: Work) -> tuple[Player, ...]:
         return ()
     barred = {str(number) for number in work.request.options.get("barred", ())}
     found: list[Player] = []
-    for run in work.registry.runs(work.model.name, tag=TAG, most=RUNS):
+    for run in work.registry.runs(work.model.name, tag=TAG, most=RUNS,
+                                  deployment=work.request.deployment):
         run_id = str(run.info.run_id)
         if run_id == work.record.run_id or run.data.tags.get("holdfast.version") in barred:
             continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monitor.registry import FOLDER, Outcome, Registry, Status
+from monitor.registry import DEPLOYMENT, FOLDER, Outcome, Registry, Status
 from monitor.request import Request
 from monitor.secrets import redact
 
@@ -40,7 +40,8 @@ class Record:
                 run = registry.client.create_run(
                     experiment, run_name=request.request_id,
                     tags={"holdfast.request_id": request.request_id,
-                          "holdfast.kind": request.kind, "holdfast.model": request.model})
+                          "holdfast.kind": request.kind, "holdfast.model": request.model,
+                          **({DEPLOYMENT: request.deployment} if request.deployment else {})})
             elif run.info.status != "RUNNING":
                 registry.client.update_run(run.info.run_id, status="RUNNING")
         record = cls(registry, request, run.info.experiment_id, run.info.run_id)

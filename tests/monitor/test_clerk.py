@@ -53,7 +53,8 @@ def test_a_tick_writes_the_request_that_was_ordered(deps: Deps) -> None:
     assert row is not None
     assert row.request.kind == "train"
     assert row.request.reason == "a whim (asked for by anna)"
-    assert row.request.request_id == f"deliveries-train-{made.at:%Y%m%dT%H%M%S}"
+    assert row.request.request_id == (
+        f"deliveries-train-{made.at:%Y%m%dT%H%M%S}-{deps.store.deployment()}")
     assert became(deps) == ("done", f"request {row.request.request_id}")
     assert deps.store.recorded("deliveries").state.phase == "retraining"
     tick(deps.config.models[0], deps, NOW + timedelta(hours=2))

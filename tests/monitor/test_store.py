@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import tomllib
@@ -327,6 +328,17 @@ def test_the_newest_decision_waits_and_supersedes_older_ones(store: Store) -> No
     assert store.settle(waiting.id, "done")
     assert not store.settle(waiting.id, "failed")
     assert store.pending("m") is None
+
+
+def test_a_store_knows_itself_from_others(store: Store, tmp_path: Path) -> None:
+    number = store.change()
+    itself = store.deployment()
+    assert re.fullmatch("[0-9a-f]{8}", itself)
+    assert store.deployment() == store.fenced(lambda: 0).deployment() == itself
+    assert store.touched(-1)[0] == store.change() == number  # no page reads anything anew
+    assert f":{itself}" not in store.touched(-1)[1]
+    with Store.open(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        assert other.deployment() != itself
 
 
 def test_one_request_is_in_flight_and_ids_never_repeat(store: Store) -> None:

@@ -289,7 +289,7 @@ def _watched(folder: Path, came: Callable[[str], object]) -> None:
 
     @contextmanager
     def words(registry: Registry, what: str) -> Iterator[None]:
-        plain = re.sub(r"shop-train-\w+|\b[0-9a-f]{32}\b|m-[0-9a-f]+", "ID", what)
+        plain = re.sub(r"shop-train-[\w-]+|\b[0-9a-f]{32}\b|m-[0-9a-f]+", "ID", what)
         came(f"before {plain}")
         with asked(registry, what):
             yield

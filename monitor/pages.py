@@ -44,6 +44,9 @@ PART = 50
 """Models that the front page shows at a time."""
 FEW = 12
 """Configured models up to which each has a whole card, even where nobody is needed."""
+ASKED = ("phase", "needs", "text", "offset")
+"""What the address of the front page may ask for."""
+WRONG = "The address is not right"
 BADGE_SECONDS = 60
 """How long a badge may be shown without asking again."""
 
@@ -78,8 +81,11 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/", response_class=HTMLResponse)
-    def front(phase: Phase | Literal[""] = "", needs: Level | Literal[""] = "", text: Text = "",
-              offset: Offset = 0) -> Response:
+    def front(request: Request, phase: Phase | Literal[""] = "", needs: Level | Literal[""] = "",
+              text: Text = "", offset: Offset = 0) -> Response:
+        if strange := sorted(set(request.query_params) - set(ASKED)):
+            return pages.problem(422, WRONG, f"{', '.join(strange)[:200]}: unknown here; right "
+                                             f"would be {', '.join(ASKED)}")
         asked = fleet.Filter(phase, needs, text)
         return pages.render("status.html", forms=True, **_front(store, config, asked, offset))
 

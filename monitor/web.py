@@ -21,7 +21,7 @@ from monitor.errors import HoldfastError
 from monitor.exporter import Snapshot
 from monitor.guard import Guard
 from monitor.hooks import hooks, nudges
-from monitor.pages import Pages, people
+from monitor.pages import WRONG, Pages, people
 from monitor.secrets import redact, redacted
 from monitor.server import Server, serve
 from monitor.store import Store
@@ -74,9 +74,15 @@ def _careful(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def misunderstood(request: Request, error: RequestValidationError) -> Response:
-        found = [f"{'.'.join(str(part) for part in item['loc'])}: "
-                 f"{item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
-        return JSONResponse(redacted({"error": "; ".join(found[:10])}), 422)
+        if request.url.path.startswith(("/api/", "/hooks/")):
+            found = [f"{'.'.join(str(part) for part in item['loc'])}: "
+                     f"{item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
+            return JSONResponse(redacted({"error": "; ".join(found[:10])}), 422)
+        wrong = {str(item["loc"][1]): item for item in reversed(error.errors())}
+        return pages.problem(422, WRONG, "; ".join(
+            f"{name}: {str(item['input'])[:60]!r}; "
+            f"{item['msg'].replace('Input should be', 'right would be')}"
+            for name, item in wrong.items()))
 
     @app.exception_handler(HoldfastError)
     async def failing(request: Request, error: HoldfastError) -> Response:

@@ -47,7 +47,7 @@ def site(store: Store, tmp_path: Path) -> Iterator[httpx.Client]:
 class Checker(HTMLParser):
     """Whether every element that is opened is closed."""
 
-    VOID = frozenset({"meta", "link", "br", "rect", "input"})
+    VOID = frozenset({"meta", "link", "br", "rect", "input", "wbr"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,22 @@ def test_the_front_page_is_filtered_by_a_form(
     assert "form-action 'self'" in page.headers["content-security-policy"]
     assert "<b>" not in page.text
     assert ("No model is like that here" in text(page)) == (not names)
-    assert site.get("/?phase=nonsense").status_code == 422
+
+
+@pytest.mark.parametrize(("address", "words"), [
+    ("/?phase=nonsense", "phase: 'nonsense'; right would be 'unknown', 'stable'"),
+    ("/?needs=%3Cb%3E", "needs: '<b>'; right would be 'now'"),
+    ("/?offset=x", "offset: 'x'; right would be a valid integer"),
+    ("/?offset=-1&text=%00", "offset: '-1'; right would be greater than or equal to 0"),
+    ("/?page=x&state=foo", "page, state: unknown here; right would be phase, needs, text, offset"),
+    ("/reports/x", "report_id: 'x'; right would be a valid integer")])
+def test_a_wrong_address_is_told_on_a_page(site: httpx.Client, address: str, words: str) -> None:
+    page = site.get(address)
+    assert page.status_code == 422
+    assert page.headers["content-type"].startswith("text/html")
+    assert words in html.unescape(text(page))
+    assert 'href="/">All models' in page.text
+    assert "<b>" not in page.text
 
 
 def test_a_large_fleet_is_shown_in_parts_with_calm_models_in_a_line(

@@ -25,15 +25,16 @@ PATIENCE = 60_000.0
 
 
 @contextmanager
-def browsing(width: int = WIDTH, height: int = HEIGHT) -> Iterator[Page]:
-    """A page of a browser that ends with the block."""
+def browsing(width: int = WIDTH, height: int = HEIGHT, *, trusted: bool = False) -> Iterator[Page]:
+    """A page of a browser that ends with the block; ``trusted`` lets a test's own scripts run on
+    pages that forbid all."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     need(found, "no Chromium on PATH (Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=QUIET)
-        page = browser.new_page(viewport={"width": width, "height": height})
+        page = browser.new_page(viewport={"width": width, "height": height}, bypass_csp=trusted)
         page.set_default_timeout(PATIENCE)
         try:
             yield page

@@ -9,12 +9,13 @@ from datetime import datetime
 from sqlalchemy import func, select, text
 
 from monitor.database import Database, Write
+from monitor.errors import HoldfastError
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
 from monitor.ripening import Arrival
 from monitor.schema import LABELLED, adoptions, baselines, counted, increments
 from monitor.source import Increment
-from monitor.window import Window
+from monitor.window import Window, format_duration, isoformat
 
 BATCH = 200
 """Increments written per statement."""
@@ -99,8 +100,17 @@ class Archive(Database):
                    after: datetime | None = None, segment: str | None = None) -> list[Increment]:
         """Increments of panes that start within ``span``, with ``after < known_at <= until``.
 
-        Ordered by pane, checkpoint, version and segment.
+        Ordered by pane, checkpoint, version and segment. ``HoldfastError`` where some of them
+        were merged into days: no part of a day can be told any more.
         """
+        merged = self.merged_to(model, key)
+        if merged is not None and merged > span.start:
+            raise HoldfastError(
+                f"{model}: the counts from {isoformat(span.start)} on are needed pane by pane, and "
+                f"those before {isoformat(merged)} were merged into days; `window.revise_for`, "
+                "`maturity.delay` or `reference.mode` look back further than they did. Right would "
+                f"be what they were until {format_duration(merged - span.start)} from now, and "
+                "a longer `retention.merge_after`")
         table = increments
         query = (select(table.c.pane, table.c.known_at, table.c.version, table.c.segment,
                         table.c.profile, table.c.outcomes)
@@ -116,6 +126,14 @@ class Archive(Database):
             return [Increment(row.pane, row.known_at, row.version, row.segment,
                               Profile.unpack(row.profile), Outcomes.unpack(row.outcomes))
                     for row in connection.execute(query)]
+
+    def merged_to(self, model: str, key: str) -> datetime | None:
+        """Counts of panes before this are those of days, or numbers of rows; None: of none."""
+        query = select(counted.c.merged, counted.c.emptied).where(counted.c.model == model,
+                                                                  counted.c.key == key)
+        with self._read() as connection:
+            row = connection.execute(query).one_or_none()
+        return max((mark for mark in row or () if mark is not None), default=None)
 
     def arrivals(self, model: str, key: str, since: datetime) -> list[Arrival]:
         """What became known of each pane from ``since`` on, and when; of all rows."""

@@ -353,6 +353,31 @@ def status(config: Path, as_json: bool) -> None:
     click.echo(json.dumps(report) if as_json else words(report))
 
 
+@main.command(short_help="See to old rows of the store, now.")
+@CONFIG
+@MODEL
+@click.option("--compact", is_flag=True,
+              help="Also write a SQLite file anew, so that it shrinks; with the daemon stopped.")
+@click.option("--now", type=Instant(), help="Take this as the present instant.")
+@LINES
+@reported
+def upkeep(config: Path, name: str | None, compact: bool, now: datetime | None, as_json: bool
+           ) -> None:
+    """Merge old counts into days, thin and drop old verdicts, as `retention` says.
+
+    The daemon does so by itself every `retention.every`; both at once do no harm.
+    """
+    from monitor.upkeep import by_hand
+
+    loaded = load(config)
+    with Store.open(loaded.config.store) as store:
+        told = by_hand(chosen(loaded.config, name), loaded.config, store, now or datetime.now(UTC),
+                       compact=compact)
+    for line in told:
+        click.echo(json.dumps(line) if as_json else line["words"])
+    sys.exit(0 if all(line["fine"] for line in told) else 1)
+
+
 @main.command(short_help="Make the hash of a password, for http.users.")
 @reported
 def password() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from monitor.conditions import Audit, Benchmark
-from monitor.deployment import Launch, Leader, Logs, Notify, Traces
+from monitor.deployment import Launch, Leader, Logs, Notify, Retention, Traces
 from monitor.errors import ConfigError
 from monitor.fields import Duration, Instant, Section, require
 from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
@@ -29,8 +29,8 @@ from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 
 __all__ = ["AlarmBudget", "Audit", "Benchmark", "Config", "Expect", "FeatureTable", "Features",
            "Http", "Labels", "Launch", "Leader", "Limits", "Loaded", "Log", "Logs", "MLflow",
-           "Maturity", "Model", "Policy", "Privacy", "Reference", "Schedule", "Traces", "Training",
-           "WindowConfig", "load"]
+           "Maturity", "Model", "Policy", "Privacy", "Reference", "Retention", "Schedule", "Traces",
+           "Training", "WindowConfig", "load"]
 
 
 FILES = {"folder", "template", "certificate", "private_key", "client_ca", "token_file", "hash_file",
@@ -293,6 +293,8 @@ class Config(Section):
     """Where retrains run."""
     notify: Notify | None = None
     """Who is told of decisions; absent: nobody."""
+    retention: Retention = Retention()
+    """How long the store keeps what it knows in full."""
     log: Logs = Logs()
     """What is written on standard error."""
     traces: Traces | None = None

@@ -136,6 +136,9 @@ def _held(store: Store, model: Model, line: dict[str, Any]
     bins = Bins.from_dict(row["bins"])
     reference = np.array(row["reference"][3:], dtype=np.int64)
     span = Window(parse_time(line["start"]), parse_time(line["end"]))
+    merged = store.merged_to(model.name, adopted[-1].key)
+    if merged is not None and merged > span.start:
+        return None  # a day's counts are not the window's
     inputs, outputs = np.zeros_like(reference), np.zeros_like(reference)
     logged = line["version"] if model.log.model_version else ""
     for version, profile in store.profiles(model.name, adopted[-1].key, span, until=known_at):

@@ -26,6 +26,7 @@ from monitor.lease import Elector
 from monitor.notify import notify
 from monitor.secrets import redact
 from monitor.traces import span
+from monitor.upkeep import due, upkeep
 from monitor.watch import watch
 from monitor.window import isoformat
 
@@ -47,6 +48,10 @@ HEED = timedelta(seconds=2)
 """How often the store is asked whether something was ordered ..."""
 AGAIN = timedelta(seconds=10)
 """... and how often a model is woken for what could not be done yet."""
+TEND = timedelta(minutes=10)
+"""How often is asked whose old rows are to be seen to; `retention.every` says when they are."""
+UPKEEP = "/upkeep"
+"""What that is called among the jobs; no model is."""
 LAST = timedelta(seconds=23)
 """When the process ends whatever hangs: what a tick leaves undone, the next start does."""
 
@@ -135,7 +140,8 @@ class Daemon:
         self._heeded = 0.0
         self._woken: dict[str, float] = {}
         self._scheduler = BackgroundScheduler(
-            timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS)},
+            timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS),
+                                     UPKEEP: ThreadPoolExecutor(1)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
 
     def run(self) -> bool:
@@ -170,6 +176,8 @@ class Daemon:
                 self._wake, "interval", args=[model], id=model.name,
                 seconds=schedule.every.total_seconds(), next_run_time=datetime.now(UTC),
                 jitter=int(schedule.jitter.total_seconds()) or None)
+        self._scheduler.add_job(self._tend, "interval", id=UPKEEP, executor=UPKEEP,
+                                seconds=TEND.total_seconds())
         self._scheduler.start()
         log.info("watching", models=[model.name for model in self._deps.config.models])
 
@@ -213,13 +221,27 @@ class Daemon:
             self._deps.launcher.stop(grace)
 
     def _wake(self, model: Model) -> None:
-        if self._stopping or not self._leads():
+        if not self._may():
             return
         self._busy.add(model.name)
         try:
             attend(model, self._deps, datetime.now(UTC))
         finally:
             self._busy.discard(model.name)
+
+    def _tend(self) -> None:
+        """See to old rows that are due, while this daemon leads."""
+        deps, now = self._deps, datetime.now(UTC)
+        self._busy.add(UPKEEP)
+        try:
+            upkeep(due(deps.config, deps.store, now), deps.config, deps.store, now, go=self._may)
+        except HoldfastError as error:  # the store is away
+            log.error("upkeep failed", reason=str(error))
+        finally:
+            self._busy.discard(UPKEEP)
+
+    def _may(self) -> bool:
+        return not self._stopping and self._leads()
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         """Only a flag: this interrupts the main thread anywhere, and a lock that it takes may be

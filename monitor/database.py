@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +74,12 @@ class Write:
         rows: int = self.connection.execute(statement, execution_options=kept).rowcount
         self.changed = self.changed or rows > 0
         return rows
+
+    def many(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The statement once for each of these rows."""
+        if rows:
+            self.connection.execute(statement, rows)
+            self.changed = True
 
     def fresh(self, table: Table, **values: Any) -> int | None:
         """The id of the inserted row; None when a unique key of the table stands in the way."""
@@ -247,8 +253,8 @@ def _sqlite(file: str | None, url: Any) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL",
-                       "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "auto_vacuum=INCREMENTAL",
+                       "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from monitor.fields import Duration, Section, require
+from monitor.window import format_duration
 
 NAME = r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$"
 """What Kubernetes takes as a name, short enough for all kinds of objects."""
@@ -85,6 +86,37 @@ class Notify(Section):
     def _one_place(self) -> Notify:
         require(bool(self.urls_env) != bool(self.urls_file), "urls_env", "both or neither",
                 "exactly one of urls_env and urls_file")
+        return self
+
+
+class Retention(Section):
+    """How long the store keeps what it knows in full. Episodes, decisions, transitions, requests,
+    adoptions and what people said are kept for good; and so is whatever is still needed to judge:
+    counts within `window.revise_for` and 4 weeks (a year where `reference.mode` looks back so far),
+    the newest verdicts, and those that opened an episode that lasts."""
+
+    every: Duration = Field(default=timedelta(hours=6), ge=timedelta(minutes=1))
+    """How often a model's old rows are seen to."""
+    merge_after: Duration | None = Field(default=timedelta(days=90), ge=timedelta(days=1))
+    """Counts that are older are merged into days: sums stay exact, hours are gone. `null`: never.
+    """
+    keep_counts: Duration | None = Field(default=None, ge=timedelta(days=1))
+    """Of counts that are older, only the numbers of rows and labels are kept. `null`: all of them.
+    """
+    keep_statistics: Duration | None = Field(default=timedelta(days=90), ge=timedelta(days=1))
+    """Verdicts that are older are thinned to their times, reason, severity, what moved most and the
+    deciding metric with its interval. `null`: never."""
+    keep_verdicts: Duration | None = Field(default=None, ge=timedelta(days=1))
+    """Verdicts that are older are dropped. `null`: none are."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Retention:
+        for later, earlier in (("keep_counts", "merge_after"),
+                               ("keep_verdicts", "keep_statistics")):
+            last, first = getattr(self, later), getattr(self, earlier)
+            require(last is None or first is None or last >= first, later,
+                    format_duration(last or timedelta()),
+                    f"at least `{earlier}`, {format_duration(first or timedelta())}")
         return self
 
 

@@ -163,6 +163,7 @@ def parts(store: Store, config: Config, *, but: Collection[str] = ()) -> dict[st
     page.put("holdfast_build_info", 1, installed("holdfast"))
     page.put("holdfast_schedule_interval_seconds", config.schedule.every.total_seconds())
     _totals(page, store, known & {model.name for model in config.models})
+    _upkeep(page, store, {model.name for model in config.models})
     return found | {"": dict(page.samples)}
 
 
@@ -367,3 +368,14 @@ def _totals(page: Page, store: Store, models: set[str]) -> None:
             page.put("holdfast_ticks_total", tick.failed, model, "failed")
             page.put("holdfast_tick_last_success_timestamp_seconds", tick.fine_at, model)
             page.put("holdfast_tick_duration_seconds", tick.seconds, model)
+
+
+def _upkeep(page: Page, store: Store, models: set[str]) -> None:
+    """What became of old rows, and what the store takes."""
+    tended = store.tended()
+    for model in sorted(models & tended.keys()):
+        page.put("holdfast_upkeep_last_success_timestamp_seconds", tended[model].at, model)
+    for what in ("merged", "thinned", "dropped"):
+        page.put("holdfast_upkeep_rows_total",
+                 sum(getattr(item, what) for item in tended.values()), what)
+    page.put("holdfast_store_size_bytes", store.size())

@@ -96,15 +96,25 @@ def epochs_of(model: Model, store: Store) -> list[Epoch]:
     return epochs
 
 
+def judging(epochs: Sequence[Epoch], model: Model, checkpoint: datetime) -> list[Epoch]:
+    """The epochs of which something is judged at a checkpoint or later."""
+    return [epoch for epoch in epochs
+            if epoch.until is None or epoch.until + model.calendar.horizon >= checkpoint]
+
+
+def oldest(live: Sequence[Epoch], model: Model, closing: Window) -> datetime:
+    """The first pane that is looked at again once ``closing`` is the window that closes."""
+    reach = max([POOL, *(epoch.baseline.reach for epoch in live)])
+    return model.calendar.pane_of(closing.start - model.calendar.horizon - reach)
+
+
 def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model, source: Source,
          store: Store) -> None:
     """Judge and fold what fell due at each checkpoint; one transaction per checkpoint."""
     calendar = model.calendar
     first, last = calendar.closing(checkpoints[0]), calendar.closing(checkpoints[-1])
-    live = [epoch for epoch in epochs
-            if epoch.until is None or epoch.until + calendar.horizon >= checkpoints[0]]
-    reach = max([POOL, *(epoch.baseline.reach for epoch in live)])
-    span = Window(calendar.pane_of(first.start - calendar.horizon - reach), last.end)
+    live = judging(epochs, model, checkpoints[0])
+    span = Window(oldest(live, model, first), last.end)
     bench = Bench(model, store, {
         epoch.key: Ledger(calendar, epoch.baseline.bins,
                           store.increments(model.name, epoch.key, span, until=checkpoints[-1]))

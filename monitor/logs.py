@@ -57,6 +57,9 @@ EVENTS: dict[str, str] = {
     "not notified": "`messages` did not reach people, or none could be made, for `reason`; the "
                     "next tick tries again",
     "notifying failed": "the notification service broke with `error`",
+    "upkeep": "of the model's old rows `merged` counts became days, and `thinned` and `dropped` "
+              "verdicts lost their statistics or went",
+    "upkeep failed": "old rows of the model, or of all, stay as they are for now, for `reason`",
     # the surface
     "metrics are old": "the store does not answer the exporter, for `reason`",
     "metrics are fresh": "it answers again",

@@ -266,4 +266,10 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_tick_last_success_timestamp_seconds": _gauge(
         _M, "When the newest tick that went well began."),
     "holdfast_tick_duration_seconds": _gauge(_M, "How long the newest tick took."),
+    "holdfast_upkeep_last_success_timestamp_seconds": _gauge(
+        _M, "When the model's old counts and verdicts were last seen to. Absent before."),
+    "holdfast_upkeep_rows_total": _counter(
+        ("what",), "Old rows that were seen to, of all models: counts `merged`, verdicts `thinned` "
+                   "or `dropped`."),
+    "holdfast_store_size_bytes": _gauge((), "What the store takes on disk."),
 }

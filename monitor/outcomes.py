@@ -95,11 +95,12 @@ def coarsened(outcomes: Outcomes, most: int = MOST_CELLS) -> Outcomes:
     for hours in (1, 6, 24, 168, *(336 * 2**index for index in range(8))):
         if len(outcomes.cells) <= most:
             break
-        outcomes = _reblocked(outcomes, 3600 * hours)
+        outcomes = reblocked(outcomes, 3600 * hours)
     return outcomes
 
 
-def _reblocked(outcomes: Outcomes, seconds: int) -> Outcomes:
+def reblocked(outcomes: Outcomes, seconds: int) -> Outcomes:
+    """The same outcomes in blocks of this length: counts are exact, sums are those of sums."""
     cells: dict[Cell, int] = {}
     sums: dict[int, tuple[float, ...]] = {}
     for (block, guess, label, score), count in outcomes.cells.items():

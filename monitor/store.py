@@ -4,9 +4,9 @@ What it keeps is split by what it is about: ``archive`` (baselines, adoptions,
 counts), ``history`` (verdicts and the state they fold into), ``errands`` (requests,
 alias moves, reports), ``sayings`` (what people acknowledged) and ``board`` (how versions
 did on the same rows), ``messages`` (what people were told) and ``orders`` (what they asked
-for); ``survey`` asks of many models at once. Here are the troubles and ticks of the daemon.
-Every transition is a row, every write is conditional or unique, and one write is
-one transaction: killed at any line, nothing is lost and nothing is doubled.
+for); ``survey`` asks of many models at once, ``clearance`` makes room. Here are the troubles
+and ticks of the daemon. Every transition is a row, every write is conditional or unique, and one
+write is one transaction: killed at any line, nothing is lost and nothing is doubled.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 
 from monitor.archive import Adoption, Archive
 from monitor.board import Board, Score
+from monitor.clearance import Clearance
 from monitor.database import Write
 from monitor.errands import Errands, Intent, Report, RequestRow
 from monitor.history import (
@@ -68,7 +69,7 @@ class Tick:
     failed: int
 
 
-class Store(Archive, History, Errands, Sayings, Board, Messages, Orders, Survey):
+class Store(Archive, History, Errands, Sayings, Board, Messages, Orders, Survey, Clearance):
     """holdfast's memory: ``Store.open(url)`` migrates and opens it."""
 
     def models(self) -> list[str]:

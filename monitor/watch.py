@@ -57,7 +57,8 @@ def count(epochs: Sequence[Epoch], model: Model, source: Source, store: Store, *
         return
     start = calendar.closing(epochs[0].after).start
     span = Window(calendar.pane_of(start), calendar.closing(until).end)
-    oldest = max(span.start, (since or span.start) + calendar.pane - calendar.reach)
+    oldest = max(span.start, (since or span.start) + calendar.pane - calendar.reach,
+                 store.merged_to(model.name, key) or span.start)
     # before anything is counted: what comes while it is, is a change that the next tick sees
     change = source.changed(fingerprint, Window(oldest, until), since=since)
     increments = source.count(bins, span, since=since, until=until)

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 
+from monitor.clearance import Tended
 from monitor.config import Config
 from monitor.drift import DriftResult
 from monitor.exporter import TOP, Snapshot
@@ -256,6 +257,7 @@ def test_every_declared_metric_is_told_somewhere(store: Store, config: Config) -
     order, _ = store.order("electricity", "snooze", {
         "episode": store.recorded("electricity").state.episode, "seconds": 60}, key="s", by="anna")
     store.settle_order(order.id, "done", "quiet")
+    store.tend("quiet", Tended(at(4)))
     snapshot = Snapshot(store, config)
     snapshot.refused = {"scope": 3}
     told = {name for name, _ in scrape(snapshot)}

@@ -39,9 +39,9 @@ class Deployment:
                        Registry(self.loaded.config.mlflow), None, None)
 
 
-def deploy(folder: Path, mlflow_uri: str, **model: Any) -> Deployment:
+def deploy(folder: Path, mlflow_uri: str, *, plan: Plan = PLAN, **model: Any) -> Deployment:
     """A deployment whose champion is a rule of thumb that somebody registered by hand."""
-    frame = deliveries(PLAN)
+    frame = deliveries(plan)
     write(folder, frame)
     register(mlflow_uri, "deliveries")
     settings = {

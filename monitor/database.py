@@ -253,8 +253,11 @@ def _sqlite(file: str | None, url: Any) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "auto_vacuum=INCREMENTAL",
-                       "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}").close()
+        # it is a write, even where nothing changes: of a new file only
+        new = connection.execute("PRAGMA page_count").fetchone()[0] == 0
+        for pragma in (*(["auto_vacuum=INCREMENTAL"] if new else []), "journal_mode=WAL",
+                       "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -313,3 +313,10 @@ def test_merging_keeps_every_sum_on_both_sides_of_every_cut(
                row.increment.segment, sum(cut <= row.increment.pane for cut in cuts))
               for row in after]
     assert len(places) == len(set(places))
+
+
+def test_a_file_is_opened_while_somebody_writes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store.open(url) as store, store._write(), Store.open(url) as other:
+        assert other.models() == []
+        assert other.shortens()

@@ -16,7 +16,8 @@ from fastapi import APIRouter, Body, Header, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from monitor.api import named
+from monitor import replies
+from monitor.api import ERRORS, named
 from monitor.byhand import acknowledged, stretch
 from monitor.config import Config, Model
 from monitor.desk import Wish, signature, snoozed, take, told
@@ -69,6 +70,12 @@ class Acknowledge(_Wanted):
     """Why, for the record."""
 
 
+DONE = "It was ordered before, under the same key, and is done"
+REFUSED: dict[int | str, dict[str, Any]] = {
+    409: {"model": replies.Order | replies.Problem, "description": "It cannot be done now"}}
+WAITS: dict[int | str, dict[str, Any]] = {
+    202: {"model": replies.Order, "description": "The daemon that leads does it within seconds"}}
+"""Answers to orders, as declared beside the errors of every route."""
 BY_HAND = Retrain()
 Asked = Retrain | Snooze | Acknowledge
 Key = Annotated[str | None, Header(alias="Idempotency-Key", pattern=KEY.pattern, max_length=100)]
@@ -76,7 +83,7 @@ Key = Annotated[str | None, Header(alias="Idempotency-Key", pattern=KEY.pattern,
 
 def programs(store: Store, config: Config) -> APIRouter:
     """What programs may do, by JSON; a key in `Idempotency-Key` makes asking again harmless."""
-    router = APIRouter(prefix="/api/models/{name}")
+    router = APIRouter(prefix="/api/models/{name}", responses=ERRORS, tags=["acting"])
 
     def ordered(name: str, asked: Asked, request: Request, key: str | None) -> Response:
         try:
@@ -87,25 +94,26 @@ def programs(store: Store, config: Config) -> APIRouter:
         return JSONResponse(redacted(told(order)), {"asked": 202, "done": 200}.get(
             order.status, 409))
 
-    @router.post("/retrain", status_code=202)
+    @router.post("/retrain", status_code=202, response_model=replies.Order,
+                 responses=REFUSED | {200: {"model": replies.Order, "description": DONE}})
     def retrain(name: str, request: Request, key: Key = None,
                 asked: Annotated[Retrain, Body()] = BY_HAND) -> Response:
         """Ask for a candidate; the daemon that leads does it within seconds."""
         return ordered(name, asked, request, key)
 
-    @router.post("/snooze")
+    @router.post("/snooze", response_model=replies.Order, responses=REFUSED | WAITS)
     def snooze(name: str, request: Request, asked: Annotated[Snooze, Body()], key: Key = None
                ) -> Response:
         """Keep the alarms of the open episode quiet for a while."""
         return ordered(name, asked, request, key)
 
-    @router.post("/acknowledge")
+    @router.post("/acknowledge", response_model=replies.Order, responses=REFUSED | WAITS)
     def acknowledge(name: str, request: Request, asked: Annotated[Acknowledge, Body()],
                     key: Key = None) -> Response:
         """Say that a window is a fault, or was expected."""
         return ordered(name, asked, request, key)
 
-    @router.get("/orders")
+    @router.get("/orders", response_model=list[replies.Order])
     def orders(name: str) -> Response:
         """What was ordered of the model, newest first, at most 100."""
         model = named(config, name)

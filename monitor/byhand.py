@@ -148,6 +148,8 @@ def stretch(model: Model, where: str) -> Window:
         last = parse_time(end)
     except HoldfastError as error:
         raise ConfigError([f"--window: {error}"]) from error
+    except OverflowError as error:
+        raise ConfigError([f"--window: {where!r} lies at the end of the calendar"]) from error
     if last <= first:
         raise ConfigError([f"--window: {where!r} ends before it starts; right would be FROM/TO"])
     whole = calendar.pane_of(last)

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from datetime import datetime
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from monitor import replies
+from monitor.api import ERRORS
 from monitor.clerk import LOOK
 from monitor.config import Config, Model
 from monitor.desk import Wish, take
@@ -23,6 +24,9 @@ from monitor.store import Store
 
 LONGEST = 300
 """Characters of an alert's words that are kept."""
+NOBODY: dict[int | str, dict[str, Any]] = {
+    404: {"model": replies.Heard | replies.Problem, "description": "None is about a known model"}}
+"""The answer where no alert is of use, as declared."""
 
 
 class Alert(BaseModel):
@@ -33,7 +37,7 @@ class Alert(BaseModel):
     status: Literal["firing", "resolved"]
     labels: dict[str, str]
     annotations: dict[str, str] = {}
-    starts_at: datetime = Field(alias="startsAt")
+    starts_at: AwareDatetime = Field(alias="startsAt")
     fingerprint: str = Field(default="", max_length=100)
 
 
@@ -51,7 +55,8 @@ def hooks(store: Store, config: Config) -> APIRouter:
     router = APIRouter()
     models = {model.name: model for model in config.models}
 
-    @router.post("/hooks/alertmanager")
+    @router.post("/hooks/alertmanager", response_model=replies.Heard, tags=["acting"],
+                 responses=ERRORS | NOBODY)
     def alertmanager(sent: Notification) -> Response:
         """Firing alerts with a label `model` ask for a retrain of it, where its policy
         (`policy.retrain.alerts`) names them; the answer says what became of each."""

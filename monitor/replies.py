@@ -295,6 +295,39 @@ class Trouble(Reply):
     cleared: bool
 
 
+class Order(Reply):
+    """What a person or a program ordered, and what became of it."""
+
+    order: int
+    model: str
+    action: Literal["retrain", "snooze", "acknowledge"]
+    by: str
+    """Who, and how."""
+    at: datetime
+    arguments: dict[str, Any]
+    status: Literal["asked", "done", "refused"]
+    note: str
+    """What follows from it, or why it was refused."""
+    finished: datetime | None
+
+
+class Answer(Reply):
+    """What became of one alert."""
+
+    alert: str
+    model: str | None
+    status: int
+    """As of HTTP: 202 where a retrain was asked for."""
+    words: str
+    order: int | None = None
+
+
+class Heard(Reply):
+    """What became of the alerts of a notification."""
+
+    alerts: list[Answer]
+
+
 class Adoption(Reply):
     """From ``at`` on, ``version`` was the champion."""
 

@@ -30,6 +30,9 @@ __all__ = ["Server", "create_app", "serve"]
 
 ABOUT = "What holdfast knows of every model: verdicts, decisions, versions. Times are UTC."
 
+PROGRAMS = ("/api/", "/hooks/")
+"""Where programs ask, who are told of errors as JSON."""
+
 
 def create_app(store: Store, config: Config, snapshot: Snapshot) -> FastAPI:
     """The application; it keeps ``snapshot`` fresh while it runs."""
@@ -67,14 +70,14 @@ def _careful(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def missing(request: Request, error: StarletteHTTPException) -> Response:
-        if request.url.path.startswith("/api/"):
+        if request.url.path.startswith(PROGRAMS):
             return JSONResponse({"error": redacted(error.detail)}, error.status_code,
                                 error.headers)
         return pages.problem(error.status_code, "Not here", str(error.detail))
 
     @app.exception_handler(RequestValidationError)
     async def misunderstood(request: Request, error: RequestValidationError) -> Response:
-        if request.url.path.startswith(("/api/", "/hooks/")):
+        if request.url.path.startswith(PROGRAMS):
             found = [f"{'.'.join(str(part) for part in item['loc'])}: "
                      f"{item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
             return JSONResponse(redacted({"error": "; ".join(found[:10])}), 422)
@@ -86,6 +89,6 @@ def _careful(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(HoldfastError)
     async def failing(request: Request, error: HoldfastError) -> Response:
-        if request.url.path.startswith("/api/"):
+        if request.url.path.startswith(PROGRAMS):
             return JSONResponse({"error": redact(str(error))}, 503)
         return pages.problem(503, "Not now", str(error))

@@ -31,7 +31,11 @@ def parse_duration(text: str | timedelta) -> timedelta:
         raise HoldfastError(
             f"{text!r} is not a duration; write a number and a unit, such as 90s, 15m, 1h, 7d or 2w"
         )
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    except OverflowError as error:
+        raise HoldfastError(f"{text[:40]!r} is longer than any calendar; right would be such as "
+                            "90d") from error
 
 
 def format_duration(span: timedelta) -> str:
@@ -52,7 +56,10 @@ def parse_time(text: str | datetime) -> datetime:
             raise HoldfastError(
                 f"{text!r} is not a time; write 2026-01-31 or 2026-01-31T06:00:00Z"
             ) from error
-    return text.replace(tzinfo=UTC) if text.tzinfo is None else text.astimezone(UTC)
+    try:
+        return text.replace(tzinfo=UTC) if text.tzinfo is None else text.astimezone(UTC)
+    except OverflowError as error:
+        raise HoldfastError(f"{text.isoformat()!r} lies beyond the calendar") from error
 
 
 def isoformat(instant: datetime) -> str:

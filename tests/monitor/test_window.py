@@ -45,6 +45,13 @@ def test_what_is_no_duration_says_what_would_be(text: str) -> None:
         parse_duration(text)
 
 
+def test_what_no_calendar_holds_is_refused_in_words() -> None:
+    with pytest.raises(HoldfastError, match="right would be such as 90d"):
+        parse_duration("411810351687.9d")
+    with pytest.raises(HoldfastError, match="beyond the calendar"):
+        parse_time("0001-01-01T00:00:00+23:00")
+
+
 def test_times_without_an_offset_are_utc() -> None:
     assert isoformat(at("2026-01-31T06:00:00+02:00")) == "2026-01-31T04:00:00Z"
     assert isoformat(at("2026-01-31")) == "2026-01-31T00:00:00Z"

@@ -142,7 +142,7 @@ class Archive(Database):
                  .where(table.c.model == model, table.c.key == key, table.c.pane >= since,
                         table.c.segment == ""))
         with self._read() as connection:
-            return [Arrival(row.pane, row.known_at, Profile.unpack(row.profile).n, row.labelled)
+            return [Arrival(row.pane, row.known_at, Profile.rows(row.profile), row.labelled)
                     for row in connection.execute(query)]
 
     def first_pane(self, model: str, key: str, *, version: str, since: datetime

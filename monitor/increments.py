@@ -23,6 +23,8 @@ from monitor.window import EPOCH, Window
 Key = tuple[int, int, str, str]
 """(pane, known at, version, segment), times in microseconds."""
 
+PLANS = 512
+"""Models whose SQL is kept: making it takes longer than asking it."""
 _PLANS: dict[tuple[object, ...], tuple[Counting, Labelled]] = {}
 
 
@@ -43,7 +45,7 @@ def plans(shape: Shape, bins: Bins) -> tuple[Counting, Labelled]:
     key = (shape.model.model_dump_json(), shape.roles, shape.dialect, shape.log, shape.labels,
            shape.features, shape.zone, bins)
     if key not in _PLANS:
-        if len(_PLANS) >= 64:
+        if len(_PLANS) >= PLANS:
             _PLANS.pop(next(iter(_PLANS)))
         _PLANS[key] = Counting(shape, bins), Labelled(shape, bins)
     return _PLANS[key]

@@ -71,7 +71,7 @@ def _brief(line: Line) -> Line:
     kept = {key: value for key, value in line.items()
             if key not in DETAIL and key not in COLUMNS and key != "verdict"}
     kept |= {"features": leading(line.get("features", [])),
-             "performance": line.get("performance", [])[:1]}
+             "performance": deciding(line.get("performance", []))}
     guess = line.get("estimated")
     if guess and guess["quality"] == "degraded":
         kept["estimated"] = guess | {"performance": guess["performance"][:1]}
@@ -89,6 +89,12 @@ def leading(features: Sequence[Line]) -> list[Line]:
     tested.sort(key=lambda item: (not item["drifted"], -item["value"] / item["threshold"]))
     drifted = sum(item["drifted"] for item in tested)
     return tested[:min(max(drifted, 1), LEADING)]
+
+
+def deciding(performance: Sequence[Line]) -> list[Line]:
+    """The metric that decides, and where it has no value the first that has one."""
+    known = [item for item in performance if item["value"] is not None]
+    return [*performance[:1], *(item for item in known[:1] if item not in performance[:1])]
 
 
 def _columns(rows: Sequence[Line]) -> Line:

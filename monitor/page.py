@@ -118,8 +118,8 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
          tick: Tick | None) -> Card:
     """The model as it stands now."""
     recorded = store.recorded(model.name)
-    state, rows = recorded.state, store.verdicts(model.name, segment="", newest=3 * STRIP)
-    newest = rows[-1] if rows else None
+    state, rows = recorded.state, store.briefs(model.name, 3 * STRIP)
+    newest = next(iter(store.verdicts(model.name, segment="", newest=1)), None)
     features = sorted(newest.line["features"], key=severity, reverse=True) if newest else []
     drifted = [item for item in features if item["drifted"]]
     measured = store.measured(model.name, state.champion) if state.champion else None
@@ -143,7 +143,7 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
 
 def past(store: Store, name: str, newest: int = 100) -> Past:
     """The model's history, at most ``newest`` rows of each kind."""
-    rows = store.verdicts(name, segment="", newest=newest)
+    rows = store.briefs(name, newest)
     return Past(
         verdicts=[{**row.line, "id": row.id, "tone": TONES[row.line["verdict"]],
                    "performance": _told(row)} for row in reversed(rows)],

@@ -65,6 +65,14 @@ class Profile:
             -(1 << 8 * size - 1) <= vector.min() and vector.max() < 1 << 8 * size - 1))
         return bytes([bytes_of]) + zlib.compress(vector.astype(f"<i{bytes_of}").tobytes(), 6)
 
+    @staticmethod
+    def rows(packed: bytes) -> int:
+        """``n`` of what ``pack`` wrote, without unpacking the rest."""
+        size = packed[0] if packed[0] in _SIZES else 8
+        body = packed[1:] if packed[0] in _SIZES else packed
+        start = zlib.decompressobj().decompress(body, size)
+        return int(np.frombuffer(start, dtype=f"<i{size}")[0])
+
     @classmethod
     def unpack(cls, packed: bytes) -> Profile:
         size = packed[0] if packed[0] in _SIZES else 8

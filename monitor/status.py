@@ -56,7 +56,7 @@ def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
            ) -> dict[str, Any]:
     recorded = store.recorded(name)
     state = recorded.state
-    newest = store.verdicts(name, segment="", newest=RECENT)
+    newest = store.verdicts(name, segment="", newest=1)
     pending, row = store.pending(name), store.open_request(name)
     return {
         "model": name,
@@ -68,7 +68,8 @@ def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
         "episode": state.episode,
         "judged_to": isoformat(recorded.folded_to) if recorded.folded_to else None,
         "newest": newest[-1].line if newest else None,
-        "performance": _measured([row.line for row in newest], state.champion),
+        "performance": _measured([row.line for row in store.briefs(name, RECENT)],
+                                 state.champion),
         "estimated": newest[-1].line.get("estimated") if newest else None,
         "shadow": shadow.newest(store, name), "compression": fidelity.newest(store, name),
         "audit": audit.newest(store, name),

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Select, select, union_all
 
 from monitor.database import Database
-from monitor.history import READ, Pending, Recorded, Row, pending_of, recorded_of, row_of
+from monitor.history import BRIEF, READ, Pending, Recorded, Row, pending_of, recorded_of, row_of
 from monitor.profile import Profile
 from monitor.schema import decisions, increments, models, verdicts
 from monitor.window import Window
@@ -67,6 +67,14 @@ class Survey(Database):
         query = query.order_by(*NEWEST, verdicts.c.version.desc()).limit(most).offset(skip)
         with self._read() as connection:
             return [row_of(row) for row in connection.execute(query).mappings()]
+
+    def briefs(self, model: str, newest: int, segment: str = "") -> list[Row]:
+        """The last so many verdicts, oldest first, without most of their statistics: many times
+        as fast to read as whole ones."""
+        query = (select(*BRIEF).where(verdicts.c.model == model, verdicts.c.segment == segment)
+                 .order_by(*NEWEST, verdicts.c.version.desc()).limit(newest))
+        with self._read() as connection:
+            return [row_of(row) for row in reversed(connection.execute(query).mappings().all())]
 
     def profiles(self, model: str, key: str, span: Window, *, until: datetime
                  ) -> list[tuple[str, Profile]]:

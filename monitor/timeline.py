@@ -79,7 +79,7 @@ class Timeline:
 
 def timeline(store: Store, model: str) -> Timeline | None:
     """The newest windows of the model; None before there are two."""
-    rows = store.verdicts(model, segment="", newest=3 * WINDOWS)
+    rows = store.briefs(model, 3 * WINDOWS)
     last = {row.line["start"]: row.line for row in rows}
     lines = [line for _, line in sorted(last.items())[-WINDOWS:]]
     if len(lines) < 2:

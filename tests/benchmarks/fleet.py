@@ -1,11 +1,15 @@
 """What a fleet costs one daemon: 300 models x 40 features, hourly windows, a year of history.
 
-    python -m tests.benchmarks.fleet [--quick] [--json FILE] [--folder FOLDER]
+    python -m tests.benchmarks.fleet [--quick] [--models N] [--weeks N] [--ticked N]
+                                     [--folder FOLDER] [--json FILE]
 
-One model lives through the year by the daemon's own code: a log of 50 rows an hour in a file per
-day, labels a day late, counted and judged in catch-up ticks of four weeks. Its rows in the store
-are then copied under the names of the other models, whose logs are the same files, so their
-ticks are real. Then the next hour comes, for all of them. Seconds are CPU seconds of this process.
+One model lives through the time by the daemon's own code: a log of 50 rows an hour in a file per
+day, labels a day late, counted and judged in catch-up ticks of four weeks; a life that stands in
+FOLDER already goes on. Then its old rows are seen to by the daemon's own code, at once what
+otherwise happens day by day. Its rows in the store are then copied under the names of the other
+models, whose logs are the same files, so their ticks are real. Then the next hour comes for all of
+them (or for ``--ticked`` of them), twice: the first time the process makes the SQL that it keeps.
+A day later their old rows are seen to again, for real. Seconds are CPU seconds of this process.
 ``--quick``: 30 models, eight weeks.
 """
 
@@ -18,7 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,12 +33,13 @@ import pandas as pd
 import yaml
 from sqlalchemy import event, text
 
-from monitor.config import Config, load
+from monitor.config import Config, Model, load
 from monitor.daemon import attend
 from monitor.deps import Deps
 from monitor.exporter import Snapshot
 from monitor.registry import Registry
 from monitor.store import Store
+from monitor.upkeep import upkeep
 from monitor.web import create_app
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,7 +47,7 @@ HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 NUMERIC, CATEGORICAL, ROWS = 30, 10, 50
 REFERENCE = 4 * WEEK
 COPIED = ("model", "baseline", "adoption", "increment", "counted", "verdict", "transition",
-          "episode", "decision", "tick", "tally")
+          "episode", "decision", "tick", "tally", "upkeep")
 NAMED = {"model": "name"}
 """Tables that call the model otherwise."""
 
@@ -50,6 +55,9 @@ NAMED = {"model": "name"}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="30 models, eight weeks")
+    parser.add_argument("--models", type=int, default=300)
+    parser.add_argument("--weeks", type=int, default=52, help="the reference's four among them")
+    parser.add_argument("--ticked", type=int, default=300, help="models that are looked at")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     parser.add_argument("--folder", type=Path, help="keep everything here")
     given = parser.parse_args()
@@ -57,15 +65,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="holdfast-fleet-") as scratch:
         folder = given.folder or Path(scratch)
         folder.mkdir(exist_ok=True)
-        answer = measure(folder, models=30 if given.quick else 300,
-                         weeks=8 if given.quick else 52)
+        answer = measure(folder, models=30 if given.quick else given.models,
+                         weeks=8 if given.quick else given.weeks, ticked=given.ticked)
     print(json.dumps(answer))
     if given.json:
         given.json.write_text(json.dumps(answer, indent=1) + "\n")
     return 0
 
 
-def measure(folder: Path, *, models: int, weeks: int) -> dict[str, Any]:
+def measure(folder: Path, *, models: int, weeks: int, ticked: int) -> dict[str, Any]:
     """Build the fleet, let the next hour come, and look at everything."""
     names = [f"model-{place:03}" for place in range(models)]
     last = START + weeks * WEEK
@@ -75,10 +83,14 @@ def measure(folder: Path, *, models: int, weeks: int) -> dict[str, Any]:
         deps = Deps(config, str(folder / "holdfast.yaml"), store, Registry(config.mlflow), None,
                     None)
         answer |= history(deps, last)
+        answer |= kept(deps, folder, last)
         answer |= copied(store, names)
         answer["store_bytes"] = size(folder)
-        answer |= hour(deps, last + HOUR + timedelta(minutes=10))
+        answer["ticked"] = min(ticked, models)
+        answer |= hour(deps, last + HOUR + timedelta(minutes=10), ticked)
         answer |= surface(deps)
+        answer |= tended(deps, last + DAY + HOUR)
+        answer["store_bytes_in_the_end"] = size(folder)
     answer["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return answer
 
@@ -147,6 +159,30 @@ def history(deps: Deps, last: datetime) -> dict[str, Any]:
             "verdicts_per_model": sum(deps.store.verdict_totals().values())}
 
 
+def kept(deps: Deps, folder: Path, now: datetime) -> dict[str, Any]:
+    """The first model's old rows are seen to, all of its life's at once."""
+    before, lines = size(folder), deps.store.verdict_totals()
+    done, seconds = _tended(deps, deps.config.models[:1], now)
+    deps.store.compact()
+    assert deps.store.verdict_totals() == lines
+    return {"model_bytes_before": before, "model_bytes_after": deps.store.size(),
+            "first_upkeep_cpu_seconds": seconds, "first_upkeep": done}
+
+
+def tended(deps: Deps, now: datetime) -> dict[str, Any]:
+    """A day later: what has become old meanwhile, of all models."""
+    done, seconds = _tended(deps, deps.config.models, now)
+    return {"upkeep_cpu_seconds": seconds, "upkeep": done}
+
+
+def _tended(deps: Deps, models: Sequence[Model], now: datetime) -> tuple[dict[str, int], float]:
+    began = time.process_time()
+    found = upkeep(models, deps.config, deps.store, now)
+    assert found.keys() == {model.name for model in models}
+    return {what: sum(getattr(item, what) for item in found.values())
+            for what in ("merged", "thinned", "dropped")}, round(time.process_time() - began, 1)
+
+
 def copied(store: Store, names: list[str]) -> dict[str, Any]:
     """The first model's rows under the names of all others."""
     first = names[0]
@@ -181,17 +217,20 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("holdfast.db*"))
 
 
-def hour(deps: Deps, now: datetime) -> dict[str, Any]:
-    """A tick of all models that finds an hour of news, and one that finds none."""
+def hour(deps: Deps, now: datetime, ticked: int) -> dict[str, Any]:
+    """Ticks that find an hour of news, the first and the second of the process, and one that finds
+    none."""
     told: dict[str, Any] = {}
-    for name, at in (("tick", now), ("idle_tick", now + timedelta(minutes=1))):
+    for name, at in (("tick", now), ("second_tick", now + HOUR),
+                     ("idle_tick", now + HOUR + timedelta(minutes=1))):
         with counted(deps.store) as asked:
             began, wall = time.process_time(), time.monotonic()
-            fine = [attend(model, deps, at) for model in deps.config.models]
+            fine = [attend(model, deps, at) for model in deps.config.models[:ticked]]
             assert all(fine), deps.store.troubles()
             told |= {f"{name}_cpu_seconds": round(time.process_time() - began, 2),
                      f"{name}_wall_seconds": round(time.monotonic() - wall, 2),
                      f"{name}_statements_per_model": round(asked[0] / len(fine), 1)}
+    told["rss_after_ticks_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return told
 
 

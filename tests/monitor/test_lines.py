@@ -14,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text, update
 
-from monitor.lines import COLUMNS, LEADING, PARTED, THINNED, WHOLE, joined, leading, parted
+from monitor.lines import (
+    COLUMNS,
+    LEADING,
+    PARTED,
+    THINNED,
+    WHOLE,
+    deciding,
+    joined,
+    leading,
+    parted,
+)
 from monitor.profile import Profile
 from monitor.schema import verdicts
 from monitor.store import Store, line
@@ -57,6 +67,8 @@ def test_a_line_without_detail_keeps_what_is_told_for_good() -> None:
     brief = joined(columns(found), parted(found)[0], None, THINNED)
     assert brief["thinned"]
     assert brief["performance"] == found["performance"][:1]
+    last = [{"value": None}, {"value": None}, {"value": 0.5}, {"value": 0.6}]
+    assert deciding(last) == [last[0], last[2]]
     assert [item["name"] for item in brief["features"]] == ["price", "prediction:answer"]
     assert (brief["groups"], brief["watermark"]) == ([], None)
     same = ("severity", "reason", "n", "start", "end", "known_at", "verdict", "promised", "phase")
@@ -89,6 +101,7 @@ def test_counts_take_as_few_bytes_as_they_need(values: list[int], shift: int) ->
     counts = np.array(values, dtype=np.int64) >> shift
     made = Profile(3, counts, 1, 0)
     assert Profile.unpack(made.pack()) == made
+    assert Profile.rows(made.pack()) == 3
     vector = np.concatenate([np.array([3, 1, 0], dtype="<i8"), counts])
     assert Profile.unpack(zlib.compress(vector.astype("<i8").tobytes(), 1)) == made
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -315,9 +316,8 @@ class Registry:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
             raise RegistryError(redact(
-                f"MLflow at {self.tracking_uri}: {what}: {first[:300]}; right would be a server "
+                f"MLflow at {self.tracking_uri}: {what}: {_plain(error)}; right would be a server "
                 "that answers and knows it")) from error
 
 
@@ -384,3 +384,20 @@ def _pages(call: Callable[[str | None], Any]) -> list[Any]:
 def _quoted(text: str) -> str:
     quote = '"' if "'" in text else "'"
     return f"{quote}{text}{quote}"
+
+
+def _plain(error: BaseException) -> str:
+    """The first line of what MLflow says, but where nobody answered: it tells that by the names
+    of classes."""
+    from requests.exceptions import ConnectionError as Unreached
+    from requests.exceptions import Timeout
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, Timeout):
+            return "no answer in time"
+        if isinstance(seen, Unreached):
+            reason = re.search(r"(?:Errno -?\d+\] |: )([A-Z][a-z ]+)[)'\"]*$", str(seen))
+            return f"no answer ({reason[1].lower()})" if reason else "no answer"
+        seen = seen.__cause__ or seen.__context__
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -157,6 +157,16 @@ def test_a_wrong_file_is_told_as_the_document_says(name: str, tmp_path: Path) ->
     assert words in read("docs/troubleshooting.md")
 
 
+def test_the_readme_lists_every_command_and_none_else() -> None:
+    table = read("README.md").split("## Commands")[1].split("\n## ")[0]
+    listed = {name.split()[0]: name for name in re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)}
+    assert set(listed) == set(main.commands)  # type: ignore[attr-defined]
+    for name in listed:
+        has = any("--json" in option.opts
+                  for option in main.commands[name].params)  # type: ignore[attr-defined]
+        assert has == (name not in {"run", "password"}), name
+
+
 def test_the_five_commands_are_five() -> None:
     section = read("README.md").split("## On Kubernetes")[1].split("\n## ")[0]
     (typed,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)

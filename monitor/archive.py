@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, text
+from sqlalchemy import case, func, select, text
 
 from monitor.database import Database, Write
 from monitor.errors import HoldfastError
@@ -138,11 +138,14 @@ class Archive(Database):
     def arrivals(self, model: str, key: str, since: datetime) -> list[Arrival]:
         """What became known of each pane from ``since`` on, and when; of all rows."""
         table = increments
-        query = (select(table.c.pane, table.c.known_at, table.c.profile, table.c.labelled)
+        older = case((table.c.rows.is_(None), table.c.profile), else_=None)  # before schema 0011
+        query = (select(table.c.pane, table.c.known_at, table.c.rows, older.label("packed"),
+                        table.c.labelled)
                  .where(table.c.model == model, table.c.key == key, table.c.pane >= since,
                         table.c.segment == ""))
         with self._read() as connection:
-            return [Arrival(row.pane, row.known_at, Profile.rows(row.profile), row.labelled)
+            return [Arrival(row.pane, row.known_at, Profile.rows(row.packed)
+                            if row.rows is None else row.rows, row.labelled)
                     for row in connection.execute(query)]
 
     def first_pane(self, model: str, key: str, *, version: str, since: datetime
@@ -175,4 +178,5 @@ def _insert(write: Write, model: str, key: str, items: Sequence[Increment]) -> N
     write.run(write.insert(increments).on_conflict_do_nothing().values([
         {"model": model, "key": key, "pane": item.pane, "known_at": item.known_at,
          "version": item.version, "segment": item.segment, "labelled": item.outcomes.n,
-         "profile": item.profile.pack(), "outcomes": item.outcomes.pack()} for item in items]))
+         "rows": item.profile.n, "profile": item.profile.pack(),
+         "outcomes": item.outcomes.pack()} for item in items]))

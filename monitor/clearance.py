@@ -119,8 +119,8 @@ class Clearance(Database):
                 item = row.increment
                 write.fresh(increments, model=model, key=key, pane=item.pane,
                             known_at=item.known_at, version=item.version, segment=item.segment,
-                            labelled=row.labelled, profile=item.profile.pack(),
-                            outcomes=item.outcomes.pack())
+                            labelled=row.labelled, rows=item.profile.n,
+                            profile=item.profile.pack(), outcomes=item.outcomes.pack())
             write.run(update(counted).where(
                 counted.c.model == model, counted.c.key == key,
                 or_(column.is_(None), column < until)).values({name: until}))

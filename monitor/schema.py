@@ -140,6 +140,7 @@ increments = Table(
     Column("labelled", BigInteger, nullable=False),
     Column("profile", LargeBinary, nullable=False),
     Column("outcomes", LargeBinary, nullable=False),
+    Column("rows", BigInteger),
     UniqueConstraint("model", "key", "pane", "known_at", "version", "segment"),
     Index("ix_holdfast_increment_labelled", "model", "key", "pane", "known_at", "version",
           "labelled", sqlite_where=text(LABELLED), postgresql_where=text(LABELLED)),

@@ -201,6 +201,7 @@ def copied(store: Store, names: list[str]) -> dict[str, Any]:
                     f"INSERT INTO holdfast_{table} ({chosen}) SELECT {given} FROM "
                     f"holdfast_{table} WHERE \"{name}\" = :first"), {"first": first,
                                                                     "other": other})
+                connection.commit()
         connection.execute(text("UPDATE holdfast_change SET number = number + 1"))
         connection.execute(text("INSERT INTO holdfast_touched SELECT '', number FROM "
                                 "holdfast_change WHERE true ON CONFLICT (model) DO UPDATE SET "
@@ -209,6 +210,7 @@ def copied(store: Store, names: list[str]) -> dict[str, Any]:
         rows = {table: connection.execute(text(f"SELECT count(*) FROM holdfast_{table}")).scalar()
                 for table in ("increment", "verdict")}
         connection.rollback()
+    store._script("PRAGMA wal_checkpoint(TRUNCATE)")
     return {"increments": rows["increment"], "verdicts": rows["verdict"]}
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
@@ -25,6 +26,7 @@ from monitor.exporter import samples
 from monitor.merging import Kept, day_of, merged
 from monitor.outcomes import SUMS, Outcomes, total
 from monitor.profile import Profile
+from monitor.schema import increments
 from monitor.source import Increment
 from monitor.state import ModelState
 from monitor.store import Store
@@ -233,6 +235,14 @@ def test_a_write_that_fails_takes_nothing_with_it(store: Store) -> None:
     with pytest.raises(ConflictError, match="meanwhile"):  # another daemon, a moment later
         store.exchange("m", "k", twice[:1], twice[:1], mark=("merged", at(1)))
     assert sums(all_counts(store)) == sums(held)
+
+
+def test_rows_of_older_counts_are_unpacked(store: Store) -> None:
+    told = store.arrivals("m", "k", START)
+    assert {item.rows for item in told} == {0, 9}
+    with store._write() as write:
+        write.run(update(increments).where(increments.c.pane < at(20)).values(rows=None))
+    assert store.arrivals("m", "k", START) == told
 
 
 def test_one_models_trouble_is_not_anothers(store: Store) -> None:

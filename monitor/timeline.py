@@ -19,6 +19,8 @@ LEFT, RIGHT = 46.0, 748.0
 """Where lanes begin and end in the template's picture."""
 DRIFT, QUALITY = (30.0, 110.0), (146.0, 226.0)
 """Upper and lower edge of its lanes."""
+HIGHEST = 10.0
+"""Severity that the lane reaches to at most: beyond, one window would flatten all others."""
 TICKS = 5
 """Dates below the picture; with the time of day where days would repeat."""
 
@@ -91,7 +93,7 @@ def timeline(store: Store, model: str) -> Timeline | None:
         share = (instant - start) / (latest - start)
         return round(LEFT + (RIGHT - LEFT) * min(max(share, 0.0), 1.0), 1)
 
-    top = max([2.0, *(line.get("severity") or 0.0 for line in lines)])
+    top = min(HIGHEST, max([2.0, *(line.get("severity") or 0.0 for line in lines)]))
     severity = Scale(0.0, top, _place(1.0, (0.0, top), DRIFT))
     drift = tuple(_moved(line, at, top) for line in lines
                   if line.get("severity") is not None)

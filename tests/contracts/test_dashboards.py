@@ -29,6 +29,7 @@ from monitor.window import Window
 from tests.data import ROOT
 from tests.monitor.stored import at, configuration, fill, verdict
 from tests.servers.prometheus import Prometheus
+from tests.story import panels
 from tests.story.test_daemon import running
 
 FILES = {name: json.loads((ROOT / "dashboards" / f"{name}.json").read_text()) for name in NAMES}
@@ -167,6 +168,7 @@ def test_every_query_finds_what_a_real_daemon_told(
                  if not asked.query(meant(target["expr"]))]
         assert not empty
         for name in ASKED:
+            assert _drawn(name, asked, "").count("No data") < len(FILES[name]["panels"]) / 2
             for mark in FILES[name]["annotations"]["list"]:
                 found = asked.query(meant(mark["expr"]))
                 assert found, mark["name"]
@@ -203,6 +205,13 @@ def test_every_sql_panel_finds_what_a_real_postgresql_keeps(postgres: str) -> No
         assert found, place
         if target["format"] == "time_series":
             assert all(len(row) == 3 and row[2] is not None for row in found), place
+    assert _drawn("history", Prometheus(""), postgres).count("No data") < len(
+        FILES["history"]["panels"]) / 2
+
+
+def _drawn(name: str, asked: Prometheus, database: str) -> str:
+    """The picture that documents show of a dashboard, as HTML."""
+    return panels.page(name, list(panels.answers(name, asked, database, "electricity")))
 
 
 def filled(text: str, models: list[str]) -> str:

@@ -41,9 +41,20 @@ class Prometheus:
     def __init__(self, address: str) -> None:
         self.address = address
 
-    def query(self, promql: str) -> list[dict[str, Any]]:
-        """The result of an instant query: [{metric, value: [time, text]}]."""
-        url = f"{self.address}/api/v1/query?" + urllib.parse.urlencode({"query": promql})
+    def query(self, promql: str, at: float | None = None) -> list[dict[str, Any]]:
+        """The result of an instant query, now or then: [{metric, value: [time, text]}]."""
+        url = f"{self.address}/api/v1/query?" + urllib.parse.urlencode(
+            {"query": promql} | ({} if at is None else {"time": at}))
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+            return result
+
+    def over(self, promql: str, seconds: float, end: float | None = None
+             ) -> list[dict[str, Any]]:
+        """The result of a range query up to now or then: [{metric, values: [[time, text], …]}]."""
+        now = time.time() if end is None else end
+        url = f"{self.address}/api/v1/query_range?" + urllib.parse.urlencode(
+            {"query": promql, "start": now - seconds, "end": now, "step": seconds / 75})
         with urllib.request.urlopen(url, timeout=10) as answer:
             result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
             return result

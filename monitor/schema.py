@@ -6,7 +6,7 @@ other things. Instants are integers: microseconds since the Unix epoch, UTC.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -57,7 +57,7 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else (EPOCH + timedelta(microseconds=value)).astimezone(UTC)
+        return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
 def _id() -> Column[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,15 @@ from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
 from monitor.clearance import Tended
 from monitor.config import Config
+from monitor.daemon import Daemon
+from monitor.deps import Deps
 from monitor.drift import DriftResult
 from monitor.errors import ConflictError, HoldfastError
 from monitor.exporter import samples
 from monitor.merging import Kept, day_of, merged
 from monitor.outcomes import SUMS, Outcomes, total
 from monitor.profile import Profile
+from monitor.registry import Registry
 from monitor.schema import increments
 from monitor.source import Increment
 from monitor.state import ModelState
@@ -330,3 +333,16 @@ def test_a_file_is_opened_while_somebody_writes(tmp_path: Path) -> None:
     with Store.open(url) as store, store._write(), Store.open(url) as other:
         assert other.models() == []
         assert other.shortens()
+
+
+def test_the_daemon_sees_to_what_is_due_unless_it_does_not_lead(store: Store) -> None:
+    daemon = Daemon(Deps(rules(), "holdfast.yaml", store, cast(Registry, None), None, None))
+    daemon._stopping = True
+    daemon._tend()
+    assert store.tended() == {}
+    daemon._stopping = False
+    daemon._tend()
+    (told,) = store.tended().values()
+    assert (told.merged, told.thinned) == (144, 37)
+    daemon._tend()  # nothing is due
+    assert list(store.tended().values()) == [told]

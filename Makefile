@@ -24,12 +24,12 @@ $(VENV)/.done: pyproject.toml constraints.txt
 
 servers:  ## Install the servers that tests talk to (Debian, as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager postgresql chromium sqlite3 jq curl >/dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager postgresql chromium sqlite3 jq curl gcc libc6-dev >/dev/null
 
 .PHONY: servers-if-root
 servers-if-root:
 	@if [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then \
-	  for tool in prometheus promtool prometheus-alertmanager chromium sqlite3 jq curl; do command -v $$tool >/dev/null || missing=1; done; \
+	  for tool in prometheus promtool prometheus-alertmanager chromium sqlite3 jq curl cc; do command -v $$tool >/dev/null || missing=1; done; \
 	  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing=1; \
 	  if [ -n "$$missing" ]; then $(MAKE) --no-print-directory servers; fi; \
 	fi

@@ -66,6 +66,9 @@ def machines(store: Store, snapshot: Snapshot) -> APIRouter:
             store.ready()
         except HoldfastError as error:
             return PlainTextResponse(f"{redact(str(error))}\n", 503)
+        if store.refusal:  # people are to find the pages, which say so too
+            return PlainTextResponse("ready to show what is known; nothing new is kept: "
+                                     f"{redact(store.refusal)}\n")
         return PlainTextResponse("ready\n")
 
     return router
@@ -84,8 +87,9 @@ def _fleet(router: APIRouter, store: Store, config: Config) -> None:
 
     @router.get("/status", tags=["fleet"])
     def status() -> dict[str, Any]:
-        """Everything that `holdfast status --json` prints, of all models at once."""
-        told: dict[str, Any] = redacted(overview(config, store))
+        """Everything that `holdfast status --json` prints, of all models at once. `store` says why
+        the daemon's newest write was not kept, and is null where it was."""
+        told: dict[str, Any] = redacted(overview(config, store) | {"store": store.refusal or None})
         return told
 
     @router.get("/models", tags=["fleet"])

@@ -52,6 +52,8 @@ TEND = timedelta(minutes=10)
 """How often is asked whose old rows are to be seen to; `retention.every` says when they are."""
 UPKEEP = "/upkeep"
 """What that is called among the jobs; no model is."""
+BACK = timedelta(seconds=5)
+"""How far the clock may go back without it being news: wakings are that late then."""
 LAST = timedelta(seconds=23)
 """When the process ends whatever hangs: what a tick leaves undone, the next start does."""
 
@@ -139,6 +141,7 @@ class Daemon:
         self._busy: set[str] = set()
         self._heeded = 0.0
         self._woken: dict[str, float] = {}
+        self._seen = datetime.now(UTC)
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS),
                                      UPKEEP: ThreadPoolExecutor(1)},
@@ -164,6 +167,7 @@ class Daemon:
         while not self._stopping and self._leads():  # a signal is seen on waking
             time.sleep(LOOK.total_seconds())
             self._heed()
+            self._look_at_the_clock()
         return self._end()
 
     def _leads(self) -> bool:
@@ -196,6 +200,16 @@ class Daemon:
             if name in ordered - self._busy and since >= AGAIN.total_seconds():
                 self._woken[name] = now
                 self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+
+    def _look_at_the_clock(self) -> None:
+        """Wake all jobs where the clock went back: the next wakings lie at the time that it told
+        before, which may be far away."""
+        now = datetime.now(UTC)
+        if now < self._seen - BACK:
+            log.warning("the clock went back", told=isoformat(self._seen), at=isoformat(now))
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=now)
+        self._seen = now
 
     def _end(self) -> bool:
         """See to what runs, in time, and give the lease away."""

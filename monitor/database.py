@@ -44,6 +44,11 @@ from monitor.window import isoformat
 BUSY_SECONDS = 30
 """How long a statement waits for another writer before it gives up."""
 
+_WRITABLE = "a volume that has room and may be written to"
+RIGHT = {"is full": _WRITABLE, "readonly": _WRITABLE, "unable to open database file": _WRITABLE,
+         "I/O error": _WRITABLE}
+"""What SQLite says of a volume that is full or read-only -> what would be right."""
+
 _MIGRATION_LOCK = 0x686F6C64  # any number; the same in every process
 
 
@@ -117,6 +122,12 @@ class Database:
         self._engine = engine
         self._clock = clock
         self._token = token
+        self._refusals: list[str] = []
+
+    @property
+    def refusal(self) -> str:
+        """Why the newest write of this process was not kept; '' where it was, or none was tried."""
+        return next(iter(self._refusals), "")
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime] = utcnow) -> Self:
@@ -145,7 +156,9 @@ class Database:
     def fenced(self, token: Callable[[], int]) -> Self:
         """The same database for one who may write only while ``token()`` is the newest claimed:
         ``ConflictError`` otherwise, and nothing is written."""
-        return type(self)(self._engine, self._clock, token)
+        made = type(self)(self._engine, self._clock, token)
+        made._refusals = self._refusals
+        return made
 
     def claimed(self) -> int:
         """The newest fencing token that a leader has claimed."""
@@ -194,11 +207,12 @@ class Database:
     @contextmanager
     def _write(self, *models: str) -> Iterator[Write]:
         """One transaction; ``models`` are whom it is about, as far as that is known before."""
-        with self._failing_in_words(), _writer(self._engine) as connection:
+        with self._failing_in_words(self._refusals), _writer(self._engine) as connection:
             write = Write(connection, self._let(connection))
             write.models.update(models)
             yield write
             write.close()
+        self._refusals.clear()
 
     def _let(self, connection: Connection) -> int | None:
         """The token of this write; others' claims wait until it is done."""
@@ -213,13 +227,18 @@ class Database:
         return token
 
     @contextmanager
-    def _failing_in_words(self) -> Iterator[None]:
+    def _failing_in_words(self, refusals: list[str] | None = None) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
             where = self._engine.url.render_as_string(hide_password=True)
             what = (str(error.orig).strip() or "no answer").splitlines()[0]
-            raise HoldfastError(redact(f"store {where}: {what}")) from error
+            right = next((f"; right would be {words}" for sign, words in RIGHT.items()
+                          if sign in what), "")
+            told = redact(f"store {where}: {what}{right}")
+            if refusals is not None:
+                refusals[:] = [told]
+            raise HoldfastError(told) from error
 
 
 def _engine(url: str) -> Engine:

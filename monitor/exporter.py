@@ -111,7 +111,7 @@ class Snapshot(Collector):
         old, and the leader tells what is true. A leader keeps what it knew.
         """
         leads, known = self.leads(), self._parts
-        own: Samples = {"holdfast_store_up": {(): float(self._up)},
+        own: Samples = {"holdfast_store_up": {(): float(self._up and not self._store.refusal)},
                         "holdfast_leader": {(): float(leads)},
                         "holdfast_http_refused_total": {
                             (why,): float(count) for why, count in sorted(self.refused.items())}}

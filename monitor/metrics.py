@@ -38,7 +38,8 @@ def _counter(labels: tuple[str, ...], text: str) -> Metric:
 
 CATALOGUE: dict[str, Metric] = {
     "holdfast_build_info": _gauge(("version",), "1; the version of holdfast that runs."),
-    "holdfast_store_up": _gauge((), "1 while the store answers, else 0; the rest is then old."),
+    "holdfast_store_up": _gauge((), "1 while the store answers and keeps what is written, else 0; "
+                               "the rest is then old."),
     "holdfast_leader": _gauge((), "1 where this process is the one that acts, else 0."),
     "holdfast_schedule_interval_seconds": _gauge((), "How often every model is looked at."),
     "holdfast_snapshot_timestamp_seconds": _gauge(

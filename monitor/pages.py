@@ -11,6 +11,7 @@ import base64
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -54,7 +55,8 @@ BADGE_SECONDS = 60
 class Pages:
     """Renders the templates, with the headers that keep the pages harmless."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusal: Callable[[], str] = str) -> None:
+        """``refusal`` tells why nothing new is kept, if so; every page says it."""
         self._environment = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             finalize=_finished, trim_blocks=True, lstrip_blocks=True)
@@ -62,7 +64,8 @@ class Pages:
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self.policy = (f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
                        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-        self._environment.globals |= {"style": Markup(style), "tones": TONES}  # noqa: S704 - ours
+        self._environment.globals |= {"style": Markup(style), "tones": TONES,  # noqa: S704 - ours
+                                      "refusal": refusal}
         self._environment.filters |= {"instant": instant, "number": number}
 
     def render(self, name: str, /, status: int = 200, *, forms: bool = False, **values: Any

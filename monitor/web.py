@@ -46,7 +46,7 @@ def create_app(store: Store, config: Config, snapshot: Snapshot) -> FastAPI:
     app = FastAPI(title="holdfast", version=installed("holdfast"), description=ABOUT,
                   lifespan=lifespan, docs_url=None, redoc_url=None,
                   openapi_url="/api/openapi.json")
-    pages, access = Pages(), Access(config.http)
+    pages, access = Pages(lambda: store.refusal), Access(config.http)
     snapshot.refused = access.refused
     _careful(app, pages)
     app.include_router(machines(store, snapshot))

@@ -30,7 +30,7 @@ from tests.data import ROOT
 from tests.monitor.stored import at, configuration, fill, verdict
 from tests.servers.prometheus import Prometheus
 from tests.story import panels
-from tests.story.test_daemon import running
+from tests.story.running import running
 
 FILES = {name: json.loads((ROOT / "dashboards" / f"{name}.json").read_text()) for name in NAMES}
 ASKED = [name for name in NAMES if name != "history"]

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -49,9 +50,44 @@ def postgres_server() -> Iterator[str]:
         yield url
 
 
+@dataclass
+class Postgres:
+    """A server that may be stopped and started again, on the same port and data."""
+
+    command: list[str]
+    environment: dict[str, str]
+    url: str
+    """Without a database."""
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, env=self.environment,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait(f"{self.url}/postgres", self.process)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """End the server: SIGINT is a fast shutdown, which cuts clients off; SIGQUIT an immediate
+        one, which recovers from its log as after a crash."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
 @contextmanager
 def serving() -> Iterator[tuple[str, int]]:
     """URL (without a database) and process id of a server, stopped afterwards."""
+    with server() as made:
+        assert made.process is not None
+        yield made.url, made.process.pid
+
+
+@contextmanager
+def server() -> Iterator[Postgres]:
+    """A server, started, and stopped afterwards."""
     folder = binaries()
     need(folder, "no PostgreSQL server: initdb is neither on PATH nor in /usr/lib/postgresql")
     assert folder is not None
@@ -67,22 +103,16 @@ def serving() -> Iterator[tuple[str, int]]:
     subprocess.run([*runner, folder / "initdb", "-D", data, "-U", "holdfast", "-A", "trust",
                     "-E", "UTF8", "--no-sync"], check=True, capture_output=True, env=environment)
     port = free_port()
-    server = subprocess.Popen(
-        [*runner, folder / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1",
-         "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "full_page_writes=off",
-         "-c", "shared_buffers=64MB"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    url = f"postgresql://holdfast@127.0.0.1:{port}"
+    made = Postgres([*runner, str(folder / "postgres"), "-D", str(data), "-p", str(port),
+                     "-h", "127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off",
+                     "-c", "full_page_writes=off", "-c", "shared_buffers=64MB"],
+                    environment, f"postgresql://holdfast@127.0.0.1:{port}")
     try:
-        _wait(f"{url}/postgres", server)
-        yield url, server.pid
+        made.start()
+        yield made
     finally:
-        server.send_signal(signal.SIGINT)  # a fast shutdown: clients are cut off
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        if made.process is not None:
+            made.stop()
         shutil.rmtree(home, ignore_errors=True)
 
 

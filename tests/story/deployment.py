@@ -81,12 +81,17 @@ def write(folder: Path, frame: pd.DataFrame) -> None:
 
 
 def register(mlflow_uri: str, name: str) -> None:
-    """A version without a run, as a champion that holdfast did not train, with its alias."""
+    """A champion that holdfast did not train, with its alias; a server asks for a run of it."""
     from mlflow import MlflowClient
 
     client = MlflowClient(mlflow_uri, mlflow_uri)
     client.create_registered_model(name)
-    version = client.create_model_version(name, source="file:///nowhere")
+    run = client.create_run("0").info if mlflow_uri.startswith("http") else None
+    if run is not None:
+        client.log_text(run.run_id, "flavors: {}\n", "model/MLmodel")
+    version = client.create_model_version(
+        name, source=f"{run.artifact_uri}/model" if run else "file:///nowhere",
+        run_id=run.run_id if run else None)
     client.set_registered_model_alias(name, "champion", version.version)
 
 

@@ -19,7 +19,7 @@ from tests.servers.alertmanager import Alertmanager
 from tests.servers.prometheus import Prometheus
 from tests.story.deployment import register
 from tests.story.growing import Growing
-from tests.story.test_daemon import running
+from tests.story.running import running
 
 HISTORY = timedelta(minutes=6)
 DRIFTED = timedelta(seconds=30)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import httpx
 import yaml
 
 from monitor.assembly import opened
@@ -25,6 +18,7 @@ from monitor.request import Request
 from monitor.simulate import START, Plan, deliveries
 from monitor.window import isoformat
 from tests.story.deployment import DAY, register, write
+from tests.story.running import running
 
 PLAN = Plan(days=32, rows_per_day=100, slow_from=400, abrupt_at=400)
 GRACE = 25.0
@@ -57,57 +51,6 @@ def settle(folder: Path, **models: dict[str, Any]) -> Path:
             key: plain.get(key, {}) | value if isinstance(value, dict) else value
             for key, value in changed.items()} for name, changed in models.items()]}))
     return path
-
-
-class Running:
-    """A daemon and what it answers."""
-
-    def __init__(self, config: Path) -> None:
-        self.said = config.with_name(f"said-{time.monotonic_ns()}")
-        holdfast = Path(sys.executable).with_name("holdfast")
-        with self.said.open("wb") as said:
-            self.process = subprocess.Popen([str(holdfast), "run", str(config)], stderr=said,
-                                            env=os.environ | {"PYTHONWARNINGS": "ignore"})
-        self.until(lambda: "http://" in self.said.read_text())
-        address = re.findall(r'http://[^\s"]+', self.said.read_text())[0]
-        self.client = httpx.Client(base_url=address, trust_env=False)
-
-    def until(self, true: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 120
-        while not true():
-            assert self.process.poll() is None, self.said.read_text()
-            assert time.monotonic() < deadline, self.said.read_text()
-            time.sleep(0.1)
-
-    def status(self) -> dict[str, Any]:
-        return {model["model"]: model for model in self.client.get("/api/status").json()["models"]}
-
-    def metrics(self) -> dict[str, float]:
-        lines = self.client.get("/metrics").text.splitlines()
-        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
-                for line in lines if line and not line.startswith("#")}
-
-    def ticked(self, model: str, result: str = "ok") -> float:
-        return self.metrics().get(
-            f'holdfast_ticks_total{{model="{model}",result="{result}"}}', 0.0)
-
-    def stop(self) -> tuple[int, float]:
-        """The exit code after SIGTERM and how many seconds it took."""
-        began = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60), time.monotonic() - began
-
-
-@contextmanager
-def running(config: Path) -> Iterator[Running]:
-    daemon = Running(config)
-    try:
-        yield daemon
-    finally:
-        daemon.client.close()
-        if daemon.process.poll() is None:
-            daemon.process.kill()
-            daemon.process.wait()
 
 
 def told(metrics: dict[str, float], model: str) -> dict[str, float]:

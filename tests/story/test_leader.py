@@ -11,7 +11,8 @@ from monitor.assembly import opened
 from monitor.config import load
 from monitor.daemon import tick
 from tests.servers.cluster import StandIn
-from tests.story.test_daemon import Running, settle
+from tests.story.running import Running
+from tests.story.test_daemon import settle
 
 DURATION = 6
 

@@ -75,6 +75,12 @@ def _fitted(model: Model, deps: Deps) -> list[tuple[datetime, bool]]:
             if ((row.outcome or {}).get("result") or {}).get("trained")]
 
 
+def _unfitted(model: Model, deps: Deps, at: datetime) -> bool:
+    """Whether no weights were fitted for as long as until a follow-up."""
+    rest = model.policy.retrain.follow_up
+    return rest is not None and all(at - fitted >= rest for fitted, _ in _fitted(model, deps))
+
+
 def _informed(request: Request, model: Model, deps: Deps) -> Request:
     """The request with what a training has to know beside its reason: until when weights rest,
     versions that it may not propose, and a compression that left its limits, so that new ranges
@@ -90,6 +96,8 @@ def _informed(request: Request, model: Model, deps: Deps) -> Request:
     found = told.get("compression") or fidelity.evidence(fidelity.newest(deps.store, model.name))
     if found:
         options["evidence"], told["compression"] = "compression", found
+    elif told.get("reweigh"):
+        options["evidence"] = "follow_up" if _unfitted(model, deps, request.known_at) else "reweigh"
     elif told.get("follow_up"):
         options["evidence"] = "follow_up"
     return replace(request, options=options, evidence=told)

@@ -9,9 +9,6 @@ from monitor.config import Model
 from monitor.policy import Allowance
 from monitor.window import isoformat
 
-MOST_DOUBLINGS = 2
-"""How often the rest of weights doubles at most, after trainings that nothing came of."""
-
 
 def withheld(fitted: Sequence[tuple[datetime, bool]], since: datetime, at: datetime, model: Model
              ) -> dict[str, str]:
@@ -19,20 +16,14 @@ def withheld(fitted: Sequence[tuple[datetime, bool]], since: datetime, at: datet
 
     ``fitted`` are the times that they were, and whether a version came of it; ``since`` is when the
     first champion was adopted. `rest` is ``retrain.rest`` after the last time, which a severe loss
-    ends. `vain` is the same after a time that nothing came of, twice as long for each such in a row
-    and four times at most. `spent` is when the
-    allowance is 1 again: it is 1 in the beginning and grows by ``retrain.trainings``.
+    ends; `vain` is the same after a time that nothing came of, which nothing ends. `spent` is when
+    the allowance is 1 again: it is 1 in the beginning and grows by ``retrain.trainings``.
     """
     rule, times = model.policy.retrain, sorted(fitted)
     found: dict[str, datetime] = {}
     if times:
-        vain = 0
-        for _, came in reversed(times):
-            if came:
-                break
-            vain += 1
-        found["vain" if vain else "rest"] = times[-1][0] + rule.rest * 2.0 ** min(
-            vain, MOST_DOUBLINGS)
+        last, came = times[-1]
+        found["rest" if came else "vain"] = last + rule.rest
     left = _left([moment for moment, _ in times], since, at, rule.trainings)
     if left < 1:
         found["spent"] = at + rule.trainings.per * (

@@ -30,18 +30,21 @@ def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState,
     known = _believe(state, verdict)
     known, episode = _episode(known, verdict, model)
     known = _phase(known, verdict.known_at)
-    asked = _asks_for_retrain(verdict, model) or _follow_up(known, verdict, model)
+    asked = (_asks_for_retrain(verdict, model) or _follow_up(known, verdict, model)
+             or _reweigh(known, verdict, model))
     if asked:
         refusal = _refusal(known, verdict.labelled, verdict.known_at, model)
         if refusal is None:
             moved = replace(known, phase="retraining", since=verdict.known_at, predecessor=None)
-            return moved, Decision("retrain", asked, _evidence(verdict) | _began(known) | (
-                {} if asked == verdict.reason else {"follow_up": True}))
+            return moved, Decision("retrain", asked, _evidence(verdict) | _began(known, verdict) | (
+                {} if asked == verdict.reason else
+                {"reweigh": True} if known.blend else {"follow_up": True}))
         return known, episode or Decision("hold", f"no retrain: {refusal}", _evidence(verdict))
     return known, episode or NOTHING
 
 
-def adopted(state: ModelState, version: str | None, at: datetime, model: Model) -> ModelState:
+def adopted(state: ModelState, version: str | None, at: datetime, model: Model, *,
+            blend: bool = False) -> ModelState:
     """The state once alias ``champion`` points at ``version`` (None: the alias is gone)."""
     if version == state.champion:
         return state
@@ -61,6 +64,7 @@ def adopted(state: ModelState, version: str | None, at: datetime, model: Model) 
         challenger=None,
         retrained=state.champion is not None and version is not None,
         looked_at=None,
+        blend=blend,
     )
     if version is None:
         return replace(fresh, phase="unknown", predecessor=None)
@@ -303,11 +307,24 @@ def _follow_up(state: ModelState, verdict: Verdict, model: Model) -> str:
     rule = model.policy.retrain
     served = max((at for at in (state.adopted_at, state.looked_at) if at), default=None)
     if (not rule.on or rule.follow_up is None or not state.retrained or served is None
-            or state.phase != "stable" or "labels" not in verdict.news
+            or state.blend or state.phase != "stable" or "labels" not in verdict.news
             or verdict.known_at - served < rule.follow_up):
         return ""
     return (f"version {state.champion} was made while the world moved, and "
             f"{format_duration(rule.follow_up)} more of the new one are known: {verdict.reason}")
+
+
+def _reweigh(state: ModelState, verdict: Verdict, model: Model) -> str:
+    """Why a blend is weighed anew; empty where it is not, as on probation until it was compared."""
+    rule = model.policy.retrain
+    served = max((at for at in (state.adopted_at, state.looked_at) if at), default=None)
+    if (not rule.on or rule.reweigh is None or not state.blend or served is None
+            or model.policy.promotion != "automatic" or "labels" not in verdict.news
+            or not (state.phase == "stable" or (state.phase == "probation" and state.comparisons))
+            or verdict.known_at - served < rule.reweigh):
+        return ""
+    return (f"version {state.champion} is a blend, and {format_duration(rule.reweigh)} more of "
+            f"labels are known to weigh it by: {verdict.reason}")
 
 
 def _lost(verdict: Verdict) -> float:
@@ -334,7 +351,7 @@ def _refusal(state: ModelState, labelled: int, known_at: datetime, model: Model)
             f"the cooldown of {format_duration(rule.cooldown)} lasts until "
             f"{isoformat(state.cooldown_until)}"
         )
-    if labelled < rule.minimum_rows:
+    if labelled < rule.minimum_rows and not state.retrained:
         return (
             f"{labelled} labelled rows have matured since the reference, "
             f"{rule.minimum_rows} are asked for"
@@ -342,9 +359,12 @@ def _refusal(state: ModelState, labelled: int, known_at: datetime, model: Model)
     return None
 
 
-def _began(state: ModelState) -> dict[str, Any]:
-    """When the open episode began: from then on rows are of the new kind."""
-    return {} if state.episode is None else {"since": state.episode.rpartition("/")[2]}
+def _began(state: ModelState, verdict: Verdict | None = None) -> dict[str, Any]:
+    """When the open episode began: from then on rows are of the new kind. And since when errors
+    are larger, where that was found."""
+    errors = None if verdict is None else verdict.error_drift
+    return ({} if state.episode is None else {"since": state.episode.rpartition("/")[2]}) | (
+        {} if errors is None or not errors.found else {"errors": errors.plain()})
 
 
 def _evidence(verdict: Verdict) -> dict[str, Any]:

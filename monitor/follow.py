@@ -74,7 +74,8 @@ def adopt(model: Model, source: Source, deps: Deps, now: datetime) -> None:
         deps.registry.tag_version(model.registered, champion.version,  # a kill between repeats it
                                   {"holdfast.promoted_at": isoformat(now)})
     move(model, deps.store, now, f"alias champion points at version {champion.version}",
-         lambda state: decide.adopted(state, champion.version, now, model))
+         lambda state: decide.adopted(state, champion.version, now, model,
+                                      blend=champion.tags.get("holdfast.rung") == "blend"))
 
 
 def baseline_of(version: Version, model: Model, source: Source, deps: Deps) -> Baseline | None:

@@ -91,16 +91,20 @@ class RetrainPolicy(Section):
     rest: Duration = timedelta(days=30)
     """Shortest time between two that fit weights; in between only what is cheap is tried: an
     earlier version again, bent answers, new int8 ranges. A loss of twice `performance.drop`
-    against what the version promised ends the rest, unless nothing came of the last training: then
-    it is twice as long, and four times at most."""
+    against what the version promised ends the rest, unless nothing came of the last training."""
     trainings: Allowance = Allowance(times=1, per=timedelta(days=70))
     """How often weights are fitted, whatever is lost; what is cheap is tried all the same."""
     follow_up: Duration | None = timedelta(days=60)
     """So long after a version came from a retrain, or after one was looked for in vain, one more is
     tried though nothing is lost: a version that was made while the world moved knows few rows of
     the new one. Never where the first version still serves; `null` for never."""
+    reweigh: Duration | None = timedelta(days=14)
+    """So long after a blend was promoted or looked at, its models are weighed anew by the newest
+    labels, and no weights are fitted unless a `follow_up` is due. Only where promotion is
+    automatic; `null` for never."""
     minimum_rows: int = Field(default=2000, ge=100)
-    """Matured labelled rows needed since the reference period."""
+    """Matured labelled rows needed since the reference period of a champion that holdfast did not
+    train."""
 
 
 class Probation(Section):
@@ -108,7 +112,7 @@ class Probation(Section):
 
     length: Duration = timedelta(days=14)
     """How long it is watched after its first logged row."""
-    rows: int = Field(default=500, ge=30)
+    rows: int = Field(default=200, ge=30)
     """Matured rows needed before it is compared with its predecessor."""
 
 
@@ -259,7 +263,7 @@ class Training(Section):
     """Hidden-layer widths tried when training from scratch."""
     accuracy_budget: float = Field(default=0.01, ge=0)
     """How much quality compression may cost, in the metric's units."""
-    minimum_gain: float = Field(default=0.005, ge=0)
+    minimum_gain: float = Field(default=0.002, ge=0)
     """How much better than the champion a candidate must be on the holdout, in the metric's units
     (for mae, rmse and mape: as a share)."""
     gate: Gate = Gate()
@@ -273,11 +277,12 @@ class Training(Section):
     as much. Default: what the machine has. On a GPU its driver counts, and a limit is no use."""
     ladder: list[Literal["recall", "blend", "probabilities", "ranges", "tune", "refit",
                          "search"]] = [
-        "recall", "probabilities", "ranges", "tune", "refit"]
-    """Actions to try, in this order, until one gains enough: an earlier version again, the
-    champion's answers bent to the newest labels, its int8 ranges taken anew, the champion
-    fine-tuned, a model from scratch. Two more are tried where they are named: `search`, which takes
-    minutes, and `blend`, several models that earlier trainings fitted answering together."""
+        "recall", "blend", "probabilities", "ranges", "tune", "refit"]
+    """Actions to try, in this order, until one gains enough: an earlier version again, several
+    models that earlier trainings fitted answering together, the champion's answers bent to the
+    newest labels, its int8 ranges taken anew, the champion fine-tuned, a model from scratch.
+    `search` is tried where it is named: it takes minutes. Where a blend serves, `blend` weighs its
+    models anew; what is fitted is blended at once."""
     blend: int = Field(default=8, ge=2)
     """Most models of a blend. It is as large and as slow as they are together (`gate.max_size`,
     `gate.max_latency`); without `blend` in the ladder none is made, and no models are

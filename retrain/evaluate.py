@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -86,6 +86,13 @@ def answer(artifact: Any, frame: pd.DataFrame, contract: Contract) -> Answers:
     if contract.prediction is not None:
         return Answers(got[contract.prediction], share, contract.classes)
     return Answers(_likeliest(share, contract), share, contract.classes)
+
+
+def together(parts: Sequence[Answers]) -> Answers:
+    """The answers to rows that follow one another."""
+    shares = [item.probability for item in parts if item.probability is not None]
+    return Answers(np.concatenate([item.predictions for item in parts]),
+                   np.concatenate(shares) if shares else None, parts[0].classes)
 
 
 def logged(frame: pd.DataFrame, contract: Contract) -> Answers:

@@ -85,8 +85,8 @@ def _against(candidate: Scores, champion: Scores | None, predecessors: Sequence[
         row = _row(candidate, champion, CHAMPION, rules=rules, level=level)
         limit = allowed(champion, row.metric, -rules.gain)
         enough = row.difference is not None and row.difference <= limit + 1e-12 and (
-            row.difference < 0 or not rules.gain)
-        certain = rules.asked.confidence is None or (
+            row.difference < 0 or rules.gain <= 0)
+        certain = rules.asked.confidence is None or rules.gain < 0 or (
             row.sure is not None and row.sure >= 1 - level - 1e-12)
         yield replace(row, allowed=limit, passed=enough and certain,
                       note="" if certain else f"{1 - level:.4g}")

@@ -47,6 +47,8 @@ class Player:
     single: bool = True
     """Whether it is one model as it was fitted, which a mixture may take; not one that was bent,
     made of several, or fitted once more on all rows (as it was first, it is kept)."""
+    blend: bool = False
+    """Whether it is several models that answer together."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,18 @@ class Ground:
 
     def scored(self, name: str, artifact: Path, frame: pd.DataFrame) -> Scores:
         """An artifact of the common contract on these rows."""
-        return score(name, answer(session(artifact), frame, self.contract), frame,
-                     contract=self.contract, metrics=self.metrics)
+        return score(name, self.answers(artifact, frame), frame, contract=self.contract,
+                     metrics=self.metrics)
+
+    def answers(self, artifact: Path, frame: pd.DataFrame) -> Answers:
+        """What an artifact of the common contract says about these rows."""
+        return answer(session(artifact), frame, self.contract)
+
+    @property
+    def blended(self) -> bool:
+        """Whether the champion is a blend that may be weighed anew."""
+        return (self.champion is not None and self.champion.blend
+                and "blend" in self.training.ladder)
 
     @property
     def everyone(self) -> list[Player]:

@@ -93,3 +93,8 @@ def single(tags: Mapping[str, str]) -> bool:
     rung, the model is kept as it was before it was fitted once more on all rows."""
     return "holdfast.rung" not in tags
 
+
+
+def blend(tags: Mapping[str, str]) -> bool:
+    """Whether a version with these tags is several models that answer together."""
+    return tags.get("holdfast.rung") == "blend"

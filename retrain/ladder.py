@@ -23,11 +23,17 @@ Result = Literal["impossible", "no gain", "refused", "passed", "not tried"]
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A named action; ``barred`` says why it may not be taken now, empty where it may."""
+    """A named action; ``barred`` says why it may not be taken now, empty where it may.
+
+    ``least`` is what it must gain at least where that is not what all must. A ``free`` one costs
+    nothing beside those before it, and is tried though one of them gained enough.
+    """
 
     name: str
     make: Callable[[], Proposal]
     barred: str = ""
+    least: float | None = None
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,9 @@ def climb(rungs: Sequence[Rung], trial: Trial, *, said: Callable[[str], None]) -
         if attempts and time.monotonic() > over:
             attempts.append(Attempt(rung.name, "not tried", "the budget of the ladder is used up"))
             continue
-        if any(item.result == "passed" and (item.gain is None or item.gain >= trial.enough)
-               for item in attempts):
+        if not rung.free and any(
+                item.result == "passed" and (item.gain is None or item.gain >= trial.enough)
+                for item in attempts):
             attempts.append(Attempt(rung.name, "not tried", "a cheaper action gained enough"))
             continue
         attempt = _tried(rung, trial, spent(trial.error, opened + 1))
@@ -115,10 +122,11 @@ def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
     except HoldfastError as problem:
         return Attempt(rung.name, "impossible", str(problem), time.process_time() - began)
     gain = trial.validation(proposal)
+    least = trial.minimum_gain if rung.least is None else rung.least
     made = Attempt(rung.name, "no gain", "", time.process_time() - began, proposal, gain)
-    if gain is not None and gain < trial.minimum_gain:
+    if gain is not None and gain < least:
         return replace(made, reason=f"{proposal.what}: {gain:+.4f} on validation against "
-                                    f"{trial.against}, at least {trial.minimum_gain:+.4f} is asked")
+                                    f"{trial.against}, at least {least:+.4f} is asked")
     judged = trial.gate(proposal, error)
     return replace(made, result="passed" if judged.verdict.passed else "refused", judged=judged,
                    reason=f"{proposal.what}: {judged.verdict.reason}",
@@ -129,8 +137,13 @@ def best(attempts: Sequence[Attempt]) -> Attempt | None:
     """Of those that passed the one that gained most on validation; None where none passed.
 
     The holdout let them pass and chooses no further among them, unless validation can tell of none.
+    A blend goes before all others, the newest before an older one: whatever they are, it can hold
+    them too.
     """
     passed = [item for item in attempts if item.result == "passed"]
+    weighed = [item for item in passed if item.proposal and item.proposal.rung == "blend"]
+    if weighed:
+        return weighed[-1]
     told = [item for item in passed if item.validation is not None]
     if told:
         return max(told, key=lambda item: item.validation or 0.0)

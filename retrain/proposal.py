@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from monitor.errors import HoldfastError
 from retrain.evaluate import Scores
 from retrain.ground import Ground, Player
 from retrain.trainer import Fitted, Options
@@ -42,7 +43,8 @@ class Proposal:
     ``again`` names the earlier version that it is, where it is one; ``fitted`` are the weights that
     the next fine-tuning goes on from, where there are some; ``bent_on`` names the window whose rows
     bent the answers of the champion. ``until`` is the newest event time that a mixture's models
-    were fitted on. ``kept`` are the models that were fitted on the way, by name.
+    were fitted on. ``kept`` are the models that were fitted on the way, by name, and ``newest``
+    those that a blend could take because they were fitted in the same climb.
     """
 
     rung: str
@@ -60,6 +62,7 @@ class Proposal:
     bent_on: str = ""
     until: datetime | None = None
     kept: Mapping[str, Kept] = field(default_factory=dict)
+    newest: tuple[Player, ...] = ()
 
 
 def alike(ground: Ground, player: Player) -> bool:
@@ -74,3 +77,13 @@ def room(ground: Ground, rung: str) -> Path:
     path = ground.folder / rung
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def runnable(ground: Ground) -> tuple[Player, Path]:
+    """The champion and its artifact; ``HoldfastError`` where there is none that could be run."""
+    champion = ground.champion
+    if champion is None:
+        raise HoldfastError("there is no champion")
+    if champion.artifact is None:
+        raise HoldfastError(f"{champion.name} is no ONNX model that could be run here")
+    return champion, champion.artifact

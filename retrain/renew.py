@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from retrain import blend, rungs
+from retrain import bend, blend
 from retrain.checkpoints import Checkpoints
 from retrain.ground import Ground
 from retrain.proposal import Proposal, room
@@ -23,9 +23,7 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
     if proposal.rung == "blend":
         return blend.renewed(ground, proposal)
     if proposal.bent_on:
-        split = _whole(ground.split(proposal.bent_on))
-        again = rungs.bent_by(ground, proposal.bent_on, split, folder=room(ground, "renewed"))
-        return replace(proposal, artifact=again.artifact, parent=again.parent)
+        return bend.renewed(ground, proposal)
     recipe, trainer = proposal.recipe, ground.trainer
     if recipe is None or proposal.fitted is None:
         return proposal

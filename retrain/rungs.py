@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
@@ -16,11 +15,10 @@ from retrain.evaluate import Scores
 from retrain.gate import choose
 from retrain.ground import Ground, Player
 from retrain.points import WHOLE, Point, measured, points
-from retrain.proposal import Kept, Proposal, Recipe, alike, room
+from retrain.proposal import Kept, Proposal, Recipe, alike, room, runnable
 from retrain.quantize import CALIBRATION_ROWS
-from retrain.recalibrate import bent, curve
 from retrain.search import Found, Quest, Spending, search
-from retrain.trainer import Fitted, Split
+from retrain.trainer import Fitted
 
 Choose = Callable[[str, Mapping[str, Point]], tuple[str, str]]
 """(rung, its points) -> the point to go on with, and why in words."""
@@ -51,46 +49,9 @@ def recall(ground: Ground) -> Proposal:
                     again=player.name, parent=player.parent)
 
 
-def _runnable(ground: Ground) -> tuple[Player, Path]:
-    champion = ground.champion
-    if champion is None:
-        raise HoldfastError("there is no champion")
-    if champion.artifact is None:
-        raise HoldfastError(f"{champion.name} is no ONNX model that could be run here")
-    return champion, champion.artifact
-
-
-def probabilities(ground: Ground) -> Proposal:
-    """The champion with its answers bent to the newest labels; of the windows, the best."""
-    _runnable(ground)
-    made: list[Proposal] = []
-    refusals: list[str] = []
-    for name, split in ground.splits:
-        try:
-            made.append(bent_by(ground, name, split, folder=room(ground, "probabilities")))
-        except HoldfastError as error:
-            refusals.append(str(error))
-    if not made:
-        raise HoldfastError(refusals[0])
-    return max(made, key=lambda item: ground.gain(item.scores))
-
-
-def bent_by(ground: Ground, window: str, split: Split, *, folder: Path) -> Proposal:
-    """The champion with a curve by the training rows of the split."""
-    champion, artifact = _runnable(ground)
-    found = curve(ground.scored(champion.name, artifact, split.train), split.weight)
-    path = bent(artifact, found, ground.contract, folder / f"{window.replace(' ', '-')}.onnx")
-    parent = champion.parent and bent(champion.parent, found, ground.contract,
-                                      path.with_name(f"{path.stem}-parent.onnx"))
-    return Proposal(
-        "probabilities", f"{champion.name} with {found.words(ground.contract)}, by the rows of "
-        f"{window}", path, ground.scored("candidate", path, ground.validation), champion.fitted,
-        parent=parent, bent_on=window)
-
-
 def ranges(ground: Ground) -> Proposal:
     """The champion quantized anew, its ranges taken from the newest rows."""
-    champion, _ = _runnable(ground)
+    champion, _ = runnable(ground)
     if champion.parent is None:
         raise HoldfastError(f"{champion.name} is not quantized, or its float form was not kept")
     path = room(ground, "ranges") / "int8.onnx"
@@ -127,7 +88,7 @@ def refit(ground: Ground, choice: Choose) -> Proposal:
     return _compressed(ground, "refit", _least(made), choice, kept=_kept(ground, "refit", made))
 
 
-def seek(ground: Ground, choice: Choose, spending: Spending, *,
+def seek(ground: Ground, choice: Choose, *, spending: Spending,
          told: Callable[[Found], None] = lambda found: None) -> Proposal:
     """The best options and architecture that a search finds on that window, made small."""
     what, fitted, recipe = _least(_fresh(ground))

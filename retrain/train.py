@@ -16,7 +16,7 @@ from retrain.benchmarks import read
 from retrain.card import card
 from retrain.checks import Rules
 from retrain.contest import Contest, comparable, contest
-from retrain.dataset import Dataset, Refusal, assemble, conform, usable
+from retrain.dataset import Dataset, Refusal, assemble, conform, usable, young
 from retrain.evaluate import Scores
 from retrain.golden import comparable as comparable_sets
 from retrain.ground import Ground
@@ -32,6 +32,7 @@ from retrain.trainer import Split
 from retrain.windows import windows
 from retrain.work import Work
 
+WEIGHED = "nothing is lost: a blend is weighed anew, and no weights are fitted"
 FIRST = {"compression": "ranges", "follow_up": "refit"}
 """The action to begin with, by what the evidence is about."""
 
@@ -91,8 +92,10 @@ def _stakes(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, 
                   promised(work, found), sets,
                   f"weights were fitted lately; they rest until {rest}" if rest else "",
                   f"weights were fitted as often as is allowed until {spent}" if spent else
-                  f"weights were fitted in vain lately; they rest until {vain}" if vain else "",
-                  FIRST.get(str(evidence), ""))
+                  f"weights were fitted in vain lately; they rest until {vain}" if vain else
+                  WEIGHED if evidence == "reweigh" else "",
+                  young=young(standing.splits[0][1], work.request),
+                  before=FIRST.get(str(evidence), ""))
 
 
 def _ways(work: Work, standing: Ground) -> Ways:

@@ -46,6 +46,8 @@ def _version(row: Check) -> str:
                 "is undefined on these rows.")
     asked = row.role == CHAMPION and not row.passed and row.allowed is not None and row.allowed < 0
     borne = f", at least {-(row.allowed or 0):.3f} better is asked" if asked else ""
+    if row.role == CHAMPION and not row.passed and (row.allowed or 0) > 0:
+        borne = f", at most {row.allowed:.3f} worse is allowed"
     instead = (f" ({row.asked} needs scores that are not logged)"
                if row.asked != row.metric else "")
     sure = f", {percent(row.sure)} sure to be better" if row.sure is not None else ""

@@ -26,6 +26,8 @@ from sklearn.metrics import average_precision_score
 from monitor.allowance import withheld
 from monitor.config import Model
 from monitor.degradation import change
+from monitor.losses import ErrorDrift, changed
+from monitor.outcomes import Outcomes
 from monitor.performance import Performance
 from monitor.performance import measure as counted
 from monitor.request import Request
@@ -33,7 +35,7 @@ from monitor.window import Window, isoformat
 from retrain.ascent import Stakes, Ways, climbed
 from retrain.checks import Rules
 from retrain.contract import Contract, default
-from retrain.dataset import Lengths, by_time, lengths
+from retrain.dataset import Lengths, by_time, lengths, young
 from retrain.evaluate import Scores, answer, judged, score, session
 from retrain.ground import Ground, Player, metrics
 from retrain.ladder import Attempt, best
@@ -41,6 +43,7 @@ from retrain.metrics import METRICS
 from retrain.renew import renewed
 from retrain.rungs import cheapest
 from retrain.scikit import Scikit
+from retrain.train import WEIGHED
 from retrain.trainer import Fitted, Options, Split
 from retrain.windows import windows
 from tests.benchmarks.peers import Evidently
@@ -109,6 +112,7 @@ class Version:
 
     player: Player
     promised: Performance
+    outcomes: Outcomes
 
 
 @dataclass
@@ -148,8 +152,9 @@ class Life:
 
     def _version(self, name: str, fitted: Fitted, holdout: pd.DataFrame) -> Version:
         path = self.trainer.export(fitted, self.contract, self.folder / f"{name}.onnx")
-        return Version(Player(name, self.contract, path, fitted),
-                       self.performance(self.scores(path, holdout)))
+        scores = self.scores(path, holdout)
+        return Version(Player(name, self.contract, path, fitted), self.performance(scores),
+                       scores.outcomes)
 
     def scores(self, artifact: Path, frame: pd.DataFrame) -> Scores:
         return score("it", answer(session(artifact), frame, self.contract), frame,
@@ -278,29 +283,37 @@ class Life:
                 len(self.versions) > 1 and len(self.between(self._adopted, end)) < probation):
             return
         assert self.serving.player.artifact is not None
-        now = self.performance(self.scores(self.serving.player.artifact, pool))
+        scores = self.scores(self.serving.player.artifact, pool)
+        now = self.performance(scores)
         rule = self.model.policy.performance.drop
         worse = [change(now, item.promised, metric=self.course.metric, drop=rule)
                  for item in (self.serving, self.first)]
         losing = any(item is not None and item.drops >= 1 for item in worse)
-        again, asked = self.model.policy.retrain.follow_up, ""
+        rule, asked = self.model.policy.retrain, ""
         if not losing:
             self.began = None
+            blend = self.serving.player.blend
+            again = rule.reweigh if blend else rule.follow_up
             if again is None or len(self.versions) == 1 or day - self._looked < again:
                 return
-            asked = "refit"
+            unfitted = rule.follow_up is not None and all(
+                day - fitted >= rule.follow_up for fitted, _ in self.fitted)
+            asked = "refit" if unfitted or not blend else "reweigh"
         elif self.began is None:
             self.began = pool["_timestamp"].min().to_pydatetime()
         self._cooled = day + self.model.policy.retrain.cooldown
         self._looked = day
-        self._climb(day, asked)
+        self._climb(day, asked, changed(self.serving.outcomes, scores.outcomes, self.model,
+                                        until=end, share=.5))
 
-    def _climb(self, day: datetime, before: str) -> None:
+    def _climb(self, day: datetime, before: str, errors: ErrorDrift | None) -> None:
         training, end = self.model.training, day - DELAY
         begun = self.frame["_timestamp"].iloc[0].to_pydatetime()
         window = Window(max(end - training.window - training.holdout, begun), end)
-        request = Request("it", "train", self.course.stream, "", day,
-                          evidence={"since": isoformat(self.began)} if self.began else {})
+        evidence: dict[str, Any] = {"since": isoformat(self.began)} if self.began else {}
+        if errors is not None and errors.found:
+            evidence["errors"] = errors.plain()
+        request = Request("it", "train", self.course.stream, "", day, evidence=evidence)
         rows = self.between(window.start, window.end)
         split = by_time(rows, window, lengths(rows, window, request, self.model))
         if len(split.train) < 200 or min(len(split.validation), len(split.holdout)) < 50:
@@ -320,8 +333,9 @@ class Life:
         attempts = climbed(ground, Stakes(
             meeting, Rules(ground.metric, training.minimum_gain, training.gate),
             self.model.policy.performance.drop, self.serving.promised.value,
-            rest=held.get("rest", ""), spent=held.get("spent", "") or held.get("vain", ""),
-            before=before),
+            rest=held.get("rest", ""), spent=held.get("spent", "") or held.get("vain", "") or (
+                WEIGHED if before == "reweigh" else ""),
+            young=young(split, request), before=before),
             Ways(lambda _, sizes: cheapest(ground, sizes)))
         taken = best(attempts)
         self.kept[:0] = [
@@ -348,8 +362,9 @@ class Life:
         until = proposal.until or (
             day - DELAY if proposal.trained else self.serving.player.until)
         player = Player(f"{taken.rung}-{day:%Y%m%d}", self.contract, proposal.artifact,
-                        proposal.fitted, until=until, single=False)
-        self.serving = Version(player, self.performance(judged_.scores))
+                        proposal.fitted, until=until, single=False,
+                        blend=proposal.rung == "blend")
+        self.serving = Version(player, self.performance(judged_.scores), judged_.scores.outcomes)
         self.versions.append(self.serving)
 
 

@@ -27,9 +27,9 @@ def model(**retrain: Any) -> Model:
     ([], {}),
     ([(-40, True)], {}),
     ([(-10, True)], {"rest": 20}),
-    ([(-40, False)], {"vain": 20}),
-    ([(-200, True), (-50, False), (-40, False)], {"vain": 80}),
-    ([(-90, False), (-60, False), (-40, False)], {"vain": 80}),
+    ([(-10, False)], {"vain": 20}),
+    ([(-40, False)], {}),
+    ([(-200, True), (-50, False), (-10, False)], {"vain": 20}),
     ([(-700, True), (-40, True), (-39, True), (-38, True)], {"spent": 20})])
 def test_weights_rest_and_are_fitted_as_often_as_is_allowed(
         fitted: list[tuple[int, bool]], until: dict[str, int]) -> None:

@@ -11,9 +11,10 @@ import pytest
 from monitor import decide
 from monitor.config import Model
 from monitor.judge import Promise, Verdict
+from monitor.losses import ErrorDrift
 from monitor.request import Request
 from monitor.state import NOTHING, ModelState
-from monitor.window import Window, parse_time
+from monitor.window import Window, isoformat, parse_time
 
 DAY = timedelta(days=1)
 START = parse_time("2026-03-01")
@@ -135,6 +136,36 @@ def test_a_version_made_while_the_world_moved_is_followed_up() -> None:
     assert fold(first, [verdict(500)], rules)[1] == ["none"]
     assert fold(second, [verdict(500)], model(retrain={"follow_up": None}))[1] == ["none"]
     assert fold(second, [verdict(500)], model(retrain={"on": []}))[1] == ["none"]
+
+
+def test_a_blend_is_weighed_anew_once_its_labels_are_known() -> None:
+    rules = model(retrain={"reweigh": "14d"}, promotion="automatic")
+    blend = decide.adopted(WATCHED, "2", START, rules, blend=True)
+    assert blend.phase == "probation"
+    assert fold(blend, [verdict(20)], rules)[1] == ["none"], "it was not compared yet"
+    tried = replace(blend, comparisons=1)
+    assert fold(tried, [verdict(11)], rules)[1] == ["none"]
+    state, decision = decide.step(tried, verdict(12, labelled=10), rules)
+    assert (decision.action, decision.evidence["reweigh"]) == ("retrain", True)
+    assert "weigh it by" in decision.reason
+    assert "follow_up" not in decision.evidence
+    vain, _ = decide.concluded(replace(state, request="r"), None, START + 15 * DAY, rules)
+    assert fold(vain, [verdict(24), verdict(27)], rules)[1] == ["none", "retrain"]
+    by_hand = model(retrain={"reweigh": "14d"})
+    assert fold(tried, [verdict(500)], by_hand)[1] == ["none"], "a person would have to promote it"
+    for other in (model(retrain={"reweigh": None}, promotion="automatic"),
+                  model(retrain={"on": []}, promotion="automatic")):
+        assert fold(tried, [verdict(500)], other)[1] == ["none"]
+    assert not decide.adopted(blend, "3", START + DAY, rules).blend
+
+
+def test_a_retrain_knows_since_when_errors_are_larger() -> None:
+    found = ErrorDrift("error rate", START, .4, .2, 500., 100., 300, found=True)
+    _, decision = decide.step(WATCHED, degraded(error_drift=found), model())
+    assert decision.evidence["errors"] == {
+        "since": isoformat(START), "loss": "error rate", "value": .4, "reference": .2, "n": 300}
+    _, decision = decide.step(WATCHED, degraded(error_drift=replace(found, found=False)), model())
+    assert "errors" not in decision.evidence
 
 
 @pytest.mark.parametrize(("state", "item", "words"), [

@@ -15,9 +15,12 @@ from monitor.policy import Training
 from monitor.registry import Registry
 from monitor.window import isoformat, parse_time
 from retrain import rungs
-from retrain.blend import blend
+from retrain.ascent import Stakes, Ways, climbed
+from retrain.blend import blend, reblend
+from retrain.checks import Rules
 from retrain.contract import default
 from retrain.ground import Ground, Player, metrics
+from retrain.ladder import Attempt, best
 from retrain.renew import renewed
 from retrain.scikit import Scikit
 from retrain.trainer import Options, Split
@@ -84,6 +87,49 @@ def test_what_knows_the_rows_or_is_no_single_model_is_left_out(ground: Ground) -
     assert "summer" not in blend(replace(ground, kept=(bent, ground.kept[1]))).what
     with pytest.raises(HoldfastError, match="fewer than two models are kept"):
         blend(replace(ground, kept=()))
+
+
+def test_models_of_the_same_climb_are_blended_at_once(ground: Ground) -> None:
+    alone = replace(ground, kept=())
+    fitted = rungs.refit(alone, lambda rung, sizes: rungs.cheapest(alone, sizes))
+    made = reblend(alone, [fitted])
+    assert made.rung == "blend"
+    assert "trained from scratch" in made.what
+    again = renewed(alone, made)
+    assert "trained from scratch" in again.what
+    assert again.artifact != made.artifact
+    with pytest.raises(HoldfastError, match="no model was fitted"):
+        reblend(alone, [])
+
+
+def test_where_a_blend_serves_it_is_weighed_anew_and_may_lose_a_little(ground: Ground) -> None:
+    """Recall and bending are in it; rungs that fit follow, and their models are blended at once."""
+    assert ground.champion is not None
+    made = renewed(ground, blend(ground))
+    champion = replace(ground.champion, artifact=made.artifact, single=False, blend=True,
+                       until=made.until)
+    serving = replace(ground, champion=champion, predecessors=(ground.champion,))
+    assert serving.blended
+
+    def climb(**gate: float) -> list[Attempt]:
+        training = Training.model_validate({"kind": "sklearn", "prune": [0.5], "ladder": LADDER,
+                                            "accuracy_budget": 0.05, "gate": gate})
+        here = replace(serving, training=training)
+        meeting, _ = here.met(here.holdout)
+        return climbed(here, Stakes(meeting, Rules("accuracy", .002, training.gate), .03, .9,
+                                    spent="no weights are fitted"),
+                       Ways(lambda _, sizes: rungs.cheapest(here, sizes)))
+
+    attempts = climb(blend_budget=.2)
+    assert [(item.rung, item.result) for item in attempts] == [
+        ("blend", "passed"), ("refit", "not tried"), ("reblend", "not tried")]
+    assert best(attempts) is attempts[0]
+    assert attempts[0].judged is not None
+    assert {row["role"] for row in attempts[0].judged.verdict.table} >= {"the champion"}
+    assert "an earlier version" not in str(attempts[0].judged.verdict.table)
+    strict = climb(blend_budget=0)[0]
+    assert strict.result == ("passed" if (attempts[0].validation or 0) >= 0
+                             and (attempts[0].gain or 0) >= 0 else strict.result)
 
 
 def test_a_training_keeps_the_model_of_every_window(ground: Ground) -> None:

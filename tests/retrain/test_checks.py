@@ -208,6 +208,16 @@ def test_a_candidate_that_is_right_but_knows_less_well_how_sure_it_is_is_refused
     assert gate(new, old, [], rules=Rules("accuracy", 0.01, Gate(ece_budget=None))).passed
 
 
+def test_a_larger_calibration_error_is_borne_where_the_probabilities_are_worth_more() -> None:
+    old = version("version 1", noise(0.1, 1), trust=0.9)
+    new = version("new", noise(0.05, 2), trust=0.8)
+    result = gate(new, old, [], rules=Rules("accuracy", 0.01))
+    [row] = of(result, "calibration")
+    assert row["difference"] > 0.1 > row["allowed"] - row["other"]
+    assert row["passed"]
+    assert result.passed
+
+
 def test_a_benchmark_has_a_floor_and_a_budget() -> None:
     new, old = version("new", noise(0.1, 1)), version("version 1", noise(0.3, 2))
     hard = {"hard": version("new", noise(0.5, 3))}, {"hard": version("version 1", noise(0.4, 4))}

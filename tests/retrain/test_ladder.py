@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,31 @@ def climbed(gains: list[tuple[float, float, bool]], *, enough: float = 0.1,
                   timedelta(minutes=5))
     rungs = [rung(index, possible) for index, (_, _, possible) in enumerate(gains)]
     return climb(rungs, trial, said=lambda line: None), levels
+
+
+def test_a_free_rung_is_tried_after_enough_and_one_may_lose_what_it_may() -> None:
+    gains = [(.2, .2, True), (-.01, -.01, True), (-.01, -.01, True)]
+
+    def gate(proposal: Proposal, level: float) -> Judged:
+        return Judged(GateResult(True, "said", ()), cast(Any, None), 0.2)
+
+    trial = Trial(lambda proposal: gains[int(proposal.rung[1:])][0], gate, 0.005, 0.1,
+                  timedelta(minutes=5))
+    rungs = [rung(0), replace(rung(1), least=-.02), replace(rung(2), least=-.02, free=True),
+             replace(rung(2), free=True)]
+    attempts = climb(rungs, trial, said=lambda line: None)
+    assert [item.result for item in attempts] == ["passed", "not tried", "passed", "no gain"]
+
+
+def test_a_blend_that_passed_goes_before_all_others_and_the_newest_before_an_older_one() -> None:
+    def passed(name: str, gain: float) -> Attempt:
+        return Attempt(name, "passed", "", proposal=Proposal(
+            "blend" if "blend" in name else name, "", Path("a"), cast(Any, None)), validation=gain)
+
+    found = [passed("recall", .3), passed("blend", .2), passed("refit", .4)]
+    assert best(found) is found[1]
+    again = passed("reblend", .1)
+    assert best([*found, again]) is again
 
 
 @given(GAINS)

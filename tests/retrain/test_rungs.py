@@ -13,6 +13,7 @@ import pytest
 from monitor.errors import HoldfastError
 from monitor.policy import Training
 from retrain import rungs
+from retrain.bend import NEWEST, probabilities
 from retrain.contract import default
 from retrain.ground import Ground, Player, metrics
 from retrain.renew import renewed
@@ -63,22 +64,58 @@ def test_recall_names_the_earlier_version_unless_it_is_barred(ground: Ground) ->
 
 
 def test_bent_answers_are_better_and_fit_no_weights(ground: Ground) -> None:
-    made = rungs.probabilities(ground)
+    made = probabilities(ground)
     assert not made.trained
     assert ground.gain(made.scores) > 0
     assert "log-probabilities x" in made.what
 
 
 def test_bent_answers_are_bent_once_more_by_the_newest_rows(ground: Ground) -> None:
-    made = rungs.probabilities(ground)
+    made = probabilities(ground)
     again = renewed(ground, made)
-    assert made.bent_on in {"all", "recent"}
+    assert made.bent_on in {"all", "recent", NEWEST}
     assert again.artifact != made.artifact
     before, after = (ground.scored("it", item.artifact, ground.holdout).quality["log_loss"].value
                      for item in (made, again))
     assert before is not None
     assert after is not None
     assert after < before
+
+
+def test_a_curve_is_fitted_on_rows_that_the_champion_has_not_learned_from(ground: Ground) -> None:
+    assert ground.champion is not None
+    new = ground.splits[0][1]
+    fitted = ground.trainer.fresh(new, OPTIONS)
+    path = ground.trainer.export(fitted, ground.contract, ground.folder / "knowing.onnx")
+    until = new.train["_timestamp"].max().to_pydatetime()
+    knowing = replace(ground, champion=replace(
+        ground.champion, artifact=path, fitted=fitted, until=until))
+    made = probabilities(knowing)
+    assert made.bent_on == NEWEST
+
+    def slope(what: str) -> float:
+        return float(what.partition("log-probabilities x ")[2].partition(",")[0])
+
+    deceived = probabilities(replace(knowing, champion=replace(
+        ground.champion, artifact=path, fitted=fitted), splits=((
+            "all", replace(new, validation=new.validation.head(150))),)))
+    assert slope(made.what) < slope(deceived.what), "of rows that it knows it is too sure"
+    blind = replace(knowing.champion, until=new.holdout["_timestamp"].max().to_pydatetime())
+    with pytest.raises(HoldfastError, match="0 labelled rows that version 2 has not learned from"):
+        probabilities(replace(knowing, champion=blind))
+
+
+def test_what_a_curve_of_the_newest_weeks_is_worth_is_told_by_the_other_half(ground: Ground
+                                                                             ) -> None:
+    assert ground.champion is not None
+    start = ground.validation["_timestamp"].min().to_pydatetime()
+    made = probabilities(replace(ground, champion=replace(ground.champion, until=start)))
+    assert made.bent_on == NEWEST
+    whole = ground.scored("it", made.artifact, ground.validation)
+    loss, theirs = (item.quality["log_loss"].value for item in (whole, made.scores))
+    assert loss is not None
+    assert theirs is not None
+    assert loss < theirs
 
 
 def test_rows_that_the_champion_learned_from_prove_nothing(ground: Ground) -> None:
@@ -136,5 +173,6 @@ def test_a_search_is_a_rung_as_well(ground: Ground, tmp_path: Path) -> None:
     seen = []
     searched = replace(ground, folder=tmp_path)
     with suppress(HoldfastError):  # three trials need not find anything
-        rungs.seek(searched, choice(ground), Spending(trials=3, minutes=1), told=seen.append)
+        rungs.seek(searched, choice(ground), spending=Spending(trials=3, minutes=1),
+                   told=seen.append)
     assert len(seen[0].tried) == 3

@@ -1,0 +1,112 @@
+"""Bend: the rung that bends the champion's answers to the newest labels.
+
+A curve is fitted on rows that the champion has not learned from: of those that it has, it is too
+sure, and a curve by them would make it surer still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from monitor.errors import HoldfastError
+from retrain.evaluate import Answers, score, together
+from retrain.ground import Ground
+from retrain.proposal import Proposal, room, runnable
+from retrain.recalibrate import LEAST, Curve, bent, curve
+
+NEWEST = "the newest weeks"
+"""The rows of validation, as a window to bend by."""
+
+
+def probabilities(ground: Ground) -> Proposal:
+    """The champion with its answers bent to the newest labels; of the windows, the best."""
+    runnable(ground)
+    made: list[Proposal] = []
+    refusals: list[str] = []
+    for name in (*(name for name, _ in ground.splits), NEWEST):
+        try:
+            made.append(_crossed(ground) if name == NEWEST else _by_window(ground, name))
+        except HoldfastError as error:
+            refusals.append(str(error))
+    if not made:
+        raise HoldfastError(refusals[0])
+    return max(made, key=lambda item: ground.gain(item.scores))
+
+
+def renewed(ground: Ground, proposal: Proposal) -> Proposal:
+    """The same by a curve that knows the rows of validation and holdout too."""
+    newest = pd.concat([ground.validation, ground.holdout], ignore_index=True)
+    if proposal.bent_on != NEWEST:
+        split = ground.split(proposal.bent_on)
+        weight = np.concatenate([split.weight, np.full(len(newest), split.weight.max())])
+        rows = pd.concat([split.train, newest], ignore_index=True)
+    else:
+        rows, weight = newest, np.ones(len(newest))
+    found = _curve(ground, *_unknown(ground, rows, weight))
+    artifact, parent = _bent(ground, found, room(ground, "renewed") / "bent.onnx")
+    return replace(proposal, artifact=artifact, parent=parent)
+
+
+def _by_window(ground: Ground, name: str) -> Proposal:
+    split = ground.split(name)
+    return _proposal(ground, _curve(ground, *_unknown(ground, split.train, split.weight)), name)
+
+
+def _crossed(ground: Ground) -> Proposal:
+    """By the validation rows: what it is worth on a half of them is told by the other's curve."""
+    rows, ones = _unknown(ground, ground.validation, np.ones(len(ground.validation)))
+    if len(rows) < 2 * LEAST:
+        raise HoldfastError(f"{len(rows)} labelled rows of the newest weeks that the champion has "
+                            f"not learned from are too few for two curves, {2 * LEAST} are needed")
+    middle = rows["_timestamp"].iloc[len(rows) // 2]
+    before = (ground.validation["_timestamp"] < middle).to_numpy()
+    first = (rows["_timestamp"] < middle).to_numpy()
+    said: list[Answers] = []
+    for place, (asked, fitted) in enumerate(((before, ~first), (~before, first))):
+        found = _curve(ground, rows[fitted], ones[fitted])
+        path = bent(runnable(ground)[1], found, ground.contract,
+                    room(ground, "probabilities") / f"half-{place}.onnx")
+        said.append(ground.answers(path, ground.validation[asked]))
+    made = _proposal(ground, _curve(ground, rows, ones), NEWEST)
+    return replace(made, scores=score("candidate", together(said), ground.validation,
+                                      contract=ground.contract, metrics=ground.metrics))
+
+
+def _unknown(ground: Ground, rows: pd.DataFrame, weight: NDArray[np.float64]
+             ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """Those of the rows that the champion has not learned from."""
+    until = runnable(ground)[0].until
+    fresh = np.ones(len(rows), bool) if until is None else (
+        rows["_timestamp"] > until).to_numpy()
+    return rows[fresh], weight[fresh]
+
+
+def _curve(ground: Ground, rows: pd.DataFrame, weight: NDArray[np.float64]) -> Curve:
+    champion, artifact = runnable(ground)
+    if len(rows) < LEAST:
+        raise HoldfastError(f"{len(rows)} labelled rows that {champion.name} has not learned from "
+                            f"are too few for a curve, {LEAST} are needed")
+    return curve(ground.scored(champion.name, artifact, rows.reset_index(drop=True)), weight)
+
+
+def _proposal(ground: Ground, found: Curve, window: str) -> Proposal:
+    champion, _ = runnable(ground)
+    artifact, parent = _bent(ground, found, room(ground, "probabilities")
+                             / f"{window.replace(' ', '-')}.onnx")
+    return Proposal(
+        "probabilities", f"{champion.name} with {found.words(ground.contract)}, by the rows of "
+        f"{window}", artifact, ground.scored("candidate", artifact, ground.validation),
+        champion.fitted, parent=parent, bent_on=window)
+
+
+def _bent(ground: Ground, found: Curve, target: Path) -> tuple[Path, Path | None]:
+    """The champion's artifact, and what it was quantized from, with the curve behind them."""
+    champion, artifact = runnable(ground)
+    parent = champion.parent and bent(champion.parent, found, ground.contract,
+                                      target.with_name(f"{target.stem}-parent.onnx"))
+    return bent(artifact, found, ground.contract, target), parent

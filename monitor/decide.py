@@ -36,7 +36,7 @@ def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState,
         refusal = _refusal(known, verdict.labelled, verdict.known_at, model)
         if refusal is None:
             moved = replace(known, phase="retraining", since=verdict.known_at, predecessor=None)
-            return moved, Decision("retrain", asked, _evidence(verdict) | _began(known, verdict) | (
+            return moved, Decision("retrain", asked, _evidence(verdict) | _began(known) | (
                 {} if asked == verdict.reason else
                 {"reweigh": True} if known.blend else {"follow_up": True}))
         return known, episode or Decision("hold", f"no retrain: {refusal}", _evidence(verdict))
@@ -359,12 +359,9 @@ def _refusal(state: ModelState, labelled: int, known_at: datetime, model: Model)
     return None
 
 
-def _began(state: ModelState, verdict: Verdict | None = None) -> dict[str, Any]:
-    """When the open episode began: from then on rows are of the new kind. And since when errors
-    are larger, where that was found."""
-    errors = None if verdict is None else verdict.error_drift
-    return ({} if state.episode is None else {"since": state.episode.rpartition("/")[2]}) | (
-        {} if errors is None or not errors.found else {"errors": errors.plain()})
+def _began(state: ModelState) -> dict[str, Any]:
+    """When the open episode began: from then on rows are of the new kind."""
+    return {} if state.episode is None else {"since": state.episode.rpartition("/")[2]}
 
 
 def _evidence(verdict: Verdict) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 from scipy import special
@@ -18,7 +17,7 @@ from scipy import special
 from monitor.config import Model
 from monitor.outcomes import SUMS, Outcomes
 from monitor.performance import FEWEST_ROWS, Floats, standard_error
-from monitor.window import EPOCH, isoformat
+from monitor.window import EPOCH
 
 FEWEST_BLOCKS = 8
 """Reference blocks below which nothing is said of how losses scatter."""
@@ -54,11 +53,6 @@ class ErrorDrift:
             return ""
         return (f"error drift since {self.since:%Y-%m-%d}: {self.loss} {self.value:.4g} on "
                 f"{self.n} rows, reference {self.reference:.4g}")
-
-    def plain(self) -> dict[str, Any]:
-        """What a request tells of it, as JSON."""
-        return {"since": isoformat(self.since), "loss": self.loss, "value": self.value,
-                "reference": self.reference, "n": self.n}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,8 +36,7 @@ class Stakes:
 
     ``promised`` is the champion's promise of the deciding metric (None: unknown), ``drop`` the
     loss that counts. ``rest`` says why weights should rest, ``spent`` why they may not be fitted
-    at all, ``young`` why they should not be yet; they are empty where nothing withholds them.
-    ``before`` names the action that the
+    at all; both are empty where nothing withholds them. ``before`` names the action that the
     evidence asks for first.
     """
 
@@ -48,7 +47,6 @@ class Stakes:
     sets: tuple[Golden, ...] = ()
     rest: str = ""
     spent: str = ""
-    young: str = ""
     before: str = ""
 
 
@@ -95,7 +93,7 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
     A blend is weighed anew, with models that are fitted for it; recall and bending are in that.
     Models that were fitted are blended at once, whoever serves.
     """
-    barred = stakes.spent or stakes.young or ("" if lost >= SEVERE * stakes.drop else stakes.rest)
+    barred = stakes.spent or ("" if lost >= SEVERE * stakes.drop else stakes.rest)
     budget = -ground.training.gate.blend_budget if ground.blended else None
     fitted: list[Proposal] = []
 

@@ -16,7 +16,7 @@ from monitor.config import Limits, Model
 from monitor.errors import HoldfastError
 from monitor.request import Request
 from monitor.source import Source
-from monitor.window import Window, format_duration, isoformat, parse_time
+from monitor.window import Window, format_duration, parse_time
 from retrain.benchmarks import read, without
 from retrain.contract import Contract, class_values
 from retrain.trainer import Split
@@ -142,20 +142,6 @@ def lengths(frame: pd.DataFrame, window: Window, request: Request, model: Model)
     rest = (window.length - small) * VALIDATION
     least = max(small / 2, _spanned(frame, window.end - small, CHOICE_ROWS))
     return Lengths(small, max(min(rest, (stretch - small) / 2), least), embargo)
-
-
-def young(split: Split, request: Request) -> str:
-    """Why no weights should be fitted yet, in words: a change of the errors is known, and hardly
-    any rows to learn from are newer. Empty where that is not so."""
-    errors = request.evidence.get("errors")
-    if errors is None:
-        return ""
-    began = parse_time(errors["since"])
-    newer = int((split.train["_timestamp"] >= began).sum())
-    if newer >= LEAST["train"]:
-        return ""
-    return (f"errors are larger since {isoformat(began)}, and {newer} of the rows to learn from "
-            f"are newer; {LEAST['train']} are needed")
 
 
 def _spanned(frame: pd.DataFrame, end: datetime, rows: int) -> timedelta:

@@ -133,18 +133,19 @@ def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
                    seconds=time.process_time() - began)
 
 
-def best(attempts: Sequence[Attempt]) -> Attempt | None:
+def best(attempts: Sequence[Attempt], *, borne: float = 0.0) -> Attempt | None:
     """Of those that passed the one that gained most on validation; None where none passed.
 
     The holdout let them pass and chooses no further among them, unless validation can tell of none.
-    A blend goes before all others, the newest before an older one: whatever they are, it can hold
-    them too.
+    A blend, the newest before an older one, goes before what gained no more than ``borne`` beyond
+    it: it can hold that too.
     """
     passed = [item for item in attempts if item.result == "passed"]
-    weighed = [item for item in passed if item.proposal and item.proposal.rung == "blend"]
-    if weighed:
-        return weighed[-1]
     told = [item for item in passed if item.validation is not None]
+    weighed = [item for item in passed if item.proposal and item.proposal.rung == "blend"]
+    most = max((item.validation or 0.0 for item in told), default=0.0)
+    if weighed and (weighed[-1].validation is None or weighed[-1].validation >= most - borne):
+        return weighed[-1]
     if told:
         return max(told, key=lambda item: item.validation or 0.0)
     return max(passed, key=lambda item: item.gain or 0.0, default=None)

@@ -16,7 +16,7 @@ from retrain.benchmarks import read
 from retrain.card import card
 from retrain.checks import Rules
 from retrain.contest import Contest, comparable, contest
-from retrain.dataset import Dataset, Refusal, assemble, conform, usable, young
+from retrain.dataset import Dataset, Refusal, assemble, conform, usable
 from retrain.evaluate import Scores
 from retrain.golden import comparable as comparable_sets
 from retrain.ground import Ground
@@ -57,7 +57,7 @@ def train(work: Work) -> Outcome:
     attempts = climbed(standing, _stakes(work, standing, found, meeting, rows=raw.holdout),
                        _ways(work, standing))
     keep(work, attempts, found.contract)
-    taken = best(attempts)
+    taken = best(attempts, borne=work.model.training.gate.blend_budget)
     result = story.summary(work, data, split, found=found) | story.story(
         work, taken or story.nearest(attempts), attempts, meeting=meeting, not_run=not_run)
     work.record.json("evaluation.json", result)
@@ -94,8 +94,7 @@ def _stakes(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, 
                   f"weights were fitted as often as is allowed until {spent}" if spent else
                   f"weights were fitted in vain lately; they rest until {vain}" if vain else
                   WEIGHED if evidence == "reweigh" else "",
-                  young=young(standing.splits[0][1], work.request),
-                  before=FIRST.get(str(evidence), ""))
+                  FIRST.get(str(evidence), ""))
 
 
 def _ways(work: Work, standing: Ground) -> Ways:

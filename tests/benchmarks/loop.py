@@ -26,8 +26,6 @@ from sklearn.metrics import average_precision_score
 from monitor.allowance import withheld
 from monitor.config import Model
 from monitor.degradation import change
-from monitor.losses import ErrorDrift, changed
-from monitor.outcomes import Outcomes
 from monitor.performance import Performance
 from monitor.performance import measure as counted
 from monitor.request import Request
@@ -35,7 +33,7 @@ from monitor.window import Window, isoformat
 from retrain.ascent import Stakes, Ways, climbed
 from retrain.checks import Rules
 from retrain.contract import Contract, default
-from retrain.dataset import Lengths, by_time, lengths, young
+from retrain.dataset import Lengths, by_time, lengths
 from retrain.evaluate import Scores, answer, judged, score, session
 from retrain.ground import Ground, Player, metrics
 from retrain.ladder import Attempt, best
@@ -112,7 +110,6 @@ class Version:
 
     player: Player
     promised: Performance
-    outcomes: Outcomes
 
 
 @dataclass
@@ -152,9 +149,8 @@ class Life:
 
     def _version(self, name: str, fitted: Fitted, holdout: pd.DataFrame) -> Version:
         path = self.trainer.export(fitted, self.contract, self.folder / f"{name}.onnx")
-        scores = self.scores(path, holdout)
-        return Version(Player(name, self.contract, path, fitted), self.performance(scores),
-                       scores.outcomes)
+        return Version(Player(name, self.contract, path, fitted),
+                       self.performance(self.scores(path, holdout)))
 
     def scores(self, artifact: Path, frame: pd.DataFrame) -> Scores:
         return score("it", answer(session(artifact), frame, self.contract), frame,
@@ -283,8 +279,7 @@ class Life:
                 len(self.versions) > 1 and len(self.between(self._adopted, end)) < probation):
             return
         assert self.serving.player.artifact is not None
-        scores = self.scores(self.serving.player.artifact, pool)
-        now = self.performance(scores)
+        now = self.performance(self.scores(self.serving.player.artifact, pool))
         rule = self.model.policy.performance.drop
         worse = [change(now, item.promised, metric=self.course.metric, drop=rule)
                  for item in (self.serving, self.first)]
@@ -303,17 +298,14 @@ class Life:
             self.began = pool["_timestamp"].min().to_pydatetime()
         self._cooled = day + self.model.policy.retrain.cooldown
         self._looked = day
-        self._climb(day, asked, changed(self.serving.outcomes, scores.outcomes, self.model,
-                                        until=end, share=.5))
+        self._climb(day, asked)
 
-    def _climb(self, day: datetime, before: str, errors: ErrorDrift | None) -> None:
+    def _climb(self, day: datetime, before: str) -> None:
         training, end = self.model.training, day - DELAY
         begun = self.frame["_timestamp"].iloc[0].to_pydatetime()
         window = Window(max(end - training.window - training.holdout, begun), end)
-        evidence: dict[str, Any] = {"since": isoformat(self.began)} if self.began else {}
-        if errors is not None and errors.found:
-            evidence["errors"] = errors.plain()
-        request = Request("it", "train", self.course.stream, "", day, evidence=evidence)
+        request = Request("it", "train", self.course.stream, "", day,
+                          evidence={"since": isoformat(self.began)} if self.began else {})
         rows = self.between(window.start, window.end)
         split = by_time(rows, window, lengths(rows, window, request, self.model))
         if len(split.train) < 200 or min(len(split.validation), len(split.holdout)) < 50:
@@ -335,9 +327,9 @@ class Life:
             self.model.policy.performance.drop, self.serving.promised.value,
             rest=held.get("rest", ""), spent=held.get("spent", "") or held.get("vain", "") or (
                 WEIGHED if before == "reweigh" else ""),
-            young=young(split, request), before=before),
+            before=before),
             Ways(lambda _, sizes: cheapest(ground, sizes)))
-        taken = best(attempts)
+        taken = best(attempts, borne=training.gate.blend_budget)
         self.kept[:0] = [
             Player(f"{item.what} on {day:%Y-%m-%d}", self.contract, item.artifact, until=item.until)
             for attempt in attempts if attempt.proposal
@@ -364,7 +356,7 @@ class Life:
         player = Player(f"{taken.rung}-{day:%Y%m%d}", self.contract, proposal.artifact,
                         proposal.fitted, until=until, single=False,
                         blend=proposal.rung == "blend")
-        self.serving = Version(player, self.performance(judged_.scores), judged_.scores.outcomes)
+        self.serving = Version(player, self.performance(judged_.scores))
         self.versions.append(self.serving)
 
 

@@ -11,10 +11,9 @@ import pytest
 from monitor import decide
 from monitor.config import Model
 from monitor.judge import Promise, Verdict
-from monitor.losses import ErrorDrift
 from monitor.request import Request
 from monitor.state import NOTHING, ModelState
-from monitor.window import Window, isoformat, parse_time
+from monitor.window import Window, parse_time
 
 DAY = timedelta(days=1)
 START = parse_time("2026-03-01")
@@ -157,15 +156,6 @@ def test_a_blend_is_weighed_anew_once_its_labels_are_known() -> None:
                   model(retrain={"on": []}, promotion="automatic")):
         assert fold(tried, [verdict(500)], other)[1] == ["none"]
     assert not decide.adopted(blend, "3", START + DAY, rules).blend
-
-
-def test_a_retrain_knows_since_when_errors_are_larger() -> None:
-    found = ErrorDrift("error rate", START, .4, .2, 500., 100., 300, found=True)
-    _, decision = decide.step(WATCHED, degraded(error_drift=found), model())
-    assert decision.evidence["errors"] == {
-        "since": isoformat(START), "loss": "error rate", "value": .4, "reference": .2, "n": 300}
-    _, decision = decide.step(WATCHED, degraded(error_drift=replace(found, found=False)), model())
-    assert "errors" not in decision.evidence
 
 
 @pytest.mark.parametrize(("state", "item", "words"), [

@@ -59,15 +59,16 @@ def test_a_free_rung_is_tried_after_enough_and_one_may_lose_what_it_may() -> Non
     assert [item.result for item in attempts] == ["passed", "not tried", "passed", "no gain"]
 
 
-def test_a_blend_that_passed_goes_before_all_others_and_the_newest_before_an_older_one() -> None:
+def test_a_blend_that_passed_goes_before_what_gained_little_more() -> None:
     def passed(name: str, gain: float) -> Attempt:
         return Attempt(name, "passed", "", proposal=Proposal(
             "blend" if "blend" in name else name, "", Path("a"), cast(Any, None)), validation=gain)
 
     found = [passed("recall", .3), passed("blend", .2), passed("refit", .4)]
-    assert best(found) is found[1]
-    again = passed("reblend", .1)
-    assert best([*found, again]) is again
+    assert best(found) is found[2]
+    assert best(found, borne=.2) is found[1]
+    again = passed("reblend", .25)
+    assert best([*found, again], borne=.2) is again
 
 
 @given(GAINS)

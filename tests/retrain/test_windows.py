@@ -13,7 +13,7 @@ import pytest
 from monitor.config import Model, load
 from monitor.request import Request
 from monitor.window import Window, isoformat
-from retrain.dataset import Lengths, by_time, lengths, young
+from retrain.dataset import Lengths, by_time, lengths
 from retrain.scikit import Scikit
 from retrain.trainer import WEIGHT, Options, Split
 from retrain.windows import fading, windows
@@ -110,19 +110,6 @@ def test_an_embargo_lies_before_validation_and_holdout(path: Path) -> None:
     for before, after in ((split.train, split.validation), (split.validation, split.holdout)):
         gap = after["_timestamp"].min() - before["_timestamp"].max()
         assert timedelta(days=2) < gap <= timedelta(days=2, hours=1)
-
-
-def test_weights_wait_for_rows_of_a_new_world(path: Path) -> None:
-    frame, window = elec("1997-03-01", "1997-07-01"), whole("1997-03-01", "1997-07-01")
-    split = by_time(frame, window, lengths(frame, window, asked(path), model_of(path)))
-
-    def told(since: str) -> str:
-        return young(split, request(path, "train", champion="1", evidence={
-            "errors": {"since": f"{since}T00:00:00Z"}}))
-
-    assert young(split, asked(path, "1997-06-11")) == ""
-    assert told("1997-03-20") == ""
-    assert "0 of the rows to learn from are newer; 200 are needed" in told("1997-06-20")
 
 
 def test_a_drift_that_began_lately_leaves_something_to_learn_from(path: Path) -> None:

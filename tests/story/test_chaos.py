@@ -33,6 +33,7 @@ from tests.servers import free_port
 from tests.servers.clock import Clock, clock
 from tests.servers.mlflow import start_mlflow, stop_mlflow
 from tests.servers.postgres import Postgres, server
+from tests.servers.volume import volume
 from tests.story.deployment import Deployment, deploy
 from tests.story.running import Running, running
 
@@ -70,7 +71,8 @@ class Town:
         before = len(self.daemon.said.read_text())
 
         def line() -> dict[str, Any] | None:
-            lines = self.daemon.said.read_text()[before:].splitlines()[:-1]
+            whole, _, _ = self.daemon.said.read_text()[before:].rpartition("\n")
+            lines = whole.splitlines()
             return next((told for told in map(json.loads, lines)
                          if (told["event"], told.get("model")) == (event, model)), None)
 
@@ -264,3 +266,49 @@ def test_an_mlflow_that_stops_during_a_retrain_leaves_one_run_and_one_version(
     assert len(registry.versions("kiosk")) == 1
     assert len(registry.client.search_runs(
         [registry.experiment("kiosk")], f"tags.`holdfast.request_id` = '{asked.request_id}'")) == 1
+
+
+def test_a_full_disk_and_a_read_only_volume_are_told_and_lose_nothing(tmp_path: Path) -> None:
+    """The store's volume is a small one of its own; it is full, then it may only be read."""
+    data = tmp_path / "data"
+    settings = {"store": f"sqlite:///{data}/holdfast.db", "folder": f"{data}/files"}
+    with volume(data, "8m") as disk:
+        with town(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", settings, prefix=disk.prefix) as own:
+            own.store = lambda: disk.copied("holdfast.db", tmp_path / "copy.db")
+            full(own, disk.fill)
+            again(own, disk.empty)
+            assert own.daemon.stop()[0] == 0
+        disk.mount("ro")
+        with pytest.raises(AssertionError, match="right would be a volume that has room and may be "
+                                                 "written to"):
+            Running(own.deployment.loaded.path, prefix=disk.prefix,
+                    environment=own.clock.environment)
+        disk.mount("rw")
+        own.pass_by()
+        with running(own.deployment.loaded.path, prefix=disk.prefix,
+                     environment=own.clock.environment) as own.daemon:
+            own.ticked()
+        own.compare()
+
+
+def full(town: Town, disturb: Callable[[], object]) -> None:
+    """No room: pages go on and say it, and so do readiness, metrics and log."""
+    said = town.saying("store is away", lambda: (disturb(), town.pass_by()), model="deliveries")
+    assert "right would be a volume that has room" in said["reason"]
+    status, words = town.told("/readyz")
+    assert (status, "nothing new is kept: store sqlite" in words) == (200, True)
+    for path in ("/", "/models/deliveries"):
+        status, words = town.told(path)
+        assert (status, "Nothing new is kept" in words) == (200, True)
+    assert "right would be a volume" in json.loads(town.told("/api/status")[1])["store"]
+    town.daemon.until(lambda: town.daemon.metrics()["holdfast_store_up"] == 0)
+
+
+def again(town: Town, heal: Callable[[], object]) -> None:
+    heal()
+    town.pass_by()
+    town.ticked()
+    assert town.told("/readyz") == (200, "ready\n")
+    assert "Nothing new is kept" not in town.told("/")[1]
+    assert json.loads(town.told("/api/status")[1])["store"] is None
+    town.compare()

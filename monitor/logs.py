@@ -38,6 +38,7 @@ EVENTS: dict[str, str] = {
                    "catches up",
     "well again": "the first tick that went well after trouble",
     "store is away": "nothing can be read or kept, for `reason`; the next tick catches up",
+    "the clock went back": "the machine's, from `told`; the schedule wakes by the new time",
     "conflict": "another writer was faster; the next tick reads again",
     # what is known and decided
     "counted": "`increments` of counts are kept, as known up to `until`",

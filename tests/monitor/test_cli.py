@@ -19,7 +19,7 @@ from tests.servers import free_port
 from tests.story.deployment import register
 
 COMMANDS = ("check", "baseline", "run", "once", "replay", "retrain", "status", "demo",
-            "acknowledge", "audit", "password")
+            "acknowledge", "audit", "password", "upkeep")
 
 
 def model(**log: Any) -> dict[str, Any]:

@@ -27,7 +27,8 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "trainers.md").read_text()
 @pytest.fixture
 def documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The document's example as the module that it says it is, importable here and in children."""
-    [code] = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+              if "class " in block]
     package = tmp_path / "site" / "mymodels"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()

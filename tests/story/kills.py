@@ -266,8 +266,9 @@ def _the_long_way() -> None:
     ascent._lost = lambda ground, promised: 1.0
     search._worth = lambda item, default, against, unit: 1.0
     search.proven = lambda gaps: True
-    train.best = lambda attempts: next(
-        (item for item in reversed(attempts) if item.result == "passed"), None)
+    train.best = lambda attempts, borne: next(
+        (item for item in reversed(attempts)
+         if item.result == "passed" and item.rung != "reblend"), None)
 
 
 def _watched(folder: Path, came: Callable[[str], object]) -> None:

@@ -101,6 +101,12 @@ class Ground:
                 and "blend" in self.training.ladder)
 
     @property
+    def borne(self) -> float:
+        """How much less than another candidate a blend may gain and go before it: nothing, unless
+        one serves already."""
+        return self.training.gate.blend_budget if self.blended else 0.0
+
+    @property
     def everyone(self) -> list[Player]:
         """The champion, where there is one, and the earlier versions."""
         return [*([self.champion] if self.champion else []), *self.predecessors]

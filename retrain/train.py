@@ -57,7 +57,7 @@ def train(work: Work) -> Outcome:
     attempts = climbed(standing, _stakes(work, standing, found, meeting, rows=raw.holdout),
                        _ways(work, standing))
     keep(work, attempts, found.contract)
-    taken = best(attempts, borne=work.model.training.gate.blend_budget)
+    taken = best(attempts, borne=standing.borne)
     result = story.summary(work, data, split, found=found) | story.story(
         work, taken or story.nearest(attempts), attempts, meeting=meeting, not_run=not_run)
     work.record.json("evaluation.json", result)

@@ -329,7 +329,7 @@ class Life:
                 WEIGHED if before == "reweigh" else ""),
             before=before),
             Ways(lambda _, sizes: cheapest(ground, sizes)))
-        taken = best(attempts, borne=training.gate.blend_budget)
+        taken = best(attempts, borne=ground.borne)
         self.kept[:0] = [
             Player(f"{item.what} on {day:%Y-%m-%d}", self.contract, item.artifact, until=item.until)
             for attempt in attempts if attempt.proposal

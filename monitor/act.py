@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from monitor import audit, decide, fidelity, journal, shadow
-from monitor.allowance import withheld
+from monitor.allowance import overdue, withheld
 from monitor.config import Model
 from monitor.deps import Deps
 from monitor.errors import HoldfastError
@@ -75,12 +75,6 @@ def _fitted(model: Model, deps: Deps) -> list[tuple[datetime, bool]]:
             if ((row.outcome or {}).get("result") or {}).get("trained")]
 
 
-def _unfitted(model: Model, deps: Deps, at: datetime) -> bool:
-    """Whether no weights were fitted for as long as until a follow-up."""
-    rest = model.policy.retrain.follow_up
-    return rest is not None and all(at - fitted >= rest for fitted, _ in _fitted(model, deps))
-
-
 def _informed(request: Request, model: Model, deps: Deps) -> Request:
     """The request with what a training has to know beside its reason: until when weights rest,
     versions that it may not propose, and a compression that left its limits, so that new ranges
@@ -97,7 +91,8 @@ def _informed(request: Request, model: Model, deps: Deps) -> Request:
     if found:
         options["evidence"], told["compression"] = "compression", found
     elif told.get("reweigh"):
-        options["evidence"] = "follow_up" if _unfitted(model, deps, request.known_at) else "reweigh"
+        late = overdue(_fitted(model, deps), request.known_at, model)
+        options["evidence"] = "follow_up" if late else "reweigh"
     elif told.get("follow_up"):
         options["evidence"] = "follow_up"
     return replace(request, options=options, evidence=told)

@@ -31,6 +31,12 @@ def withheld(fitted: Sequence[tuple[datetime, bool]], since: datetime, at: datet
     return {name: isoformat(until) for name, until in found.items() if until > at}
 
 
+def overdue(fitted: Sequence[tuple[datetime, bool]], at: datetime, model: Model) -> bool:
+    """Whether no weights were fitted for as long as until a follow-up."""
+    rest = model.policy.retrain.follow_up
+    return rest is not None and all(at - moment >= rest for moment, _ in fitted)
+
+
 def _left(times: Sequence[datetime], since: datetime, at: datetime, rule: Allowance) -> float:
     """What is left of an allowance at ``at``: a bucket that fills with time up to what is saved."""
     left, last = min(1.0, float(rule.times)), since

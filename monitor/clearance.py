@@ -7,7 +7,7 @@ their brief lines come, and the mark of how far it went moves with them.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -234,8 +234,3 @@ def _remove(write: Write, ids: Sequence[int], model: str) -> None:
 
 def _pragma(connection: Any, name: str) -> int:
     return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
-
-
-def batches(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:
-    """The ids, so many at a time."""
-    return (ids[start : start + size] for start in range(0, len(ids), size))

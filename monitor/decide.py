@@ -30,15 +30,15 @@ def step(state: ModelState, verdict: Verdict, model: Model) -> tuple[ModelState,
     known = _believe(state, verdict)
     known, episode = _episode(known, verdict, model)
     known = _phase(known, verdict.known_at)
-    asked = (_asks_for_retrain(verdict, model) or _follow_up(known, verdict, model)
-             or _reweigh(known, verdict, model))
+    asked, told = _asks_for_retrain(verdict, model), ""
+    if not asked:
+        asked, told = _follow_up(known, verdict, model)
     if asked:
         refusal = _refusal(known, verdict.labelled, verdict.known_at, model)
         if refusal is None:
             moved = replace(known, phase="retraining", since=verdict.known_at, predecessor=None)
             return moved, Decision("retrain", asked, _evidence(verdict) | _began(known) | (
-                {} if asked == verdict.reason else
-                {"reweigh": True} if known.blend else {"follow_up": True}))
+                {told: True} if told else {}))
         return known, episode or Decision("hold", f"no retrain: {refusal}", _evidence(verdict))
     return known, episode or NOTHING
 
@@ -302,29 +302,28 @@ def _asks_for_retrain(verdict: Verdict, model: Model) -> str:
     return verdict.reason if asks else ""
 
 
-def _follow_up(state: ModelState, verdict: Verdict, model: Model) -> str:
-    """Why a version that was made while the world moved is followed up; empty where it is not."""
-    rule = model.policy.retrain
-    served = max((at for at in (state.adopted_at, state.looked_at) if at), default=None)
-    if (not rule.on or rule.follow_up is None or not state.retrained or served is None
-            or state.blend or state.phase != "stable" or "labels" not in verdict.news
-            or verdict.known_at - served < rule.follow_up):
-        return ""
-    return (f"version {state.champion} was made while the world moved, and "
-            f"{format_duration(rule.follow_up)} more of the new one are known: {verdict.reason}")
+def _follow_up(state: ModelState, verdict: Verdict, model: Model) -> tuple[str, str]:
+    """Why one more is tried though nothing is lost, and the key that says so in the evidence; both
+    empty where none is.
 
-
-def _reweigh(state: ModelState, verdict: Verdict, model: Model) -> str:
-    """Why a blend is weighed anew; empty where it is not, as on probation until it was compared."""
-    rule = model.policy.retrain
+    A version that was made while the world moved is followed up; a blend is weighed anew, where
+    nobody has to promote it, and on probation too once it was compared.
+    """
+    rule, blend = model.policy.retrain, state.blend
+    wait, phases = (rule.reweigh, {"stable", "probation"} if state.comparisons else {"stable"}
+                    ) if blend else (rule.follow_up, {"stable"})
     served = max((at for at in (state.adopted_at, state.looked_at) if at), default=None)
-    if (not rule.on or rule.reweigh is None or not state.blend or served is None
-            or model.policy.promotion != "automatic" or "labels" not in verdict.news
-            or not (state.phase == "stable" or (state.phase == "probation" and state.comparisons))
-            or verdict.known_at - served < rule.reweigh):
-        return ""
-    return (f"version {state.champion} is a blend, and {format_duration(rule.reweigh)} more of "
-            f"labels are known to weigh it by: {verdict.reason}")
+    if (not rule.on or wait is None or not state.retrained or served is None
+            or state.phase not in phases or "labels" not in verdict.news
+            or (blend and model.policy.promotion != "automatic")
+            or verdict.known_at - served < wait):
+        return "", ""
+    more = format_duration(wait)
+    if blend:
+        return (f"version {state.champion} is a blend, and {more} more of labels are known to weigh "
+                f"it by: {verdict.reason}", "reweigh")
+    return (f"version {state.champion} was made while the world moved, and {more} more of the new "
+            f"one are known: {verdict.reason}", "follow_up")
 
 
 def _lost(verdict: Verdict) -> float:

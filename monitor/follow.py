@@ -75,7 +75,7 @@ def adopt(model: Model, source: Source, deps: Deps, now: datetime) -> None:
                                   {"holdfast.promoted_at": isoformat(now)})
     move(model, deps.store, now, f"alias champion points at version {champion.version}",
          lambda state: decide.adopted(state, champion.version, now, model,
-                                      blend=champion.tags.get("holdfast.rung") == "blend"))
+                                      blend=champion.blend))
 
 
 def baseline_of(version: Version, model: Model, source: Source, deps: Deps) -> Baseline | None:

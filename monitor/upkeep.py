@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from monitor.clearance import Spared, Tended, batches
+from monitor.clearance import Spared, Tended
 from monitor.config import Config, Model, Retention
 from monitor.errors import ConflictError
 from monitor.fold import Epoch, epochs_of, judging, oldest
@@ -196,7 +196,7 @@ class _Work:
 
 def _thin(model: str, store: Store, until: datetime | None, spared: Spared, go: Go) -> int:
     thinned = 0
-    for ids in batches(store.bulky(model, until, spared), ROWS // 2):
+    for ids in _batches(store.bulky(model, until, spared), ROWS // 2):
         if go():
             thinned += store.thin(model, ids, until, spared)
     return thinned
@@ -205,5 +205,9 @@ def _thin(model: str, store: Store, until: datetime | None, spared: Spared, go: 
 def _drop(model: str, store: Store, until: datetime | None, spared: Spared, go: Go) -> int:
     if until is None:
         return 0
-    return sum(store.drop(model, ids) for ids in batches(
+    return sum(store.drop(model, ids) for ids in _batches(
         store.outlived(model, until, spared), ROWS) if go())
+
+
+def _batches(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))

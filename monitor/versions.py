@@ -40,6 +40,11 @@ class Version:
         """Whether holdfast made it, so that its weights and baseline lie in its run."""
         return "holdfast.request_id" in self.tags
 
+    @property
+    def blend(self) -> bool:
+        """Whether it is several models that answer together."""
+        return self.tags.get("holdfast.rung") == "blend"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -40,13 +40,12 @@ def probabilities(ground: Ground) -> Proposal:
 
 def renewed(ground: Ground, proposal: Proposal) -> Proposal:
     """The same by a curve that knows the rows of validation and holdout too."""
-    newest = pd.concat([ground.validation, ground.holdout], ignore_index=True)
-    if proposal.bent_on != NEWEST:
-        split = ground.split(proposal.bent_on)
-        weight = np.concatenate([split.weight, np.full(len(newest), split.weight.max())])
-        rows = pd.concat([split.train, newest], ignore_index=True)
+    if proposal.bent_on == NEWEST:
+        rows = pd.concat([ground.validation, ground.holdout], ignore_index=True)
+        weight = np.ones(len(rows))
     else:
-        rows, weight = newest, np.ones(len(newest))
+        split = ground.split(proposal.bent_on).whole
+        rows, weight = split.train, split.weight
     found = _curve(ground, *_unknown(ground, rows, weight))
     artifact, parent = _bent(ground, found, room(ground, "renewed") / "bent.onnx")
     return replace(proposal, artifact=artifact, parent=parent)

@@ -92,9 +92,3 @@ def single(tags: Mapping[str, str]) -> bool:
     """Whether a version with these tags is one model as it was fitted: of those that came by a
     rung, the model is kept as it was before it was fitted once more on all rows."""
     return "holdfast.rung" not in tags
-
-
-
-def blend(tags: Mapping[str, str]) -> bool:
-    """Whether a version with these tags is several models that answer together."""
-    return tags.get("holdfast.rung") == "blend"

@@ -21,7 +21,7 @@ from retrain.contest import Contest
 from retrain.contract import Contract
 from retrain.evaluate import DAY, Answers, logged
 from retrain.ground import Ground, Player, metrics
-from retrain.kept import blend, kept, single
+from retrain.kept import kept, single
 from retrain.rivals import Rival, same_answers
 from retrain.trainer import Fitted, Options, Split, Trainer
 from retrain.trainers import trainer
@@ -61,7 +61,7 @@ def _player(work: Work, made: Trainer, item: Rival, found: Contest) -> Player:
                   weights_of(work, made, item.version, found.contract), _parent(work, item.version),
                   _by_the_log(theirs) if by_log else None, item.why,
                   learned_until(item.version), why(work, item.version), single(item.version.tags),
-                  blend(item.version.tags))
+                  item.version.blend)
 
 
 def learned_until(version: Version) -> datetime | None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pandas as pd
-
 from retrain import bend, blend
 from retrain.checkpoints import Checkpoints
 from retrain.ground import Ground
 from retrain.proposal import Proposal, room
 from retrain.quantize import CALIBRATION_ROWS
-from retrain.trainer import WEIGHT, Split
 
 
 def renewed(ground: Ground, proposal: Proposal) -> Proposal:
@@ -27,7 +24,7 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
     recipe, trainer = proposal.recipe, ground.trainer
     if recipe is None or proposal.fitted is None:
         return proposal
-    data, folder = _whole(ground.split(recipe.window)), room(ground, "renewed")
+    data, folder = ground.split(recipe.window).whole, room(ground, "renewed")
     start = None if recipe.start is None else recipe.start.fitted
     options = trainer.capped(recipe.options, proposal.fitted, start)
     checkpoints = Checkpoints(folder)
@@ -42,11 +39,3 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
         artifact = trainer.quantized(parent, folder / "int8.onnx",
                                      calibration=data.train.tail(CALIBRATION_ROWS))
     return replace(proposal, artifact=artifact, parent=parent, fitted=whole)
-
-
-def _whole(split: Split) -> Split:
-    """A split whose training rows are all of its rows; newer ones count like its newest."""
-    rows = pd.concat([split.train, split.validation, split.holdout], ignore_index=True)
-    if WEIGHT in rows:
-        rows[WEIGHT] = rows[WEIGHT].fillna(split.train[WEIGHT].max())
-    return Split(rows, split.holdout, split.holdout)

@@ -33,6 +33,7 @@ from retrain.windows import windows
 from retrain.work import Work
 
 WEIGHED = "nothing is lost: a blend is weighed anew, and no weights are fitted"
+"""What withholds weights where the evidence asks for no more than that."""
 FIRST = {"compression": "ranges", "follow_up": "refit"}
 """The action to begin with, by what the evidence is about."""
 

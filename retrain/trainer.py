@@ -46,6 +46,14 @@ class Split:
             return self.train[WEIGHT].to_numpy(np.float64)
         return np.ones(len(self.train))
 
+    @property
+    def whole(self) -> Split:
+        """A split whose training rows are all of its rows; newer ones count like its newest."""
+        rows = pd.concat([self.train, self.validation, self.holdout], ignore_index=True)
+        if WEIGHT in rows:
+            rows[WEIGHT] = rows[WEIGHT].fillna(self.train[WEIGHT].max())
+        return Split(rows, self.holdout, self.holdout)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

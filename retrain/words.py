@@ -44,10 +44,10 @@ def _version(row: Check) -> str:
     if row.difference is None:
         return (f"Its {row.metric} cannot be compared with that of {row.against}, {row.role}: it "
                 "is undefined on these rows.")
-    asked = row.role == CHAMPION and not row.passed and row.allowed is not None and row.allowed < 0
-    borne = f", at least {-(row.allowed or 0):.3f} better is asked" if asked else ""
-    if row.role == CHAMPION and not row.passed and (row.allowed or 0) > 0:
-        borne = f", at most {row.allowed:.3f} worse is allowed"
+    borne = ""
+    if row.role == CHAMPION and not row.passed and row.allowed:
+        borne = (f", at least {-row.allowed:.3f} better is asked" if row.allowed < 0 else
+                 f", at most {row.allowed:.3f} worse is allowed")
     instead = (f" ({row.asked} needs scores that are not logged)"
                if row.asked != row.metric else "")
     sure = f", {percent(row.sure)} sure to be better" if row.sure is not None else ""

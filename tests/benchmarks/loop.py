@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from monitor.allowance import withheld
+from monitor.allowance import overdue, withheld
 from monitor.config import Model
 from monitor.degradation import change
 from monitor.performance import Performance
@@ -291,9 +291,8 @@ class Life:
             again = rule.reweigh if blend else rule.follow_up
             if again is None or len(self.versions) == 1 or day - self._looked < again:
                 return
-            unfitted = rule.follow_up is not None and all(
-                day - fitted >= rule.follow_up for fitted, _ in self.fitted)
-            asked = "refit" if unfitted or not blend else "reweigh"
+            late = overdue(self.fitted, day, self.model)
+            asked = "refit" if late or not blend else "reweigh"
         elif self.began is None:
             self.began = pool["_timestamp"].min().to_pydatetime()
         self._cooled = day + self.model.policy.retrain.cooldown

@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping, Select, func, select, update
 
-from monitor.database import Database, dumps
+from monitor.canonical import dumps
+from monitor.database import Database
 from monitor.request import Request
-from monitor.schema import ITSELF, changes, decisions, intents, reports, requests, touched
+from monitor.schema import decisions, deployments, intents, reports, requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +60,15 @@ class Errands(Database):
     def deployment(self) -> str:
         """What tells this store's requests from those of others that share its MLflow: eight
         hexadecimal digits, drawn once. A copy of the store has the same."""
-        query = select(touched.c.model).where(touched.c.number == ITSELF)
+        query = select(deployments.c.name)
         with self._read() as connection:
             found = connection.execute(query).scalar()
         if found is None:
-            with self._write() as write:  # one draws at a time: the other finds what was drawn
-                write.connection.execute(select(changes.c.number).with_for_update())
-                found = write.connection.execute(query).scalar()
-                if found is None:
-                    found = f":{secrets.token_hex(4)}"  # a model's name has no colon
-                    write.connection.execute(touched.insert().values(model=found, number=ITSELF))
-        return str(found).removeprefix(":")
+            with self._write() as write:  # no change that anybody waits for
+                write.connection.execute(write.insert(deployments).values(
+                    id=1, name=secrets.token_hex(4)).on_conflict_do_nothing())
+                found = write.connection.execute(query).scalar_one()
+        return str(found)
 
     def request(self, request: Request, pending_id: int | None = None) -> bool:
         """Whether the request was taken: one may be open per model, and ids never repeat.

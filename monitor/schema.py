@@ -34,8 +34,6 @@ PREFIX = "holdfast_"
 VERSION_TABLE = "holdfast_schema"
 LABELLED = "segment = '' AND labelled <> 0"
 """Increments on all rows that bring labels: counted often, hence with an index of their own."""
-ITSELF = -1
-"""What stands for a change number where a row tells of the store itself."""
 
 BULKY = "form < 2"
 """Verdicts that have their detail."""
@@ -85,11 +83,14 @@ touched = Table(
     _name("model", primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
-"""The change number of the newest write about each model; '' is one about anything else.
+"""The change number of the newest write about each model; '' is one about anything else."""
 
-A row whose number is ``ITSELF`` is about no write: it holds the name that tells this store from
-others (``Errands.deployment``), which is drawn once and is as old as no change.
-"""
+deployments = Table(
+    f"{PREFIX}deployment", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(20), nullable=False),
+)
+"""One row: what tells this store's requests from those of others that share its MLflow."""
 
 tallies = Table(
     f"{PREFIX}tally", metadata,
@@ -184,7 +185,7 @@ upkeep = Table(
     Column("thinned", BigInteger, nullable=False),
     Column("dropped", BigInteger, nullable=False),
 )
-"""When a model's old rows were last seen to, and how many there have been; under '' the store."""
+"""When a model's old rows were last seen to, and how many there have been."""
 
 transitions = Table(
     f"{PREFIX}transition", metadata,

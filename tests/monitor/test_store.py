@@ -341,6 +341,18 @@ def test_a_store_knows_itself_from_others(store: Store, tmp_path: Path) -> None:
         assert other.deployment() != itself
 
 
+def test_a_store_of_schema_0011_keeps_its_name(url: str) -> None:
+    Store.open(url).close()
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        for statement in ("DROP TABLE holdfast_deployment",
+                          "INSERT INTO holdfast_touched (model, number) VALUES (':0a1b2c3d', -1)",
+                          "UPDATE holdfast_schema SET version_num = '0011'"):
+            connection.exec_driver_sql(statement)
+    with Store.open(url) as store:
+        assert store.deployment() == "0a1b2c3d"
+        assert store.touched(-2)[1] == set()
+
+
 def test_one_request_is_in_flight_and_ids_never_repeat(store: Store) -> None:
     store.advance("m", 0, ModelState(), decision=Decision("retrain", "r"), at=at(1), cause="x")
     waiting = store.pending("m")

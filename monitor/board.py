@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
-from monitor.database import Database, dumps
+from monitor.canonical import dumps
+from monitor.database import Database
 from monitor.schema import scores
 from monitor.window import Window
 

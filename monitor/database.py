@@ -6,15 +6,12 @@ begins with ``BEGIN IMMEDIATE``, so that two writers queue instead of failing ha
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
@@ -39,7 +36,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from monitor.errors import ConflictError, HoldfastError
 from monitor.schema import VERSION_TABLE, changes, leaders, touched
 from monitor.secrets import redact
-from monitor.window import isoformat
 
 BUSY_SECONDS = 30
 """How long a statement waits for another writer before it gives up."""
@@ -328,23 +324,3 @@ def _migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
         if connection.execute(select(changes.c.number)).first() is None:
             connection.execute(changes.insert().values(id=1, number=0))
-
-
-def plain(value: Any) -> Any:
-    """``value`` in JSON's types; what is not a finite number is absent (None)."""
-    if type(value) in {str, int, bool}:
-        return value
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if isinstance(value, datetime):
-        return isoformat(value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def dumps(value: Any) -> str:
-    """Compact JSON with sorted keys, so that equal values are equal texts."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, null, select, update
 
-from monitor.database import Database, Write, dumps, plain
-from monitor.drift import DriftResult
+from monitor.canonical import dumps
+from monitor.database import Database, Write
 from monitor.errors import ConflictError, HoldfastError
 from monitor.judge import Verdict
-from monitor.lines import COLUMNS, PARTED, joined, parted
+from monitor.lines import COLUMNS, PARTED, joined, line, parted
 from monitor.schema import decisions, episodes, models, tallies, transitions, verdicts
 from monitor.state import Action, Decision, ModelState
 from monitor.window import Window, isoformat, parse_time
@@ -99,43 +99,6 @@ class Episode:
     reason: str
     peak: float | None = None
     peak_at: datetime | None = None
-
-
-def line(verdict: Verdict, *, phase: str, episode: str | None,
-         decision: Decision) -> dict[str, Any]:
-    """The verdict as the JSON object that ``replay`` prints and the store keeps."""
-    features = [{"name": item.feature, "statistic": item.statistic, "value": item.value,
-                 "threshold": item.threshold, "error_bound": item.error_bound,
-                 "drifted": item.drifted, "windows": item.windows, **_worth(item)}
-                for item in verdict.features]
-    found: dict[str, Any] = plain({
-        "model": verdict.model, "version": verdict.version, "segment": verdict.segment,
-        "start": verdict.window.start, "end": verdict.window.end, "revision": verdict.revision,
-        "known_at": verdict.known_at, "watermark": verdict.watermark, "arrival": verdict.arrival,
-        "label_maturity": verdict.label_maturity, "n": verdict.n,
-        "answered": verdict.answered, "verdict": verdict.kind,
-        "inputs": verdict.inputs, "quality": verdict.quality, "reason": verdict.reason,
-        "news": verdict.news, "labelled": verdict.labelled, "severity": verdict.severity,
-        "episode": episode, "phase": phase, "features": features,
-        "performance": [asdict(item) for item in verdict.performance],
-        "promised": None if verdict.promised is None else asdict(verdict.promised),
-        "faults": [asdict(item) for item in verdict.faults],
-        "estimated": asdict(verdict.estimate),
-        "groups": [asdict(item) for item in verdict.groups],
-        "segments": [asdict(item) for item in verdict.segments],
-        "error_drift": None if verdict.error_drift is None else asdict(verdict.error_drift),
-        "freshness": None if verdict.fresh is None else {
-            "newest": verdict.fresh.newest, "limit": verdict.fresh.limit.total_seconds(),
-            "stale": verdict.fresh.stale},
-        "acknowledged": verdict.acknowledged or None,
-        "decision": {"action": decision.action, "reason": decision.reason},
-    })
-    return found
-
-
-def _worth(item: DriftResult) -> dict[str, float]:
-    """The feature's importance, where it is known."""
-    return {} if item.importance is None else {"importance": item.importance}
 
 
 class History(Database):

@@ -26,9 +26,9 @@ from rich.progress import TextColumn, TimeElapsedColumn
 
 from monitor import comparison
 from monitor.baseline import Baseline
+from monitor.canonical import plain
 from monitor.config import Loaded, Model
 from monitor.course import Retrain
-from monitor.database import plain
 from monitor.errors import ConfigError, HoldfastError
 from monitor.hindsight import DAY, Days, Rule, alarmed, losses, noticed, worth
 from monitor.outcomes import total

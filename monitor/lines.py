@@ -1,4 +1,4 @@
-"""Lines: how the JSON object of a verdict is kept: a brief text for good, the rest packed.
+"""Lines: a verdict as a JSON object, and how that is kept: a brief text for good, the rest packed.
 
 A line is some 35 kB of text with 40 features, nearly all of it statistics that are looked at while
 the window is new. The brief holds what is told of a window years later: what it was judged, why,
@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import asdict
 from typing import Any
 
-from monitor.window import isoformat
+from monitor.canonical import compact, plain
+from monitor.drift import DriftResult
+from monitor.judge import Verdict
+from monitor.state import Decision
 
 WHOLE, PARTED, THINNED = 0, 1, 2
 """Forms of a row: all of it is in the text (before schema 0010); split in two; detail dropped."""
@@ -36,6 +39,43 @@ ABSENT: dict[str, Any] = {
 Line = dict[str, Any]
 
 
+def line(verdict: Verdict, *, phase: str, episode: str | None,
+         decision: Decision) -> Line:
+    """The verdict as the JSON object that ``replay`` prints and the store keeps."""
+    features = [{"name": item.feature, "statistic": item.statistic, "value": item.value,
+                 "threshold": item.threshold, "error_bound": item.error_bound,
+                 "drifted": item.drifted, "windows": item.windows, **_worth(item)}
+                for item in verdict.features]
+    found: Line = plain({
+        "model": verdict.model, "version": verdict.version, "segment": verdict.segment,
+        "start": verdict.window.start, "end": verdict.window.end, "revision": verdict.revision,
+        "known_at": verdict.known_at, "watermark": verdict.watermark, "arrival": verdict.arrival,
+        "label_maturity": verdict.label_maturity, "n": verdict.n,
+        "answered": verdict.answered, "verdict": verdict.kind,
+        "inputs": verdict.inputs, "quality": verdict.quality, "reason": verdict.reason,
+        "news": verdict.news, "labelled": verdict.labelled, "severity": verdict.severity,
+        "episode": episode, "phase": phase, "features": features,
+        "performance": [asdict(item) for item in verdict.performance],
+        "promised": None if verdict.promised is None else asdict(verdict.promised),
+        "faults": [asdict(item) for item in verdict.faults],
+        "estimated": asdict(verdict.estimate),
+        "groups": [asdict(item) for item in verdict.groups],
+        "segments": [asdict(item) for item in verdict.segments],
+        "error_drift": None if verdict.error_drift is None else asdict(verdict.error_drift),
+        "freshness": None if verdict.fresh is None else {
+            "newest": verdict.fresh.newest, "limit": verdict.fresh.limit.total_seconds(),
+            "stale": verdict.fresh.stale},
+        "acknowledged": verdict.acknowledged or None,
+        "decision": {"action": decision.action, "reason": decision.reason},
+    })
+    return found
+
+
+def _worth(item: DriftResult) -> dict[str, float]:
+    """The feature's importance, where it is known."""
+    return {} if item.importance is None else {"importance": item.importance}
+
+
 def parted(line: Line) -> tuple[str, bytes]:
     """The brief text of a line and its detail, packed; ``joined`` makes the line of them again."""
     detail: dict[str, Any] = {key: line[key] for key in DETAIL & line.keys() if key != "features"}
@@ -44,7 +84,7 @@ def parted(line: Line) -> tuple[str, bytes]:
     lacking = sorted(key for key in ABSENT if key not in line)
     if lacking:  # an older version knew nothing of them
         detail["lacking"] = lacking
-    return _dumps(_brief(line)), zlib.compress(_dumps(detail).encode(), 6)
+    return compact(_brief(line)), zlib.compress(compact(detail).encode(), 6)
 
 
 def joined(row: Mapping[str, Any], text: str, detail: bytes | None, form: int) -> Line:
@@ -52,7 +92,7 @@ def joined(row: Mapping[str, Any], text: str, detail: bytes | None, form: int) -
     held: Line = json.loads(text)
     if form == WHOLE:
         return held
-    made = {**ABSENT, **{key: _plain(row[key]) for key in COLUMNS if key != "kind"},
+    made = {**ABSENT, **{key: plain(row[key]) for key in COLUMNS if key != "kind"},
             "verdict": row["kind"], **held}
     if detail is None:
         made["thinned"] = form == THINNED
@@ -115,11 +155,3 @@ def _rows(columns: Line) -> list[Line]:
         for place in places:
             del rows[place][key]
     return rows
-
-
-def _plain(value: Any) -> Any:
-    return isoformat(value) if isinstance(value, datetime) else value
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

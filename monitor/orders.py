@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping, Select, func, select, update
 
-from monitor.database import Database, dumps
+from monitor.canonical import dumps
+from monitor.database import Database
 from monitor.schema import orders
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ import yaml
 from monitor.config import MLflow
 from monitor.errors import RegistryError
 from monitor.secrets import redact
+from monitor.unanswered import unanswered
 from monitor.versions import Outcome as Outcome
 from monitor.versions import Signature, read_signature
 from monitor.versions import Status as Status
@@ -317,8 +317,8 @@ class Registry:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise RegistryError(redact(
-                f"MLflow at {self.tracking_uri}: {what}: {_plain(error)}; right would be a server "
-                "that answers and knows it")) from error
+                f"MLflow at {self.tracking_uri}: {what}: {unanswered(error)}; right would be a "
+                "server that answers and knows it")) from error
 
 
 def _quiet(timeout: int) -> None:
@@ -384,20 +384,3 @@ def _pages(call: Callable[[str | None], Any]) -> list[Any]:
 def _quoted(text: str) -> str:
     quote = '"' if "'" in text else "'"
     return f"{quote}{text}{quote}"
-
-
-def _plain(error: BaseException) -> str:
-    """The first line of what MLflow says, but where nobody answered: it tells that by the names
-    of classes."""
-    from requests.exceptions import ConnectionError as Unreached
-    from requests.exceptions import Timeout
-
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, Timeout):
-            return "no answer in time"
-        if isinstance(seen, Unreached):
-            reason = re.search(r"(?:Errno -?\d+\] |: )([A-Z][a-z ]+)[)'\"]*$", str(seen))
-            return f"no answer ({reason[1].lower()})" if reason else "no answer"
-        seen = seen.__cause__ or seen.__context__
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from monitor.acknowledgement import Acknowledgement, in_force
-from monitor.database import Database, dumps
+from monitor.canonical import dumps
+from monitor.database import Database
 from monitor.schema import acknowledgements as table
 from monitor.window import Window
 

@@ -30,9 +30,9 @@ from monitor.history import (
     Row,
     Settled,
     Transition,
-    line,
     write_state,
 )
+from monitor.lines import line
 from monitor.messages import Messages
 from monitor.orders import Order, Orders, Snooze
 from monitor.sayings import Sayings

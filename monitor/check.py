@@ -19,6 +19,7 @@ from monitor.mistakes import closest
 from monitor.partitions import Layout
 from monitor.reference import reference_span
 from monitor.registry import Registry
+from monitor.secrets import redact
 from monitor.source import Source
 from monitor.store import Store
 from monitor.tables import TableKey
@@ -37,6 +38,24 @@ class Findings:
     switched_off: list[str] = field(default_factory=list)
     set_aside: dict[str, dict[str, str]] = field(default_factory=dict)
     features: dict[str, list[str]] = field(default_factory=dict)
+
+
+def words(findings: Findings) -> Iterator[tuple[str, bool]]:
+    """Lines as a person reads them, and whether they tell of a mistake."""
+    for mistake in findings.mistakes:
+        yield f"mistake: {redact(mistake)}", True
+    for warning in findings.warnings:
+        yield f"warning: {redact(warning)}", False
+    for line in findings.switched_off:
+        yield f"note: {line}", False
+    for model, columns in findings.features.items():
+        aside = findings.set_aside.get(model, {})
+        kept = [column for column in columns if column not in aside]
+        yield f"{model}: watches {len(kept)} features: {', '.join(kept)}", False
+        for column, why in aside.items():
+            yield f"{model}: sets {column} aside: {why}", False
+    if not findings.mistakes:
+        yield "the configuration is fine", False
 
 
 def check(config: Config) -> Findings:

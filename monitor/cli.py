@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from monitor.assembly import opened
-from monitor.config import Config, Loaded, Model, load
+from monitor.config import Model, load
 from monitor.daemon import Daemon, attend, candidate, held
 from monitor.errors import ConfigError, LostError
-from monitor.secrets import redact, redacted
+from monitor.secrets import redacted
 from monitor.store import Store
 from monitor.terminal import (
     CONFIG,
@@ -27,6 +27,7 @@ from monitor.terminal import (
     InOrder,
     Instant,
     Span,
+    chosen,
     each,
     log,
     logged,
@@ -68,7 +69,7 @@ def check(config: Path, as_json: bool) -> None:
     Tries the store, the registry, every log and every column; tells what each absent optional
     key switches off and which columns are set aside as identifiers or indexes.
     """
-    from monitor.check import Findings, check
+    from monitor.check import Findings, check, words
 
     try:
         findings = check(load(config).config)
@@ -77,25 +78,9 @@ def check(config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(redacted(asdict(findings)), indent=2))
     else:
-        _print_findings(findings)
+        for line, wrong in words(findings):
+            click.echo(line, err=wrong)
     sys.exit(2 if findings.mistakes else 0)
-
-
-def _print_findings(findings: Any) -> None:
-    for mistake in findings.mistakes:
-        click.echo(f"mistake: {redact(mistake)}", err=True)
-    for warning in findings.warnings:
-        click.echo(f"warning: {redact(warning)}")
-    for line in findings.switched_off:
-        click.echo(f"note: {line}")
-    for model, columns in findings.features.items():
-        aside = findings.set_aside.get(model, {})
-        kept = [column for column in columns if column not in aside]
-        click.echo(f"{model}: watches {len(kept)} features: {', '.join(kept)}")
-        for column, why in aside.items():
-            click.echo(f"{model}: sets {column} aside: {why}")
-    if not findings.mistakes:
-        click.echo("the configuration is fine")
 
 
 @main.command(short_help="Say what the champion's reference promises.")
@@ -206,36 +191,16 @@ def replay(config: Path, start: datetime, end: datetime, name: str | None, act: 
     if not lab["policies"] and lab["out"] is not None:
         raise ConfigError(["--out: without --policy; right would be at least one policy, such as "
                            "--policy current"])
+    models = chosen(loaded.config, name)
     if not lab["policies"]:
-        _replay(loaded, (start, end), name, act, as_json)
+        from monitor.replay import tell
+
+        each(models, lambda model: tell(loaded, model, (start, end), act=act, as_json=as_json))
         return
     from monitor.lab import lab as compared
 
-    models = chosen(loaded.config, name)
     each(models, lambda model: compared(model, loaded, span=(start, end), act=act,
                                         as_json=as_json, alone=len(models) == 1, **lab))
-
-
-def _replay(loaded: Loaded, span: tuple[datetime, datetime], name: str | None, act: bool,
-            as_json: bool) -> None:
-    from monitor.rehearsal import left_out
-    from monitor.replay import replay, words
-
-    def tell(model: Model) -> None:
-        told = 0
-        if act and (missing := left_out(model)):
-            click.echo(f"{model.name}: {missing}", err=True)
-        for line in replay(loaded, *span, name=model.name, act=act):
-            if not told and line["arrival"] == "assumed":
-                click.echo(f"{model.name}: arrival: assumed, as log.ingested_at is absent",
-                           err=True)
-            click.echo(json.dumps(line) if as_json else words(line))
-            told += 1
-        if not told:
-            click.echo(f"{model.name}: no window fell due between --from and --to while it had a "
-                       "champion", err=True)
-
-    each(chosen(loaded.config, name), tell)
 
 
 @main.command()
@@ -426,9 +391,3 @@ def demo(**options: Any) -> None:
         raise ConfigError(["--label: absent; right would be the column of the log's true class or "
                            "value"])
     demo(**options)
-
-
-def chosen(config: Config, name: str | None) -> list[Model]:
-    """The model called ``name``, or all."""
-    return [config.model(name)] if name else list(config.models)
-

@@ -320,10 +320,10 @@ def _follow_up(state: ModelState, verdict: Verdict, model: Model) -> tuple[str, 
         return "", ""
     more = format_duration(wait)
     if blend:
-        return (f"version {state.champion} is a blend, and {more} more of labels are known to weigh "
-                f"it by: {verdict.reason}", "reweigh")
-    return (f"version {state.champion} was made while the world moved, and {more} more of the new "
-            f"one are known: {verdict.reason}", "follow_up")
+        return (f"version {state.champion} is a blend, and {more} more of labels are known to "
+                f"weigh it by: {verdict.reason}", "reweigh")
+    return (f"version {state.champion} was made while the world moved, and {more} more of the "
+            f"new one are known: {verdict.reason}", "follow_up")
 
 
 def _lost(verdict: Verdict) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import click
 
 from monitor import decide
 from monitor.config import Loaded, Model
@@ -96,6 +99,24 @@ def _configured(model: Model, deps: Deps) -> list[Adoption]:
             if item.version and stored:
                 deps.store.save_baseline(model.name, item.version, *stored)
     return adoptions
+
+
+def tell(loaded: Loaded, model: Model, span: tuple[datetime, datetime], *, act: bool,
+         as_json: bool) -> None:
+    """Print what ``replay`` gives of one model; notes go to standard error."""
+    from monitor.rehearsal import left_out
+
+    told = 0
+    if act and (missing := left_out(model)):
+        click.echo(f"{model.name}: {missing}", err=True)
+    for line in replay(loaded, *span, name=model.name, act=act):
+        if not told and line["arrival"] == "assumed":
+            click.echo(f"{model.name}: arrival: assumed, as log.ingested_at is absent", err=True)
+        click.echo(json.dumps(line) if as_json else words(line))
+        told += 1
+    if not told:
+        click.echo(f"{model.name}: no window fell due between --from and --to while it had a "
+                   "champion", err=True)
 
 
 def words(line: dict[str, Any]) -> str:

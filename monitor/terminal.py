@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 import click
 import structlog
 
-from monitor.config import Model
+from monitor.config import Config, Model
 from monitor.deployment import Logs
 from monitor.errors import ConfigError, HoldfastError
 from monitor.logs import begin, watch
@@ -128,3 +128,8 @@ def logged(settings: Logs) -> None:
     begin(asked.format or settings.format,
           asked.level or ("debug" if asked.verbose else settings.level))
     watch()
+
+
+def chosen(config: Config, name: str | None) -> list[Model]:
+    """The model called ``name``, or all."""
+    return [config.model(name)] if name else list(config.models)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from monitor.exporter import Snapshot
 from monitor.store import Store
 from monitor.web import create_app, serve
+from tests.monitor.declaration import declaration
 from tests.monitor.stored import NAMES, configuration, fill
 
 
@@ -41,17 +42,7 @@ def api(address: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def declared(address: str) -> Any:
-    """The API as it declares itself; two of three names that are tried are those of models."""
-    loaded = schemathesis.openapi.from_url(f"{address}/api/openapi.json")
-
-    @loaded.hook
-    def map_path_parameters(context: Any, parameters: dict[str, Any] | None) -> Any:
-        name = (parameters or {}).get("name")
-        if isinstance(name, str) and len(name) % 3:
-            return {"name": NAMES[len(name) % len(NAMES)]}
-        return parameters
-
-    return loaded
+    return declaration(address, NAMES)
 
 
 def test_the_fleet_is_told_in_the_order_of_need(api: httpx.Client) -> None:

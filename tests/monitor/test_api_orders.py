@@ -14,6 +14,7 @@ from schemathesis.specs.openapi import checks
 
 from monitor.server import Server
 from monitor.store import Store
+from tests.monitor.declaration import declaration
 from tests.monitor.stored import NAMES, fill
 from tests.monitor.surface import bearer, cheap, guarded, site, trained
 
@@ -46,17 +47,7 @@ def server(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def declared(server: Server) -> Any:
-    """What the API declares of orders; two of three names that are tried are those of models."""
-    loaded = schemathesis.openapi.from_url(f"{server.url}/api/openapi.json")
-
-    @loaded.hook
-    def map_path_parameters(context: Any, parameters: dict[str, Any] | None) -> Any:
-        name = (parameters or {}).get("name")
-        if isinstance(name, str) and len(name) % 3:
-            return {"name": NAMES[len(name) % len(NAMES)]}
-        return parameters
-
-    return loaded
+    return declaration(server.url, NAMES)
 
 
 @pytest.mark.parametrize("who", WHOEVER)

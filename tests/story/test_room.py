@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -55,10 +56,15 @@ def test_a_store_without_room_refuses_in_words_and_goes_on_once_there_is_some(
         assert "right would be a volume that has room" in deps.store.refusal
         assert b"holdfast_store_up 0.0" in Snapshot(deps.store, deps.config).render()[0]
         limited(deps, "PRAGMA max_page_count = 1000000")
-        for at in times[2:]:
-            assert attend(model, deps, at)
-        assert not deps.store.refusal
-        assert verdicts(deps.store) == expected
+        caught_up(deps, times[2:], expected)
+
+
+def caught_up(deps: Deps, times: Sequence[datetime], expected: list[str]) -> None:
+    """Ticks go on, and what is kept is what an undisturbed life keeps."""
+    for at in times:
+        assert attend(deps.config.models[0], deps, at)
+    assert not deps.store.refusal
+    assert verdicts(deps.store) == expected
 
 
 def limited(deps: Deps, pragma: str) -> None:
@@ -81,7 +87,4 @@ def test_a_store_that_may_only_be_read_still_tells_what_is_known(deployment: Dep
         assert "right would be a volume that has room" in deps.store.refusal
         assert "deliveries: " in words(overview(deps.config, deps.store))
         limited(deps, "PRAGMA query_only = OFF")
-        for at in times[2:]:
-            assert attend(model, deps, at)
-        assert not deps.store.refusal
-        assert verdicts(deps.store) == expected
+        caught_up(deps, times[2:], expected)

@@ -27,6 +27,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": replies.Problem, "description": words} for status, words in {
         400: "The request is malformed", 401: "Credentials are needed",
         403: "These credentials do not open this", 404: "No such model is configured",
+        408: "The body took too long to arrive", 413: "The body is larger than http.limits.body",
+        421: "No name of this server's (http.hosts)",
         422: "A parameter is not what it should be", 429: "Too many requests",
         500: "Nobody foresaw this; the log tells it under the request id",
         503: "The store does not answer"}.items()}

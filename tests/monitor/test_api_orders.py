@@ -22,10 +22,10 @@ __all__ = ["cheap"]
 SHORT_OF_WORDS = checks.positive_data_acceptance
 """What a schema cannot say: how long 40d is, and whether a window was judged."""
 WHOEVER: dict[str, tuple[dict[str, str], set[int]]] = {
-    "act": (bearer("act"), {200, 202, 400, 404, 409, 422}),
-    "read": (bearer("read"), {403}),
-    "nobody": ({}, {401}),
-    "wrong": ({"Authorization": "Bearer of-no-token-at-all"}, {401})}
+    "act": (bearer("act"), {200, 202, 400, 404, 409, 413, 422}),
+    "read": (bearer("read"), {403, 413}),
+    "nobody": ({}, {401, 413}),
+    "wrong": ({"Authorization": "Bearer of-no-token-at-all"}, {401, 413})}
 """Who asks, and how any order of theirs may end."""
 
 
@@ -98,6 +98,15 @@ def test_the_same_key_is_the_same_order_and_another_wish_is_refused(server: Serv
         assert client.post(where, json={"for": "5h"}).status_code == 409
         listed = client.get("/api/models/electricity/orders").json()
     assert sum(order["order"] == told[0].json()["order"] for order in listed) == 1
+
+
+def test_a_body_that_is_too_large_is_refused_as_declared(server: Server, declared: Any) -> None:
+    where = "/hooks/alertmanager"
+    answer = httpx.post(server.url + where, headers=bearer("act"), trust_env=False,
+                        json={"version": "4", "alerts": [{"status": "firing"}] * 20_000})
+    assert answer.status_code == 413
+    assert "http.limits.body" in answer.json()["error"]
+    declared[where]["POST"].validate_response(answer)
 
 
 @pytest.mark.parametrize("window", ["9999-12-31", "0001-01-01T00:00:00+23:00", "2026-01-01/9999"])

@@ -14,6 +14,7 @@ import click
 
 from monitor.assembly import opened
 from monitor.config import Model, load
+from monitor.courier import Courier
 from monitor.daemon import Daemon, attend, candidate, held
 from monitor.errors import ConfigError, LostError
 from monitor.secrets import redacted
@@ -113,6 +114,7 @@ def once(config: Path, now: datetime | None, as_json: bool) -> None:
     with opened(load(config)) as deps:
         at = now or datetime.now(UTC)
         fine = [attend(model, deps, at) for model in deps.config.models]
+        Courier(deps).deliver(at)
         report = overview(deps.config, deps.store)
         click.echo(json.dumps(report) if as_json else words(report))
     sys.exit(0 if all(fine) else 1)

@@ -19,6 +19,7 @@ from monitor.act import act
 from monitor.clerk import fill
 from monitor.cluster import Cluster
 from monitor.config import Model
+from monitor.courier import Courier
 from monitor.deps import Deps
 from monitor.errors import ConflictError, HoldfastError, LostError
 from monitor.follow import follow
@@ -50,8 +51,10 @@ AGAIN = timedelta(seconds=10)
 """... and how often a model is woken for what could not be done yet."""
 TEND = timedelta(minutes=10)
 """How often is asked whose old rows are to be seen to; `retention.every` says when they are."""
-UPKEEP = "/upkeep"
-"""What that is called among the jobs; no model is."""
+DELIVER = timedelta(seconds=10)
+"""How often messages that wait are sent."""
+UPKEEP, COURIER = "/upkeep", "/courier"
+"""What those are called among the jobs; no model is."""
 BACK = timedelta(seconds=5)
 """How far the clock may go back without it being news: wakings are that late then."""
 LAST = timedelta(seconds=23)
@@ -142,9 +145,11 @@ class Daemon:
         self._heeded = 0.0
         self._woken: dict[str, float] = {}
         self._seen = datetime.now(UTC)
+        self._courier = Courier(deps)
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS),
-                                     UPKEEP: ThreadPoolExecutor(1)},
+                                     UPKEEP: ThreadPoolExecutor(1),
+                                     COURIER: ThreadPoolExecutor(1)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
 
     def run(self) -> bool:
@@ -182,6 +187,9 @@ class Daemon:
                 jitter=int(schedule.jitter.total_seconds()) or None)
         self._scheduler.add_job(self._tend, "interval", id=UPKEEP, executor=UPKEEP,
                                 seconds=TEND.total_seconds())
+        if self._deps.config.notify is not None:
+            self._scheduler.add_job(self._post, "interval", id=COURIER, executor=COURIER,
+                                    seconds=DELIVER.total_seconds())
         self._scheduler.start()
         log.info("watching", models=[model.name for model in self._deps.config.models])
 
@@ -253,6 +261,16 @@ class Daemon:
             log.error("upkeep failed", reason=str(error))
         finally:
             self._busy.discard(UPKEEP)
+
+    def _post(self) -> None:
+        """Send the messages that wait, while this daemon leads."""
+        if not self._may():
+            return
+        self._busy.add(COURIER)
+        try:
+            self._courier.deliver(datetime.now(UTC), go=self._may)
+        finally:
+            self._busy.discard(COURIER)
 
     def _may(self) -> bool:
         return not self._stopping and self._leads()

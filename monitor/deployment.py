@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Literal
+from zoneinfo import available_timezones
 
 from pydantic import Field, model_validator
 
@@ -74,7 +75,13 @@ class Notify(Section):
     """Who tells alarms. `alertmanager`: holdfast tells decisions only (a candidate waits, promoted,
     rolled back, a retrain failed); `apprise`: alarms too."""
     quiet: str | None = Field(default=None, pattern=HOURS)
-    """Hours in UTC in which nothing is sent, such as `22:00-07:00`; it is sent afterwards."""
+    """Hours in which nothing is sent, such as `22:00-07:00`; it is sent afterwards."""
+    quiet_zone: str = "UTC"
+    """IANA time zone of those hours, such as `Europe/Berlin`; they follow its daylight saving."""
+    timeout: Duration = Field(default=timedelta(seconds=20), ge=timedelta(seconds=1),
+                              le=timedelta(minutes=5))
+    """How long a service may take to accept a message. One that does not is left alone for a
+    minute, then two, up to half an hour; nothing else waits for it longer than this."""
     digest: bool = False
     """Whether what waits of a model is sent as one message."""
     page_url: str = ""
@@ -86,6 +93,8 @@ class Notify(Section):
     def _one_place(self) -> Notify:
         require(bool(self.urls_env) != bool(self.urls_file), "urls_env", "both or neither",
                 "exactly one of urls_env and urls_file")
+        require(self.quiet_zone in available_timezones(), "quiet_zone", self.quiet_zone,
+                "an IANA name such as Europe/Berlin")
         return self
 
 

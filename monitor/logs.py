@@ -55,8 +55,8 @@ EVENTS: dict[str, str] = {
     "reported": "the report of the window is at `uri`",
     "no report": "no report could be made, for `reason`",
     "notified": "`messages` reached people",
-    "not notified": "`messages` did not reach people, or none could be made, for `reason`; the "
-                    "next tick tries again",
+    "not notified": "`messages` did not reach people, or none could be made, for `reason`; "
+                    "they are tried again",
     "notifying failed": "the notification service broke with `error`",
     "upkeep": "of the model's old rows `merged` counts became days, and `thinned` and `dropped` "
               "verdicts lost their statistics or went",

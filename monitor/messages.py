@@ -16,9 +16,12 @@ class Message:
     """What still has to be told to the ``place``-th address; ``failures`` so far."""
 
     id: int
+    model: str
+    key: str
     place: int
     title: str
     body: str
+    created: datetime
     failures: int
 
 
@@ -31,11 +34,10 @@ class Messages(Database):
             return write.fresh(messages, model=model, key=key, place=place, title=title, body=body,
                                created=self._clock(), failures=0) is not None
 
-    def unsent(self, model: str) -> list[Message]:
-        """Messages of the model that were not sent yet, oldest first."""
+    def unsent(self) -> list[Message]:
+        """Messages that were not sent yet, oldest first."""
         query = (select(*(messages.c[item.name] for item in fields(Message)))
-                 .where(messages.c.model == model, messages.c.sent.is_(None))
-                 .order_by(messages.c.id))
+                 .where(messages.c.sent.is_(None)).order_by(messages.c.id))
         with self._read() as connection:
             return [Message(*row) for row in connection.execute(query)]
 

@@ -1,41 +1,35 @@
-"""Notify: decisions, and alarms where nobody else pages, -> one message each by Apprise.
+"""Notify: decisions, and alarms where nobody else pages, -> one message each, as rows.
 
-A message is a row under a key before it is sent and is marked once it arrived: a crash
-between the two sends it again rather than never. A failure is a count, never a crash.
+A message is a row under a key, written once however often it is found, and then the courier's.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import structlog
 
 from monitor.config import Model
+from monitor.courier import addresses
 from monitor.deployment import Notify
 from monitor.deps import Deps
 from monitor.errors import ConflictError, HoldfastError
-from monitor.messages import Message
-from monitor.secrets import known, redact, resolve
+from monitor.secrets import redact
 from monitor.window import EPOCH, isoformat
 
 log = structlog.get_logger()
 
 FRESH = timedelta(days=1)
 """What is older when it is first seen is history and not told."""
-PATIENCE = 20.0
-"""Seconds that one sending may hold up a tick."""
 
 Told = tuple[str, str, str, str]
 """Key, title, reason in words, and the version that it is about ('': none)."""
 
 
 def notify(model: Model, deps: Deps, now: datetime) -> None:
-    """Write down what is new of the model, and send what waits unless hours are quiet."""
+    """Write down what is new of the model."""
     settings = deps.config.notify
     if settings is None:
         return
@@ -48,37 +42,12 @@ def notify(model: Model, deps: Deps, now: datetime) -> None:
 
 
 def _notify(model: Model, deps: Deps, now: datetime, settings: Notify) -> None:
-    urls = addresses(settings)
-    if not urls:
-        log.error("not notified", model=model.name, messages=[], reason="there is no address")
-        return
-    pages = settings.page_by == "apprise"
-    for key, title, reason, version in _news(model, deps, now, alarms=pages):
-        for place in range(len(urls)):
+    places = len(addresses(settings))
+    alarms = settings.page_by == "apprise"
+    for key, title, reason, version in _news(model, deps, now, alarms=alarms):
+        for place in range(places):
             deps.store.write_message(model.name, key, place, title=title,
                                      body=redact(reason + _links(model, deps, settings, version)))
-    if _quiet(settings, now):
-        return
-    for place, url in enumerate(urls):
-        waiting = [item for item in deps.store.unsent(model.name) if item.place == place]
-        for batch in ([waiting] if settings.digest and waiting else [[item] for item in waiting]):
-            ids = [item.id for item in batch]
-            deps.assure()
-            if not _sent(url, *_text(model, batch)):
-                deps.store.message_failed(ids)
-                log.warning("not notified", model=model.name, messages=ids,
-                            reason="the service did not take them")
-                break  # the next tick tries again
-            deps.store.message_sent(ids, datetime.now(UTC))
-            log.info("notified", model=model.name, messages=ids)
-
-
-def addresses(settings: Notify) -> list[str]:
-    """The secret addresses, one a line; known to redaction from here on."""
-    place = f"${{env:{settings.urls_env}}}" if settings.urls_env else (
-        f"${{file:{settings.urls_file}}}")
-    text: str = resolve(place, Path("/"), [])
-    return known(text.split())
 
 
 def _news(model: Model, deps: Deps, now: datetime, *, alarms: bool) -> Iterator[Told]:
@@ -144,39 +113,3 @@ def _links(model: Model, deps: Deps, settings: Notify, version: str) -> str:
     if settings.runbooks_url:
         found.append(settings.runbooks_url)
     return "".join(f"\n{item}" for item in found)
-
-
-def _quiet(settings: Notify, now: datetime) -> bool:
-    if settings.quiet is None:
-        return False
-    start, end = settings.quiet.split("-")
-    at = f"{now.astimezone(UTC):%H:%M}"
-    return start <= at < end if start <= end else at >= start or at < end
-
-
-def _text(model: Model, batch: list[Message]) -> tuple[str, str]:
-    if len(batch) == 1:
-        return batch[0].title, batch[0].body
-    return (f"{model.name}: {len(batch)} messages",
-            "\n\n".join(f"{item.title}\n{item.body}" for item in batch))
-
-
-def _sent(url: str, title: str, body: str) -> bool:
-    """Whether the service took it within ``PATIENCE``; its own words may hold the address, and
-    are not kept."""
-    done: list[bool] = []
-
-    def send() -> None:
-        try:
-            import apprise  # an extra, and slow to load
-
-            logging.getLogger("apprise").disabled = True
-            service = apprise.Apprise()
-            done.append(bool(service.add(url)) and bool(service.notify(body=body, title=title)))
-        except Exception as error:  # another's code, on its own thread
-            log.error("notifying failed", error=type(error).__name__)
-
-    thread = threading.Thread(target=send, name="notify", daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    return done == [True]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import structlog
 
-from monitor.config import Config
+from monitor.config import Config, Model
+from monitor.courier import Courier
 from monitor.deps import Deps
 from monitor.errors import ConfigError
 from monitor.exporter import samples
@@ -24,43 +22,17 @@ from monitor.request import Request
 from monitor.state import ModelState
 from monitor.store import Store
 from tests.monitor.stored import configuration
+from tests.servers.services import Webhook, serving
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SECRET = "s3cr3t-token"
 
 
-class Webhook(HTTPServer):
-    """Keeps what arrives, and answers with ``status``."""
-
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.got: list[dict[str, Any]] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        hook = cast(Webhook, self.server)
-        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if hook.status == 200:
-            hook.got.append(told)
-        self.send_response(hook.status)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    with Webhook() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with serving(Webhook()) as server:
         monkeypatch.setenv("PEOPLE", f"json://127.0.0.1:{server.server_port}/{SECRET}")
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -80,8 +52,9 @@ def ended(store: Store, number: int, status: str = "registered") -> None:
     store.conclude(name, status, {"version": str(number), "reason": "better by .02"})
 
 
-def tell(parts: Deps, now: datetime = NOW) -> None:
-    notify(parts.config.models[0], parts, now)
+def tell(parts: Deps, now: datetime = NOW, model: Model | None = None) -> None:
+    notify(model or parts.config.models[0], parts, now)
+    Courier(parts).deliver(now)
 
 
 def test_a_decision_is_told_once_with_reason_and_link(
@@ -110,10 +83,9 @@ def test_killed_before_sending_it_is_sent_once_by_the_next_tick(
     parts = deps(tmp_path, store)
     ended(store, 4, "failed")
     with pytest.raises(Killed):
-        notify(parts.config.models[0], Deps(parts.config, "c.yaml", store, parts.registry, None,
-                                            None, kill), NOW)
+        tell(replace(parts, assure=kill))
     assert hook.got == []
-    assert len(store.unsent("m")) == 1
+    assert len(store.unsent()) == 1
     tell(parts)
     tell(parts)
     assert [item["title"] for item in hook.got] == ["m: the retrain failed"]
@@ -159,17 +131,17 @@ def test_alarms_are_told_where_nobody_else_pages(
 def test_a_snoozed_episode_is_told_again_once_it_is_heard_again(
         tmp_path: Path, store: Store, hook: Webhook) -> None:
     parts, hour = deps(tmp_path, store, page_by="apprise"), timedelta(hours=1)
-    model, state = parts.config.models[0], ModelState(phase="suspect", episode="m/e")
+    state = ModelState(phase="suspect", episode="m/e")
     number = store.advance("m", 0, state, at=NOW - hour, cause="price moved")
     order, _ = store.order("m", "snooze", {"episode": "m/e", "seconds": 7200}, key="k", by="anna")
     store.settle_order(order.id, "done", "quiet")
-    notify(model, parts, NOW + hour)
+    tell(parts, NOW + hour)
     assert hook.got == []
     for _ in range(2):
-        notify(model, parts, NOW + 3 * hour)
+        tell(parts, NOW + 3 * hour)
     assert [item["title"] for item in hook.got] == ["m: the alarm goes on"]
     store.advance("m", number, replace(state, episode="m/later"), at=NOW + 3 * hour, cause="worse")
-    notify(model, parts, NOW + 4 * hour)
+    tell(parts, NOW + 4 * hour)
     assert "m: alarm" in [item["title"] for item in hook.got]  # another episode is heard
 
 
@@ -180,7 +152,7 @@ def test_where_promotion_is_automatic_nobody_is_waited_for(
     model = parts.config.models[0]
     by_itself = model.model_copy(update={
         "policy": model.policy.model_copy(update={"promotion": "automatic"})})
-    notify(by_itself, parts, NOW)
+    tell(parts, NOW, by_itself)
     assert [item["title"] for item in hook.got] == ["m: version 4 passed the gate and is promoted"]
 
 

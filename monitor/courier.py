@@ -37,6 +37,8 @@ PAUSE, PAUSES = timedelta(minutes=1), timedelta(minutes=30)
 TRIES = 10
 """After so many failures what belongs to a message lets the others of its service pass."""
 
+LOOK = 0.02
+"""Seconds for which one thread is looked at before the next."""
 LAST = 2.0
 """Seconds for what is on its way once the daemon is told to stop."""
 
@@ -50,6 +52,7 @@ class Sending:
     batch: Batch
     took: list[bool]
     thread: threading.Thread
+    since: float
 
 
 class Courier:
@@ -82,18 +85,24 @@ class Courier:
         self._said = said
 
     def _deliver(self, urls: list[str], settings: Notify, go: Callable[[], bool]) -> None:
-        """Round by round: the next message of every address at once."""
+        """The next message of every address side by side, until all are through or left alone."""
         queues = self._queues(urls, digest=settings.digest)
-        while queues and go():
-            begun, until = {}, time.monotonic() + settings.timeout.total_seconds()
-            for place, queue in queues.items():
+        patience = settings.timeout.total_seconds()
+        begun: dict[int, Sending] = {}
+        while queues or begun:
+            for place in [item for item in queues if item not in begun and go()]:
                 self._deps.assure()
-                begun[place] = self._begin(urls[place], queue.pop(0))
-            for place, sending in begun.items():
-                _wait(sending.thread, until, go)
-                if not self._ended(place, sending):
-                    queues[place].clear()
-            queues = {place: queue for place, queue in queues.items() if queue}
+                begun[place] = self._begin(urls[place], queues[place].pop(0))
+            if not go():
+                patience = min(patience, LAST)
+                queues.clear()
+            for place, sending in list(begun.items()):
+                sending.thread.join(LOOK)
+                if sending.thread.is_alive() and time.monotonic() - sending.since < patience:
+                    continue
+                del begun[place]
+                if not self._ended(place, sending) or not queues.get(place):
+                    queues.pop(place, None)
 
     def _queues(self, urls: list[str], *, digest: bool) -> dict[int, list[Batch]]:
         """What each address that is not left alone is to be sent, in order."""
@@ -119,11 +128,12 @@ class Courier:
         def send() -> None:
             with _told():
                 took.append(service is not None and bool(
-                    service.notify(body=body, title=title, notify_type=_kind(batch))))
+                    service.notify(body=body, title=title, notify_type=_kind(batch),
+                                   body_format="text")))
 
         thread = threading.Thread(target=send, name="notify", daemon=True)
         thread.start()
-        return Sending(batch, took, thread)
+        return Sending(batch, took, thread, time.monotonic())
 
     def _ended(self, place: int, sending: Sending) -> bool:
         """Whether the service took it in time; otherwise the service is left alone for a while."""
@@ -194,7 +204,8 @@ def _service(url: str) -> Any | None:
         import apprise  # an extra
 
         logging.getLogger("apprise").disabled = True  # its words may hold the address
-        service = apprise.Apprise()
+        # no limit of its own: its threads would outlive the daemon's end
+        service = apprise.Apprise(asset=apprise.AppriseAsset(service_timeout=0))
         if service.add(url):
             return service
     return None
@@ -207,18 +218,6 @@ def _told() -> Iterator[None]:
         yield
     except Exception as error:
         log.error("notifying failed", error=type(error).__name__)
-
-
-def _wait(thread: threading.Thread, until: float, go: Callable[[], bool]) -> None:
-    while thread.is_alive() and time.monotonic() < until:
-        if not go():
-            until = min(until, time.monotonic() + LAST)
-            go = _always
-        thread.join(0.1)
-
-
-def _always() -> bool:
-    return True
 
 
 def _group(item: Message) -> tuple[str, str]:

@@ -149,7 +149,7 @@ class Daemon:
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS),
                                      UPKEEP: ThreadPoolExecutor(1),
-                                     COURIER: ThreadPoolExecutor(1)},
+                                     COURIER: ThreadPoolExecutor(2)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
 
     def run(self) -> bool:
@@ -189,7 +189,7 @@ class Daemon:
                                 seconds=TEND.total_seconds())
         if self._deps.config.notify is not None:
             self._scheduler.add_job(self._post, "interval", id=COURIER, executor=COURIER,
-                                    seconds=DELIVER.total_seconds())
+                                    seconds=DELIVER.total_seconds(), max_instances=2)
         self._scheduler.start()
         log.info("watching", models=[model.name for model in self._deps.config.models])
 
@@ -264,7 +264,7 @@ class Daemon:
 
     def _post(self) -> None:
         """Send the messages that wait, while this daemon leads."""
-        if not self._may():
+        if COURIER in self._busy or not self._may():  # at most two of this are started
             return
         self._busy.add(COURIER)
         try:

@@ -46,6 +46,7 @@ def take(wish: Wish, model: Model, store: Store) -> Order:
         known, fresh = store.order(model.name, wish.action, wish.arguments, key=key, by=wish.by)
         if fresh:
             log.info("ordered", model=model.name, action=wish.action, by=wish.by, order=known.id)
+    known = store.joined(known)
     if known.status == "asked" and known.action in AT_ONCE:
         do(known, model, store, datetime.now(UTC))
         known = store.ordered_as(model.name, key) or known
@@ -53,8 +54,9 @@ def take(wish: Wish, model: Model, store: Store) -> Order:
 
 
 def _essence(action: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What makes two orders the same; the episode is whichever was open."""
-    return action, {name: value for name, value in arguments.items() if name != "episode"}
+    """What makes two orders the same; the open episode and what it joins do not."""
+    return action, {name: value for name, value in arguments.items()
+                    if name not in ("episode", "joins")}
 
 
 def _may_retrain(model: Model, store: Store) -> None:

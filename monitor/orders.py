@@ -20,7 +20,8 @@ from monitor.schema import orders
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was ordered, by whom and when, and what became of it: asked, done or refused."""
+    """What was ordered, by whom and when, and what became of it: asked, done, refused, or joined to
+    a retrain that waited already, whose id is ``arguments["joins"]``."""
 
     id: int
     model: str
@@ -49,13 +50,13 @@ class Orders(Database):
 
     def order(self, model: str, action: str, arguments: dict[str, Any], *, key: str, by: str
               ) -> tuple[Order, bool]:
-        """The order, and whether it is new: the same key again is the same order.
+        """The order, and whether it is new: the same key again is the same order, for good.
 
-        One retrain waits per model at a time; another one is that one.
+        One retrain waits per model at a time; another one is that one, which a row of its own says.
         """
+        said = {"model": model, "key": key, "action": action, "by": by, "at": self._clock()}
         with self._write() as write:
-            made = write.fresh(orders, model=model, key=key, action=action, by=by, status="asked",
-                               at=self._clock(), arguments=dumps(arguments), note="")
+            made = write.fresh(orders, **said, status="asked", arguments=dumps(arguments), note="")
             query = select(orders).where(orders.c.model == model)
             row = write.connection.execute(query.where(
                 orders.c.id == made if made is not None else orders.c.key == key)
@@ -63,12 +64,22 @@ class Orders(Database):
             if row is None:
                 row = write.connection.execute(query.where(
                     orders.c.status == "asked", orders.c.action == "retrain")).mappings().one()
-            return _read(row), made is not None
+                write.fresh(orders, **said, status="joined", finished=said["at"],
+                            arguments=dumps({**arguments, "joins": row["id"]}),
+                            note=f"order {row['id']} of {row['by']} waited already")
+            found = _read(row)
+        return self.joined(found), made is not None
 
     def ordered_as(self, model: str, key: str) -> Order | None:
-        """The order under that key."""
+        """What was ordered under that key."""
         found = self._orders(select(orders).where(orders.c.model == model, orders.c.key == key))
         return found[0] if found else None
+
+    def joined(self, order: Order) -> Order:
+        """The order that this one joined; itself where it joined none."""
+        if order.status != "joined":
+            return order
+        return self._orders(select(orders).where(orders.c.id == order.arguments["joins"]))[0]
 
     def settle_order(self, order_id: int, status: str, note: str) -> bool:
         """Whether this call ended the order; once ended it stays so."""

@@ -305,7 +305,7 @@ class Order(Reply):
     """Who, and how."""
     at: datetime
     arguments: dict[str, Any]
-    status: Literal["asked", "done", "refused"]
+    status: Literal["asked", "done", "refused", "joined"]
     note: str
     """What follows from it, or why it was refused."""
     finished: datetime | None

@@ -149,8 +149,22 @@ def test_a_program_orders_a_retrain_once(server: Server, store: Store) -> None:
         assert other.status_code == 409
         assert "stands for another order" in other.json()["error"]
         listed = site.get("/api/models/quiet/orders", headers=bearer("read")).json()
-        assert [item["order"] for item in listed] == [told["order"]]
-    assert [item.action for item in store.orders("quiet")] == ["retrain"]
+        assert [(item["order"] == told["order"], item["status"]) for item in listed] == [
+            (False, "joined"), (True, "asked")]
+
+
+def test_a_key_that_joined_a_waiting_retrain_stands_for_it(server: Server, store: Store) -> None:
+    mine, later = {"Idempotency-Key": "mine"}, {"reason": "a later wish"}
+    with client(server) as site:
+        first = post(site, "quiet/retrain").json()["order"]
+        joined = post(site, "quiet/retrain", {"reason": "a new tariff"}, **mine)
+        store.settle_order(first, "done", "retrain r-1 is on its way")
+        again = post(site, "quiet/retrain", {"reason": "a new tariff"}, **mine)
+        assert (joined.status_code, again.status_code) == (202, 200)
+        assert joined.json()["order"] == again.json()["order"] == first
+        assert again.json()["note"] == "retrain r-1 is on its way"
+        assert post(site, "quiet/retrain", later, **mine).status_code == 409
+        assert post(site, "quiet/retrain", later).json()["order"] != first
 
 
 def test_a_program_snoozes_the_open_episode(server: Server, store: Store) -> None:

@@ -111,15 +111,16 @@ def test_killed_between_the_service_and_the_row_it_is_told_again_under_the_same_
 def test_what_belongs_to_an_episode_is_one_thread_of_mails(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(Mail()) as mail, opened(tmp_path) as store:
-        monkeypatch.setenv("PEOPLE", f"{to(mail)}?from=h@example.org&to=a@example.org&format=text")
+        monkeypatch.setenv("PEOPLE", f"{to(mail)}?from=h@example.org&to=a@example.org")
         for key in (OPENED, f"{OPENED} closed", "m-train-1"):
-            store.write_message("m", key, 0, title=f"m: {key}", body="moved")
+            store.write_message("m", key, 0, title=f"m: {key}", body="x < 2\nhttps://h/m")
         Courier(parts(tmp_path, store)).deliver(NOW)
         first, last, other = mail.got
         assert first["References"] == first["In-Reply-To"] == last["References"]
         assert first["References"].endswith("@holdfast>")
         assert other["References"] != first["References"]
         assert len({item["X-Holdfast-Key"] for item in mail.got}) == 3
+        assert first.get_payload(decode=True) == b"x < 2\r\nhttps://h/m\r\n"
 
 
 def test_a_pager_opens_and_closes_one_incident_per_episode(

@@ -81,8 +81,11 @@ def test_one_retrain_waits_at_a_time_and_the_next_may_after_it(opened: Opened) -
     first = retrain(store, "a")
     assert retrain(store, "b", "ben") == first
     store.settle_order(first, "refused", "no champion")
-    assert retrain(store, "b", "ben") != first
-    assert retrain(store, "a") == first  # a key stands for its order for good
+    assert retrain(store, "a") == first  # a key stands for its order for good ...
+    assert retrain(store, "b", "ben") == first  # ... also where that was another's
+    assert retrain(store, "c") != first
+    assert [(item.by, item.status) for item in store.orders("m")] == [
+        ("anna", "asked"), ("ben", "joined"), ("anna", "refused")]
 
 
 def test_many_at_once_are_one(opened: Opened) -> None:

@@ -15,6 +15,7 @@ from monitor.profile import Profile
 from monitor.ripening import Arrival
 from monitor.schema import LABELLED, adoptions, baselines, counted, increments
 from monitor.source import Increment
+from monitor.together import answerable
 from monitor.window import Window, format_duration, isoformat
 
 BATCH = 200
@@ -63,12 +64,12 @@ class Archive(Database):
             return write.fresh(adoptions, model=model, version=version, key=key,
                                at=at) is not None
 
+    @answerable
     def adoptions(self, model: str) -> list[Adoption]:
         """Every change of champion, oldest first."""
         query = (select(adoptions.c.version, adoptions.c.key, adoptions.c.at)
                  .where(adoptions.c.model == model).order_by(adoptions.c.at))
-        with self._read() as connection:
-            return [Adoption(*row) for row in connection.execute(query)]
+        return [Adoption(row["version"], row["key"], row["at"]) for row in self._rows(query)]
 
     def save_counts(self, model: str, key: str, increments: Sequence[Increment], *,
                     until: datetime, fingerprint: str) -> None:
@@ -88,13 +89,13 @@ class Archive(Database):
                 where=(new.until > counted.c.until)
                 | ((new.until == counted.c.until) & (new.fingerprint != counted.c.fingerprint))))
 
+    @answerable
     def counted(self, model: str, key: str) -> tuple[datetime, str] | None:
         """(until, fingerprint): the checkpoint that counts are complete up to; None before any."""
         query = (select(counted.c.until, counted.c.fingerprint)
                  .where(counted.c.model == model, counted.c.key == key))
-        with self._read() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else (row.until, row.fingerprint)
+        found = self._rows(query)
+        return (found[0]["until"], found[0]["fingerprint"]) if found else None
 
     def increments(self, model: str, key: str, span: Window, *, until: datetime,
                    after: datetime | None = None, segment: str | None = None) -> list[Increment]:
@@ -135,6 +136,7 @@ class Archive(Database):
             row = connection.execute(query).one_or_none()
         return max((mark for mark in row or () if mark is not None), default=None)
 
+    @answerable
     def arrivals(self, model: str, key: str, since: datetime) -> list[Arrival]:
         """What became known of each pane from ``since`` on, and when; of all rows."""
         table = increments
@@ -143,10 +145,9 @@ class Archive(Database):
                         table.c.labelled)
                  .where(table.c.model == model, table.c.key == key, table.c.pane >= since,
                         table.c.segment == ""))
-        with self._read() as connection:
-            return [Arrival(row.pane, row.known_at, Profile.rows(row.packed)
-                            if row.rows is None else row.rows, row.labelled)
-                    for row in connection.execute(query)]
+        return [Arrival(row["pane"], row["known_at"], Profile.rows(row["packed"])
+                        if row["rows"] is None else row["rows"], row["labelled"])
+                for row in self._rows(query)]
 
     def first_pane(self, model: str, key: str, *, version: str, since: datetime
                    ) -> datetime | None:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from monitor.canonical import dumps
 from monitor.database import Database
 from monitor.schema import scores
+from monitor.together import answerable
 from monitor.window import Window
 
 Scored = Literal["shadow", "shadow_window", "compression"]
@@ -46,13 +47,13 @@ class Board(Database):
                     set_={"known_at": new.known_at, "line": new.line},
                     where=new.known_at >= scores.c.known_at))
 
+    @answerable
     def scores(self, model: str, kind: Scored, pair: tuple[str, str], *,
                newest: int | None = None) -> list[Score]:
         """Scores of (version, other), the newest stretch first."""
         query = (select(scores.c.start, scores.c.end, scores.c.known_at, scores.c.line)
                  .where(scores.c.model == model, scores.c.kind == kind,
                         scores.c.version == pair[0], scores.c.other == pair[1])
-                 .order_by(scores.c.end.desc(), scores.c.start.desc()).limit(newest))
-        with self._read() as connection:
-            return [Score(Window(row.start, row.end), row.known_at, json.loads(row.line))
-                    for row in connection.execute(query)]
+                 .order_by(scores.c.end.desc(), scores.c.start.desc()))
+        return [Score(Window(row["start"], row["end"]), row["known_at"], json.loads(row["line"]))
+                for row in self._rows(query, newest)]

@@ -7,7 +7,7 @@ begins with ``BEGIN IMMEDIATE``, so that two writers queue instead of failing ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +22,8 @@ from sqlalchemy import (
     Engine,
     Executable,
     Insert,
+    RowMapping,
+    Select,
     Table,
     create_engine,
     event,
@@ -36,6 +38,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from monitor.errors import ConflictError, HoldfastError
 from monitor.schema import VERSION_TABLE, changes, leaders, touched
 from monitor.secrets import redact
+from monitor.together import MANY, Answers
 
 BUSY_SECONDS = 30
 """How long a statement waits for another writer before it gives up."""
@@ -119,6 +122,7 @@ class Database:
         self._clock = clock
         self._token = token
         self._refusals: list[str] = []
+        self._answers: Answers | None = None
 
     @property
     def refusal(self) -> str:
@@ -154,6 +158,12 @@ class Database:
         ``ConflictError`` otherwise, and nothing is written."""
         made = type(self)(self._engine, self._clock, token)
         made._refusals = self._refusals
+        return made
+
+    def ahead(self) -> Self:
+        """The same database for work that is done ``together``."""
+        made = type(self)(self._engine, self._clock, self._token)
+        made._answers = Answers()
         return made
 
     def claimed(self) -> int:
@@ -194,6 +204,18 @@ class Database:
         if found != _head():
             raise HoldfastError(f"the store is at schema {found}, this holdfast needs {_head()}; "
                                 "restart holdfast so that it migrates the store")
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection that only reads."""
+        return self._read()
+
+    def _rows(self, query: Select[Any], newest: int | None = None) -> Sequence[RowMapping]:
+        """The rows of a query, at most so many; what an ``answerable`` reading asks by, once."""
+        query = query.limit(MANY if newest is None else newest)
+        if self._answers is not None:
+            return self._answers.rows(query)
+        with self._read() as connection:
+            return connection.execute(query).mappings().all()
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

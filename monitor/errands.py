@@ -14,6 +14,7 @@ from monitor.canonical import dumps
 from monitor.database import Database
 from monitor.request import Request
 from monitor.schema import decisions, deployments, intents, reports, requests
+from monitor.together import answerable
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,15 @@ class Errands(Database):
     def requests(self, model: str, newest: int | None = None) -> list[RequestRow]:
         """Requests of the model, newest first."""
         query = (select(requests).where(requests.c.model == model)
-                 .order_by(requests.c.id.desc()).limit(newest))
-        return self._requests(query)
+                 .order_by(requests.c.id.desc()))
+        return self._requests(query, newest)
 
     def scored(self, model: str, purpose: str) -> RequestRow | None:
         """The newest request that scores versions for this purpose, whatever became of it."""
         found = self.scorings(model, purpose, newest=1)
         return found[0] if found else None
 
+    @answerable
     def scorings(self, model: str, purpose: str, *, newest: int, status: str | None = None
                  ) -> list[RequestRow]:
         """Requests that score versions for this purpose, newest first; of one status, or all."""
@@ -108,15 +110,17 @@ class Errands(Database):
             requests.c.request_id.startswith(f"{model}-{purpose}-", autoescape=True))
         if status is not None:
             query = query.where(requests.c.status == status)
-        return self._requests(query.order_by(requests.c.id.desc()).limit(newest))
+        return self._requests(query.order_by(requests.c.id.desc()), newest)
 
+    @answerable
     def retrained(self, model: str) -> RequestRow | None:
         """The newest request for a candidate that has ended."""
         found = self._requests(select(requests).where(
             requests.c.model == model, requests.c.kind != "score", requests.c.status != "open")
-            .order_by(requests.c.id.desc()).limit(1))
+            .order_by(requests.c.id.desc()), 1)
         return found[0] if found else None
 
+    @answerable
     def open_request(self, model: str) -> RequestRow | None:
         """The request that is being worked on."""
         found = self._requests(select(requests).where(requests.c.model == model,
@@ -199,12 +203,13 @@ class Errands(Database):
                 made = write.connection.execute(query).scalar_one()
             return made
 
+    @answerable
     def reports(self, model: str, newest: int | None = None) -> list[Report]:
         """Reports of the model, newest first."""
         query = (select(*(reports.c[item.name] for item in fields(Report)))
-                 .where(reports.c.model == model).order_by(reports.c.id.desc()).limit(newest))
-        with self._read() as connection:
-            return [Report(*row) for row in connection.execute(query)]
+                 .where(reports.c.model == model).order_by(reports.c.id.desc()))
+        return [Report(*(row[item.name] for item in fields(Report)))
+                for row in self._rows(query, newest)]
 
     def report(self, report_id: int) -> Report | None:
         """The report of that id."""
@@ -214,9 +219,8 @@ class Errands(Database):
             row = connection.execute(query).one_or_none()
         return None if row is None else Report(*row)
 
-    def _requests(self, query: Select[Any]) -> list[RequestRow]:
-        with self._read() as connection:
-            return [_request(row) for row in connection.execute(query).mappings()]
+    def _requests(self, query: Select[Any], newest: int | None = None) -> list[RequestRow]:
+        return [_request(row) for row in self._rows(query, newest)]
 
 
 def _request(row: RowMapping) -> RequestRow:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version as installed
 from typing import Any, get_args
 
@@ -29,6 +30,7 @@ from monitor.metrics import CATALOGUE
 from monitor.series import Page, Samples
 from monitor.state import Phase
 from monitor.store import Row, Store
+from monitor.together import together
 from monitor.vitals import say, vitals
 from monitor.window import Window, parse_time
 
@@ -157,8 +159,10 @@ def samples(store: Store, config: Config) -> Samples:
 def parts(store: Store, config: Config, *, but: Collection[str] = ()) -> dict[str, Samples]:
     """The samples by model, without those of ``but``; under '' those that are read at once."""
     known = set(store.models())
-    found = {model.name: _model(store, model, known=model.name in known)
-             for model in config.models if model.name not in but}
+    read = [model for model in config.models if model.name not in but]
+    made = together(store, [partial(_model, model=model, known=model.name in known)
+                            for model in read])
+    found = {model.name: part for model, part in zip(read, made, strict=True)}
     page = Page()
     page.put("holdfast_build_info", 1, installed("holdfast"))
     page.put("holdfast_schedule_interval_seconds", config.schedule.every.total_seconds())

@@ -17,6 +17,7 @@ from monitor.judge import Verdict
 from monitor.lines import COLUMNS, PARTED, joined, line, parted
 from monitor.schema import decisions, episodes, models, tallies, transitions, verdicts
 from monitor.state import Action, Decision, ModelState
+from monitor.together import answerable
 from monitor.window import Window, isoformat, parse_time
 
 CARRIED_OUT: frozenset[Action] = frozenset(
@@ -104,10 +105,11 @@ class Episode:
 class History(Database):
     """Verdicts, the state that they lead to, and what it asks for."""
 
+    @answerable
     def recorded(self, model: str) -> Recorded:
         """The model's state; the first one, with number 0, where nothing is stored yet."""
-        with self._read() as connection:
-            return _recorded(connection, model)
+        found = self._rows(select(models).where(models.c.name == model))
+        return recorded_of(found[0]) if found else Recorded(ModelState(), 0, None)
 
     def advance(self, model: str, number: int, state: ModelState, *,
                 folded_to: datetime | None = None, verdicts: Sequence[Folded] = (),
@@ -137,6 +139,7 @@ class History(Database):
             _wait(write, model, [*made, *([(at, decision)] if decision else [])])
         return number + 1
 
+    @answerable
     def verdicts(self, model: str, *, span: Window | None = None, segment: str | None = None,
                  newest: int | None = None, latest_revision: bool = False) -> list[Row]:
         """Verdicts in the order of the fold, oldest first; windows that start within ``span``.
@@ -156,9 +159,7 @@ class History(Database):
                 later.c.revision > verdicts.c.revision).exists())
         order = [verdicts.c[key] for key in ("known_at", "end", "revision", "segment", "version")]
         query = query.order_by(*(column.desc() for column in order))
-        with self._read() as connection:
-            rows = connection.execute(query if newest is None else query.limit(newest)).mappings()
-            return [row_of(row) for row in reversed(rows.all())]
+        return [row_of(row) for row in reversed(self._rows(query, newest))]
 
     def revisions(self, model: str, span: Window) -> dict[tuple[str, str, datetime], int]:
         """The last revision of windows that start within ``span``, by segment, version, start."""
@@ -174,26 +175,27 @@ class History(Database):
         """The verdict of that row."""
         return self._one(select(*READ).where(verdicts.c.id == row_id))
 
+    @answerable
     def measured(self, model: str, version: str) -> Row | None:
         """The newest verdict on all rows that says how well ``version`` performs."""
         return self._one(
             select(*READ).where(verdicts.c.model == model, verdicts.c.segment == "",
                                 verdicts.c.version == version, verdicts.c.measured.is_(True))
             .order_by(verdicts.c.known_at.desc(), verdicts.c.end.desc(),
-                      verdicts.c.revision.desc()).limit(1))
+                      verdicts.c.revision.desc()))
 
+    @answerable
     def overdue(self, model: str, version: str, until: datetime) -> Row | None:
         """The last word on the newest window of ``version`` that starts at ``until`` or before."""
         return self._one(
             select(*READ).where(verdicts.c.model == model, verdicts.c.segment == "",
                                 verdicts.c.version == version, verdicts.c.start <= until)
             .order_by(verdicts.c.start.desc(), verdicts.c.end.desc(),
-                      verdicts.c.revision.desc()).limit(1))
+                      verdicts.c.revision.desc()))
 
     def _one(self, query: Select[Any]) -> Row | None:
-        with self._read() as connection:
-            row = connection.execute(query).mappings().one_or_none()
-        return None if row is None else row_of(row)
+        found = self._rows(query, 1)
+        return row_of(found[0]) if found else None
 
     def beside(self, line: dict[str, Any]) -> list[Row]:
         """The verdicts on segments that were made with this one on all rows, by segment."""
@@ -203,13 +205,13 @@ class History(Database):
         return [row for row in rows if row.line["segment"]
                 and all(row.line[key] == line[key] for key in same)]
 
+    @answerable
     def pending(self, model: str) -> Pending | None:
         """The decision that waits to be carried out: the newest one, older ones are superseded."""
         query = select(decisions).where(decisions.c.model == model,
                                         decisions.c.status == "pending")
-        with self._read() as connection:
-            row = connection.execute(query).mappings().one_or_none()
-        return None if row is None else pending_of(row)
+        found = self._rows(query)
+        return pending_of(found[0]) if found else None
 
     def settle(self, pending_id: int, status: str, note: str = "") -> bool:
         """Whether this call settled the pending decision; once settled it stays so."""
@@ -234,21 +236,23 @@ class History(Database):
         with self._read() as connection:
             return {(model, action): at for model, action, at in connection.execute(query)}
 
+    @answerable
     def transitions(self, model: str, newest: int | None = None) -> list[Transition]:
         """Changes of phase, newest first."""
         columns = [transitions.c[item.name] for item in fields(Transition)]
         query = (select(*columns).where(transitions.c.model == model)
-                 .order_by(transitions.c.id.desc()).limit(newest))
-        with self._read() as connection:
-            return [Transition(*row) for row in connection.execute(query)]
+                 .order_by(transitions.c.id.desc()))
+        return [Transition(*(row[item.name] for item in fields(Transition)))
+                for row in self._rows(query, newest)]
 
+    @answerable
     def episodes(self, model: str, newest: int | None = None) -> list[Episode]:
         """Stretches of drift or degradation, newest first."""
         columns = [episodes.c[item.name] for item in fields(Episode)]
         query = (select(*columns).where(episodes.c.model == model)
-                 .order_by(episodes.c.id.desc()).limit(newest))
-        with self._read() as connection:
-            return [Episode(*row) for row in connection.execute(query)]
+                 .order_by(episodes.c.id.desc()))
+        return [Episode(*(row[item.name] for item in fields(Episode)))
+                for row in self._rows(query, newest)]
 
     def verdict_totals(self) -> dict[tuple[str, str], int]:
         """How many verdicts on all rows were made, by (model, verdict); they only grow."""

@@ -16,6 +16,7 @@ from sqlalchemy import RowMapping, Select, func, select, update
 from monitor.canonical import dumps
 from monitor.database import Database
 from monitor.schema import orders
+from monitor.together import answerable
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,9 @@ class Orders(Database):
     def orders(self, model: str, newest: int | None = None) -> list[Order]:
         """Everything that was ordered of the model, newest first."""
         return self._orders(select(orders).where(orders.c.model == model)
-                            .order_by(orders.c.id.desc()).limit(newest))
+                            .order_by(orders.c.id.desc()), newest)
 
+    @answerable
     def snoozes(self) -> dict[str, Snooze]:
         """The newest word on quiet of every model, whether it is over or not."""
         last = (select(func.max(orders.c.id)).where(
@@ -118,9 +120,8 @@ class Orders(Database):
         quiet = found is not None and found.episode == episode and at < found.until
         return found if quiet else None
 
-    def _orders(self, query: Select[Any]) -> list[Order]:
-        with self._read() as connection:
-            return [_read(row) for row in connection.execute(query).mappings()]
+    def _orders(self, query: Select[Any], newest: int | None = None) -> list[Order]:
+        return [_read(row) for row in self._rows(query, newest)]
 
 
 def snoozed_until(order: Order) -> datetime:

@@ -109,9 +109,9 @@ class Past:
 def cards(store: Store, config: Config, models: Sequence[Model] | None = None) -> list[Card]:
     """These models, else every configured one, in their order."""
     known, troubles, ticks = memo(store), store.troubles(), store.ticks()
-    return [known.get(model.name, ("card", id(config)), partial(
-        card, store, config, model, trouble=troubles.get(model.name), tick=ticks.get(model.name)))
-        for model in (config.models if models is None else models)]
+    return known.get(("card", id(config)), {model.name: partial(
+        card, config=config, model=model, trouble=troubles.get(model.name),
+        tick=ticks.get(model.name)) for model in (config.models if models is None else models)})
 
 
 def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,

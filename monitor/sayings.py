@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from monitor.acknowledgement import Acknowledgement, in_force
 from monitor.canonical import dumps
 from monitor.database import Database
 from monitor.schema import acknowledgements as table
+from monitor.together import answerable
 from monitor.window import Window
 
 
@@ -35,11 +36,11 @@ class Sayings(Database):
         rows = self.acknowledgements(model)
         return in_force(rows, rows[-1].at + timedelta(microseconds=1)) if rows else []
 
+    @answerable
     def acknowledgements(self, model: str) -> list[Acknowledgement]:
         """Everything that was ever said, in the order in which it became known."""
         query = select(table).where(table.c.model == model).order_by(table.c.at, table.c.id)
-        with self._read() as connection:
-            return [_read(row) for row in connection.execute(query)]
+        return [_read(row) for row in self._rows(query)]
 
 
 def _last(connection: Connection, model: str, span: Window) -> tuple[int, Acknowledgement] | None:
@@ -47,11 +48,10 @@ def _last(connection: Connection, model: str, span: Window) -> tuple[int, Acknow
                                  table.c.end == span.end)
              .order_by(table.c.ordinal.desc()).limit(1))
     row = connection.execute(query).one_or_none()
-    return None if row is None else (row.ordinal, _read(row))
+    return None if row is None else (row.ordinal, _read(row._mapping))
 
 
-def _read(row: object) -> Acknowledgement:
-    told = row._mapping  # type: ignore[attr-defined]
+def _read(told: RowMapping) -> Acknowledgement:
     at: datetime = told["at"]
     return Acknowledgement(Window(told["start"], told["end"]), told["said"], told["rebaseline"],
                            told["note"], at,

@@ -27,12 +27,12 @@ def overview(config: Config, store: Store) -> dict[str, Any]:
     """Plain values for every configured model: phase, newest verdict, what waits, troubles."""
     known, troubles, ticks = memo(store), store.troubles(), store.ticks()
 
-    def told(model: Model) -> dict[str, Any]:
+    def told(store: Store, model: Model) -> dict[str, Any]:
         return _model(model.name, store, troubles.get(model.name), ticks.get(model.name)) | {
             "labels": labels(model, store)}
 
-    return {"models": [known.get(model.name, ("status", id(model)), partial(told, model))
-                       for model in config.models]}
+    return {"models": known.get(("status", id(config)), {
+        model.name: partial(told, model=model) for model in config.models})}
 
 
 def labels(model: Model, store: Store) -> dict[str, Any] | None:

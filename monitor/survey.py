@@ -14,6 +14,7 @@ from monitor.database import Database
 from monitor.history import BRIEF, READ, Pending, Recorded, Row, pending_of, recorded_of, row_of
 from monitor.profile import Profile
 from monitor.schema import decisions, increments, models, verdicts
+from monitor.together import answerable
 from monitor.window import Window
 
 ASKED = 100
@@ -68,13 +69,13 @@ class Survey(Database):
         with self._read() as connection:
             return [row_of(row) for row in connection.execute(query).mappings()]
 
+    @answerable
     def briefs(self, model: str, newest: int, segment: str = "") -> list[Row]:
         """The last so many verdicts, oldest first, without most of their statistics: many times
         as fast to read as whole ones."""
         query = (select(*BRIEF).where(verdicts.c.model == model, verdicts.c.segment == segment)
-                 .order_by(*NEWEST, verdicts.c.version.desc()).limit(newest))
-        with self._read() as connection:
-            return [row_of(row) for row in reversed(connection.execute(query).mappings().all())]
+                 .order_by(*NEWEST, verdicts.c.version.desc()))
+        return [row_of(row) for row in reversed(self._rows(query, newest))]
 
     def profiles(self, model: str, key: str, span: Window, *, until: datetime
                  ) -> list[tuple[str, Profile]]:

@@ -111,13 +111,13 @@ def _quiet(store: Store, model: str, days: int) -> int:
     return number
 
 
-def _electricity(store: Store) -> None:
+def _electricity(store: Store, name: str) -> None:
     """Drifted, then degraded: a challenger waits for a person."""
-    number = _quiet(store, "electricity", 12)
-    episode = f"electricity/{isoformat(at(12))}"
-    drifted = verdict("electricity", 12, kind="drifted", inputs="drifted", features=features(0.41),
+    number = _quiet(store, name, 12)
+    episode = f"{name}/{isoformat(at(12))}"
+    drifted = verdict(name, 12, kind="drifted", inputs="drifted", features=features(0.41),
                       reason="price moved: psi 0.41, the alarm budget allows 0.112")
-    worse = verdict("electricity", 13, kind="degraded", inputs="drifted", quality="degraded",
+    worse = verdict(name, 13, kind="degraded", inputs="drifted", quality="degraded",
                     label_maturity=0.97, features=features(0.63), performance=performance(0.771),
                     estimate=replace(estimate(0.78), quality="degraded"),
                     reason="accuracy .771 (.752 to .789) over 7d, the reference promises .858 and "
@@ -134,14 +134,14 @@ def _electricity(store: Store) -> None:
     state = ModelState(phase="retraining", since=worse.known_at, champion="3", inputs="drifted",
                        quality="degraded", episode=episode, adopted_at=at(0))
     number = store.advance(
-        "electricity", number, state, folded_to=worse.known_at, at=worse.known_at, cause="verdicts",
+        name, number, state, folded_to=worse.known_at, at=worse.known_at, cause="verdicts",
         verdicts=[(drifted, "suspect", episode, Decision("alarm", drifted.reason)),
                   (weekend, "suspect", episode, Decision("none", "segments inform")),
                   (worse, "retraining", episode, Decision("retrain", worse.reason)),
                   (monday, "retraining", episode, Decision("none", "segments inform"))])
-    waiting = store.pending("electricity")
+    waiting = store.pending(name)
     assert waiting is not None
-    request = Request("electricity-20260315T010000Z", "train", "electricity", "holdfast.yaml",
+    request = Request(f"{name}-20260315T010000Z", "train", name, "holdfast.yaml",
                       worse.known_at, worse.reason, "3", ("1",))
     store.request(request, waiting.id)
     store.attempt(request.request_id)
@@ -152,16 +152,16 @@ def _electricity(store: Store) -> None:
                    "holdout": {"champion": {"value": 0.771}, "candidate": {"value": 0.848}},
                    "ladder": [{"rung": "recalibrate", "cpu_seconds": 0.7, "holdout_gain": None},
                               {"rung": "finetune", "cpu_seconds": 41.5, "holdout_gain": 0.077}]}})
-    store.advance("electricity", number, replace(state, phase="awaiting_promotion",
+    store.advance(name, number, replace(state, phase="awaiting_promotion",
                                                  challenger="4", since=at(14.2)),
                   at=at(14.2), cause="version 4 passed the gate")
-    _beside(store)
-    _audited(store)
-    row = store.verdicts("electricity", segment="", newest=1)[0]
-    store.save_report("electricity", row.id, "runs:/abc/reports/report.html", "/no/such/file.html")
+    _beside(store, name)
+    _audited(store, name)
+    row = store.verdicts(name, segment="", newest=1)[0]
+    store.save_report(name, row.id, "runs:/abc/reports/report.html", "/no/such/file.html")
 
 
-def _beside(store: Store) -> None:
+def _beside(store: Store, name: str) -> None:
     """Version 4 waits beside version 3: one window with labels, one without."""
     told = {"metric": "accuracy", "champion": "3", "challenger": "4", "n": 4800}
     measured = {"realized": {"champion": {"accuracy": part(0.77)},
@@ -169,14 +169,14 @@ def _beside(store: Store) -> None:
                 "gain": {"metric": "accuracy", "difference": 0.07, "low": 0.05, "high": 0.09,
                          "blocks": 4, "block": "6h", "n": 2400}}
     expected = {"estimated": {"champion": {}, "challenger": {"accuracy": part(0.85)}}}
-    store.save_scores("electricity", "shadow_window", ("4", "3"), [
+    store.save_scores(name, "shadow_window", ("4", "3"), [
         Score(Window(at(12), at(13)), at(14.2), told | measured | {
             "start": isoformat(at(12)), "end": isoformat(at(13)), "labelled": 2400,
             "differing": 0.12, "estimated": {"champion": {}, "challenger": {}}}),
         Score(Window(at(13), at(14)), at(14.2), told | expected | {
             "start": isoformat(at(13)), "end": isoformat(at(14)), "labelled": 0,
             "differing": 0.25, "realized": {}, "gain": None})])
-    store.save_scores("electricity", "shadow", ("4", "3"), [Score(
+    store.save_scores(name, "shadow", ("4", "3"), [Score(
         Window(at(12), at(14)), at(14.2), told | measured | expected | {
             "start": isoformat(at(12)), "end": isoformat(at(14)), "labelled": 2400,
             "differing": 0.18, "words": "Version 4 beside version 3 on 2400 rows with mature "
@@ -202,9 +202,9 @@ def part(value: float) -> dict[str, float]:
     return {"value": value, "low": value - 0.02, "high": value + 0.02, "n": 2400}
 
 
-def _audited(store: Store) -> None:
+def _audited(store: Store, name: str) -> None:
     """Champion and challenger on a golden set, the challenger under its floor."""
-    asked = Request("electricity-audit-20260315T060000", "score", "electricity", "holdfast.yaml",
+    asked = Request(f"{name}-audit-20260315T060000", "score", name, "holdfast.yaml",
                     at(14.25), "asked for by hand", "3", options={"purpose": "audit"})
     store.request(asked)
     scores = [{"benchmark": "hard-cases", "role": role, "version": version, "metric": "accuracy",
@@ -217,30 +217,30 @@ def _audited(store: Store) -> None:
              "high": -0.02}]}})
 
 
-def _faulty(store: Store) -> None:
+def _faulty(store: Store, name: str) -> None:
     """Broken data, and a source that does not answer."""
-    number = _quiet(store, "air-quality", 5)
+    number = _quiet(store, name, 5)
     faults = (Fault("all_null", "PM10", "fault", "every one of 1,104 values is null"),
               Fault("unit", "temperature", "fault", "looks like Fahrenheit in place of Celsius"),
               Fault("unseen", "station", "warning", "8 % of the values are new", 0.08, 0.05))
-    broken = verdict("air-quality", 5, kind="faulty", inputs="faulty", quality="unknown", n=1104,
+    broken = verdict(name, 5, kind="faulty", inputs="faulty", quality="unknown", n=1104,
                      label_maturity=None, features=(), performance=(), faults=faults,
                      reason="PM10: every one of 1,104 values is null; temperature: looks like "
                             "Fahrenheit in place of Celsius")
-    store.advance("air-quality", number, ModelState(
+    store.advance(name, number, ModelState(
         phase="faulty", since=broken.known_at, champion="3", inputs="faulty", adopted_at=at(0)),
         folded_to=broken.known_at, at=broken.known_at, cause=broken.reason,
         verdicts=[(broken, "faulty", None, Decision("none", "nothing to do"))])
-    store.trouble("air-quality", at(6.1), "SourceError",
+    store.trouble(name, at(6.1), "SourceError",
                   "postgresql://air:hunter2@db/air: the connection was refused")
-    store.ticked("air-quality", NOW, 10.2, False)
+    store.ticked(name, NOW, 10.2, False)
 
 
-def _deliveries(store: Store) -> None:
+def _deliveries(store: Store, name: str) -> None:
     """A promoted version on probation."""
-    number = _quiet(store, "deliveries", 9)
-    store.adopt("deliveries", "4", at(9), key="k")
-    store.advance("deliveries", number, ModelState(
+    number = _quiet(store, name, 9)
+    store.adopt(name, "4", at(9), key="k")
+    store.advance(name, number, ModelState(
         phase="probation", since=at(9), champion="4", predecessor="3", adopted_at=at(9),
         cooldown_until=at(23)), at=at(9), cause="version 4 was promoted")
 
@@ -263,9 +263,14 @@ def counted(store: Store, model: str = "electricity") -> None:
 
 def fill(store: Store) -> None:
     """Write the story of all ``NAMES``; nothing is known yet of ``new-model``."""
-    _electricity(store)
-    _faulty(store)
-    _deliveries(store)
+    tell(store)
     _quiet(store, "quiet", 3)
     store.save_scores("quiet", "compression", ("3", FORM), [
         Score(Window(at(0), at(3)), at(3) + HOUR, compressed())])
+
+
+def tell(store: Store, more: str = "") -> None:
+    """Three models in the phases in which most is known of one; ``more`` ends their names."""
+    _electricity(store, f"electricity{more}")
+    _faulty(store, f"air-quality{more}")
+    _deliveries(store, f"deliveries{more}")

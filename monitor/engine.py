@@ -215,8 +215,8 @@ class DuckDB(_Timed):
 
         columns: Columns = {}
         for name, kind, *_ in self.fetch(f"DESCRIBE SELECT * FROM {relation}"):  # noqa: S608
-            if kind == '"NULL"':  # a Parquet column that never held a value
-                columns[name] = dt.float64
+            if kind in _DUCKDB:
+                columns[name] = _DUCKDB[kind]
                 continue
             try:
                 columns[name] = DuckDBType.from_string(kind)
@@ -334,6 +334,11 @@ class Postgres(_Timed):
             self._session.close()
 
 
+NANOSECONDS = dt.Timestamp("UTC", scale=9)
+"""Instants as pandas and Arrow write them, which DuckDB 2.0 only keeps: see ``relation.exact``."""
+_DUCKDB: dict[str, dt.DataType] = {
+    '"NULL"': dt.float64,  # a Parquet column that never held a value
+    "TIMESTAMPTZ_NS": NANOSECONDS}
 _POSTGRES: dict[str, dt.DataType] = {
     "int2": dt.int16, "int4": dt.int32, "int8": dt.int64, "float4": dt.float32,
     "float8": dt.float64, "numeric": dt.Decimal(), "bool": dt.boolean, "text": dt.string,

@@ -21,7 +21,7 @@ from monitor.cells import Value, micros, offsets
 from monitor.engine import Columns, Engine, literal
 from monitor.errors import SourceError
 from monitor.partitions import Layout, Near, Object, Place
-from monitor.relation import Clock, Need, Part, filters, from_micros, to_micros
+from monitor.relation import Clock, Need, Part, exact, filters, from_micros, to_micros
 
 _READERS = {".parquet": "read_parquet", ".pq": "read_parquet", ".csv": "read_csv",
             ".tsv": "read_csv", ".json": "read_json", ".jsonl": "read_json",
@@ -203,7 +203,7 @@ class Files:
         self.engine.expect([facts.version for facts in chosen])
         columns = self._union(chosen)
         extent = _extent(chosen, need, self.clock)
-        relation = reader([facts.path for facts in chosen])
+        relation = exact(reader([facts.path for facts in chosen]), columns)
         where = "" if extent else filters(need, self.clock, columns)
         if where:
             relation = f"(SELECT * FROM {relation}{where})"  # noqa: S608
@@ -211,7 +211,7 @@ class Files:
 
     def only(self, facts: Facts) -> str:
         """The relation of one file."""
-        return reader([facts.path])
+        return exact(reader([facts.path]), dict(facts.columns))
 
     def _union(self, facts: Iterable[Facts]) -> Columns:
         """Columns of several files together: the engine's own rule for types that differ."""
@@ -361,7 +361,8 @@ def _from_rows(engine: Engine, facts: list[Facts], clock: Clock) -> list[Facts]:
             low=summed.event.min(), high=summed.event.max(),
             early=ibis.coalesce(summed.arrival, summed.event).min(),
             late=ibis.coalesce(summed.arrival, summed.event).max())
-        relation = reader([item.path for item in members])[:-1] + ", filename = true)"
+        relation = exact(reader([item.path for item in members])[:-1] + ", filename = true)",
+                         dict(columns))
         sql = str(ibis.to_sql(summed, dialect=engine.dialect))
         told = {row[0]: row[1:] for row in engine.fetch(
             sql.replace('"holdfast_log"', relation))}

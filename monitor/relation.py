@@ -9,7 +9,7 @@ from typing import Protocol
 
 import ibis.expr.datatypes as dt
 
-from monitor.engine import Columns, DuckDB, Engine, quoted
+from monitor.engine import NANOSECONDS, Columns, DuckDB, Engine, quoted
 from monitor.errors import SourceError
 from monitor.partitions import Near
 from monitor.window import EPOCH
@@ -98,7 +98,7 @@ class Table:
         columns = self.columns()
         names = ", ".join(quoted(name) for name in columns)
         where = filters(need, self.clock, columns)
-        relation = f"(SELECT {names} FROM {self.name}{where})"  # noqa: S608
+        relation = f"(SELECT {names} FROM {exact(self.name, columns)}{where})"  # noqa: S608
         return Part(relation, tuple(columns.items()), None)
 
 
@@ -116,6 +116,13 @@ def table_of(engine: Engine, source: str, clock: Clock, *, name: str | None,
     if isinstance(engine, DuckDB):
         text = f"{engine.attach(source.partition('://')[2])}.{text}"
     return Table(engine, source, text, clock, frozenset(hidden))
+
+
+def exact(relation: str, columns: Columns) -> str:
+    """The relation with instants in microseconds, all that DuckDB can compare and count with."""
+    cast = ", ".join(f"{quoted(name)}::TIMESTAMPTZ AS {quoted(name)}"
+                     for name, dtype in columns.items() if dtype == NANOSECONDS)
+    return f"(SELECT * REPLACE ({cast}) FROM {relation})" if cast else relation  # noqa: S608
 
 
 def filters(need: Need, clock: Clock, columns: Columns) -> str:

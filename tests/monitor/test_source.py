@@ -184,6 +184,24 @@ def keyed(increments: Sequence[Increment]) -> dict[Any, Any]:
         item.outcomes.sums) for item in increments}
 
 
+def test_instants_in_nanoseconds_are_counted_as_in_microseconds(exact: Logs) -> None:
+    """pandas 2 writes the former, pandas 3 the latter: one log may hold both."""
+    plain = {name: item.cast(pa.timestamp("us", "UTC")) for name, item in (
+        ("ts", times(.1, .6, 1.2)), ("at", times(.2, 1.7, 1.3)))} | {"x": pa.array([-1., 0., 1.])}
+    finer = plain | {name: plain[name].cast(pa.timestamp("ns", "UTC")) for name in ("ts", "at")}
+    exact.add(plain, "mixed")
+    found = []
+    for source in (exact.add(plain, "plain"), exact.add(finer, "finer"),
+                   exact.add(finer, "mixed")):
+        with Source(model(source, ingested_at="at"), Limits()) as opened:
+            increments = counted(opened, Bins((number("x"),)))
+            assert opened.sample(SPAN, known_by=LATER, limit=9)["x"].to_list()[::2][:1] == [-1]
+        found.append([(item.pane, item.known_at, item.profile.n) for item in increments])
+    assert [n for *_, n in found[0]] == [1, 1, 1]
+    assert found[1] == found[0]
+    assert found[2] == [(pane, known_at, 2 * n) for pane, known_at, n in found[0]]
+
+
 def test_a_late_row_is_known_at_the_first_checkpoint_after_it_arrived(logs: Logs) -> None:
     at = pa.array([START + timedelta(hours=3), START + timedelta(days=2, hours=1),
                    START + timedelta(days=2, hours=0.5)], pa.timestamp("us"))

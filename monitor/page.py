@@ -120,7 +120,9 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
     recorded = store.recorded(model.name)
     state, rows = recorded.state, store.briefs(model.name, 3 * STRIP)
     newest = next(iter(store.verdicts(model.name, segment="", newest=1)), None)
-    features = sorted(newest.line["features"], key=severity, reverse=True) if newest else []
+    features = sorted((item for item in newest.line["features"]
+                       if item["threshold"] or item["drifted"]), key=severity,
+                      reverse=True) if newest else []
     drifted = [item for item in features if item["drifted"]]
     measured = store.measured(model.name, state.champion) if state.champion else None
     episode = next(iter(store.episodes(model.name, 1)), None) if state.episode else None

@@ -32,14 +32,14 @@ from monitor.page import TONES, WORDS, Card, card, cards, instant, number, past
 from monitor.runbook import runbooks
 from monitor.secrets import redact, redacted
 from monitor.state import Phase
-from monitor.store import Store
+from monitor.store import Report, Store
 from monitor.timeline import timeline
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
            "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; "
-           "form-action 'none'; frame-ancestors 'none'")
+           "form-action 'none'; frame-ancestors 'self'")
 """What a report may do: run its own plots, and nothing else."""
 PART = 50
 """Models that the front page shows at a time."""
@@ -68,11 +68,13 @@ class Pages:
                                       "refusal": refusal}
         self._environment.filters |= {"instant": instant, "number": number}
 
-    def render(self, name: str, /, status: int = 200, *, forms: bool = False, **values: Any
-               ) -> HTMLResponse:
-        """The page; one with ``forms`` may send them here, and nowhere else."""
+    def render(self, name: str, /, status: int = 200, *, forms: bool = False,
+               frames: bool = False, **values: Any) -> HTMLResponse:
+        """The page; one with ``forms`` may send them here, one with ``frames`` show pages from
+        here, and of nowhere else."""
         body = self._environment.get_template(name).render(now=time.time(), **values)
         policy = self.policy.replace("form-action 'none'", "form-action 'self'", int(forms))
+        policy += "; frame-src 'self'" * frames
         return HTMLResponse(body, status, {"Content-Security-Policy": policy})
 
     def problem(self, status: int, title: str, words: str) -> HTMLResponse:
@@ -102,20 +104,35 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
             acts=acts(configured, store, config, request.state.caller),
             **_columns(store, configured, made))
 
-    @router.get("/reports/{report_id}", response_class=FileResponse)
-    def report(report_id: int) -> Response:
-        found = store.report(report_id)
-        if found is None:
-            raise HTTPException(404, f"There is no report {report_id}.")
-        if not Path(found.path).is_file():
-            raise HTTPException(404, f"The file of report {report_id} is gone; MLflow keeps a copy "
-                                     f"at {found.uri}.")
-        return FileResponse(found.path, media_type="text/html; charset=utf-8",
-                            headers={"Content-Security-Policy": SANDBOX})
-
     _badges(router, store, config)
+    _reports(router, pages, store)
     _runbooks(router, pages)
     return router
+
+
+def _reports(router: APIRouter, pages: Pages, store: Store) -> None:
+    """Reports in a frame, which leads back and can be scrolled on a phone, and as they are."""
+
+    def found(report_id: int) -> Report:
+        made = store.report(report_id)
+        if made is None:
+            raise HTTPException(404, f"There is no report {report_id}.")
+        if not Path(made.path).is_file():
+            raise HTTPException(404, f"The file of report {report_id} is gone; MLflow keeps a copy "
+                                     f"at {made.uri}.")
+        return made
+
+    @router.get("/reports/{report_id}", response_class=HTMLResponse)
+    def report(report_id: int) -> Response:
+        made = found(report_id)
+        row = store.verdict(made.verdict_id)
+        return pages.render("report.html", frames=True, report=made, line=row.line if row else None)
+
+    @router.get("/reports/{report_id}/whole", response_class=FileResponse)
+    def whole(report_id: int) -> Response:
+        return FileResponse(found(report_id).path, media_type="text/html; charset=utf-8",
+                            headers={"Content-Security-Policy": SANDBOX,
+                                     "X-Frame-Options": "SAMEORIGIN"})
 
 
 def _runbooks(router: APIRouter, pages: Pages) -> None:

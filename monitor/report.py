@@ -268,7 +268,9 @@ def _plain_frame(frame: pd.DataFrame, numeric: list[str], categorical: list[str]
 
 def _words(job: dict[str, Any]) -> list[str]:
     version = f", version {job['version']}" if job["version"] else ""
-    first = f"{job['model']}{version}: {_window(job['window'])} as known at {job['known_at']}"
+    start, end, known = (format(parse_time(text), "%Y-%m-%d %H:%M")
+                         for text in (*job["window"], job["known_at"]))
+    first = f"{job['model']}{version}: {start} to {end}, as known at {known} (UTC)"
     return [first, *filter(None, [job["heading"]])]
 
 

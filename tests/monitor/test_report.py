@@ -18,7 +18,10 @@ from monitor.config import MLflow
 from monitor.errors import HoldfastError
 from monitor.registry import Registry
 from monitor.report import Reporter, Subject, columns, render
+from monitor.store import Store
 from monitor.window import Window, parse_time
+from tests.monitor.surface import site
+from tests.servers.browser import browsing
 
 # what Evidently 0.7.23 imports is deprecated by now
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -108,6 +111,37 @@ def test_the_report_is_one_file_that_says_what_it_is_about() -> None:
     assert "price &lt;drifted&gt;" in html
     assert "empty (has no value in the reference rows)" in html
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?:", html)
+
+
+HIDDEN = """() => [...document.querySelectorAll('body *')].filter(e => e.clientWidth > 200
+  && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX == 'hidden').length"""
+"""Parts of a page of which something can neither be seen nor scrolled to."""
+
+
+def test_the_report_can_be_read_in_its_frame_on_any_screen(store: Store, tmp_path: Path) -> None:
+    """In Chromium: Evidently's own scripts run in the sandbox without a complaint, the page leads
+    back, and on a phone the frame is scrolled rather than cut off."""
+    (tmp_path / "report.html").write_text(render(
+        frame(200), frame(200, shift=2), title="quiet", words=["price drifted"]))
+    row = store.verdicts("quiet", segment="", newest=1)[0]
+    made = store.save_report("quiet", row.id, "runs:/r/report.html", str(tmp_path / "report.html"))
+    told: list[str] = []
+    with site(store, tmp_path, {}) as server, browsing() as page:
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        for width, scheme in ((1280, "light"), (360, "dark")):
+            page.set_viewport_size({"width": width, "height": 740})
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.goto(f"{server.url}/reports/{made}")
+            page.frame_locator("iframe").get_by_text("Data Drift Summary").wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.frames[1].evaluate(HIDDEN) == 0
+        for reached in ("To the content", "holdfast", "All models", "quiet", "Without this frame"):
+            page.keyboard.press("Tab")
+            assert page.evaluate("document.activeElement.textContent") == reached
+        page.get_by_role("link", name="quiet", exact=True).click()
+        page.wait_for_url(f"{server.url}/models/quiet")
+    assert told == []
 
 
 def test_nothing_to_compare_is_an_error_in_words() -> None:

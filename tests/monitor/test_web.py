@@ -282,18 +282,28 @@ def test_secrets_are_masked_everywhere(
 def test_a_report_is_served_in_a_sandbox(store: Store, site: httpx.Client, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text("<html><script>1</script>drift</html>")
-    made = store.save_report("quiet", 1, "runs:/r/report.html", str(file))
-    answer = site.get(f"/reports/{made}")
+    fill(store)
+    row = store.verdicts("electricity", newest=1)[0]
+    made = store.save_report("quiet", row.id, "runs:/r/report.html", str(file))
+    frame = site.get(f"/reports/{made}")
+    assert 'href="/models/quiet"' in frame.text
+    assert row.line["reason"].split("(")[0] in frame.text
+    assert f'src="/reports/{made}/whole" sandbox="allow-scripts"' in frame.text
+    assert "frame-src 'self'" in frame.headers["content-security-policy"]
+    assert "frame-src" not in site.get("/").headers["content-security-policy"]
+    answer = site.get(f"/reports/{made}/whole")
     assert answer.text == file.read_text()
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts;")
     assert "default-src 'none'" in policy
     assert "connect-src" not in policy  # none, by default-src
+    assert policy.endswith("frame-ancestors 'self'")
     assert answer.headers["x-content-type-options"] == "nosniff"
     file.unlink()
-    gone = site.get(f"/reports/{made}")
-    assert gone.status_code == 404
-    assert "runs:/r/report.html" in gone.text
+    for path in ("", "/whole"):
+        gone = site.get(f"/reports/{made}{path}")
+        assert gone.status_code == 404
+        assert "runs:/r/report.html" in gone.text
 
 
 def test_what_is_not_there_is_said_in_words(site: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,13 +10,16 @@ import pandas as pd
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
-from retrain.evaluate import Scores, compare, latency, session
+from retrain.dataset import conform
+from retrain.evaluate import Scores, compare, latency, session, size
 from retrain.ground import Ground
 from retrain.quantize import CALIBRATION_ROWS
 from retrain.trainer import Fitted, Split, Unsupported
 
 MEASURED_ROWS = 2000
-"""Validation rows that latency is measured on."""
+"""Validation rows that latency is measured on ..."""
+SECONDS = 0.1
+"""... and CPU seconds of each measurement."""
 
 WHOLE = "fp32"
 """Name of the candidate as trained, which the others are held against."""
@@ -79,7 +83,23 @@ def measured(found: dict[str, Point], frame: pd.DataFrame) -> dict[str, Point]:
     """The same points with their size on disk and their latency, measured in turn."""
     rows = frame.tail(MEASURED_ROWS)
     times = latency({name: session(point.artifact) for name, point in found.items()}, rows,
-                    seconds=0.1)
+                    seconds=SECONDS)
     return {name: replace(point, scores=replace(
-        point.scores, size_bytes=point.artifact.stat().st_size, latency=times[name]))
+        point.scores, size_bytes=size(point.artifact), latency=times[name]))
         for name, point in found.items()}
+
+
+def costed(ground: Ground, meeting: Mapping[str, Scores]) -> dict[str, Scores]:
+    """The same scores: of versions that can be run with their size, of the champion with its
+    latency too, measured as a candidate's."""
+    found = dict(meeting)
+    for player in ground.everyone:
+        if player.artifact is None or player.name not in found:
+            continue
+        times: Mapping[int, float] = {}
+        if player is ground.champion:
+            rows = conform(ground.validation, player.contract).tail(MEASURED_ROWS)
+            times = latency({"it": session(player.artifact)}, rows, seconds=SECONDS)["it"]
+        found[player.name] = found[player.name].measured(size_bytes=size(player.artifact),
+                                                         latency=times)
+    return found

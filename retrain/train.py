@@ -23,7 +23,7 @@ from retrain.ground import Ground
 from retrain.kept import keep
 from retrain.ladder import best
 from retrain.players import ground, promised
-from retrain.points import Point
+from retrain.points import Point, costed
 from retrain.quantize import CALIBRATION_ROWS
 from retrain.renew import renewed
 from retrain.rungs import cheapest
@@ -60,7 +60,8 @@ def train(work: Work) -> Outcome:
     keep(work, attempts, found.contract)
     taken = best(attempts, borne=standing.borne)
     result = story.summary(work, data, split, found=found) | story.story(
-        work, taken or story.nearest(attempts), attempts, meeting=meeting, not_run=not_run)
+        work, taken or story.nearest(attempts), attempts, meeting=costed(standing, meeting),
+        not_run=not_run)
     work.record.json("evaluation.json", result)
     work.record.text("card.md", card(result))
     if taken is None or taken.proposal is None:

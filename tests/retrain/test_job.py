@@ -108,6 +108,9 @@ def test_the_description_speaks_of_the_gate_and_the_card_of_everything(
     card = deployed.registry.artifact(made.run_id or "", "holdfast/card.md") or ""
     assert "Passed on the newest" in description
     assert "version 1 (champion)" in description
+    costs = [line for line in description.splitlines() if line.startswith(("| size", "| CPU"))]
+    assert len(costs) == 3, "of a batch of 1 and one of 256, beside the size"
+    assert not any("unknown" in line for line in costs), costs
     assert "| pruned-50 |" in card
     assert "| the champion | version 1 |" in card
 

@@ -50,6 +50,11 @@ BOARD = Board("daemon", "Does the watcher watch, and what does that cost?", (
     Spec("Old rows", "An hour: counts merged, verdicts thinned or dropped.", "timeseries", "none",
          (Query("3600 * max by (what) (rate(holdfast_upkeep_rows_total[$__rate_interval]))",
                 "{{what}}"),)),
+    Spec("Time since old rows were seen to", "Beside two intervals of `retention.every`, from "
+         "which on it is late.", "timeseries", "s", (
+             Query("time() - " + top("holdfast_upkeep_last_success_timestamp_seconds"),
+                   "{{model}}"),
+             Query("2 * max(holdfast_upkeep_interval_seconds)", "late", limit=True))),
     Spec("Series", "What one scrape brings.", "timeseries", "none",
          (Query(f"scrape_samples_scraped{{{OURS}}}", "{{instance}}"),)),
     Spec("Scrapes", "How long one takes.", "timeseries", "s",

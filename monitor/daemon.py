@@ -20,6 +20,7 @@ from monitor.clerk import fill
 from monitor.cluster import Cluster
 from monitor.config import Model
 from monitor.courier import Courier
+from monitor.deployment import TEND
 from monitor.deps import Deps
 from monitor.errors import ConflictError, HoldfastError, LostError
 from monitor.follow import follow
@@ -49,8 +50,6 @@ HEED = timedelta(seconds=2)
 """How often the store is asked whether something was ordered ..."""
 AGAIN = timedelta(seconds=10)
 """... and how often a model is woken for what could not be done yet."""
-TEND = timedelta(minutes=10)
-"""How often is asked whose old rows are to be seen to; `retention.every` says when they are."""
 DELIVER = timedelta(seconds=10)
 """How often messages that wait are sent."""
 UPKEEP, COURIER = "/upkeep", "/courier"

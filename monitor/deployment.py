@@ -98,6 +98,10 @@ class Notify(Section):
         return self
 
 
+TEND = timedelta(minutes=10)
+"""How often is asked whose old rows are to be seen to; `retention.every` says when they are."""
+
+
 class Retention(Section):
     """How long the store keeps what it knows in full. Episodes, decisions, transitions, requests,
     adoptions and what people said are kept for good; and so is whatever is still needed to judge:
@@ -117,6 +121,11 @@ class Retention(Section):
     deciding metric with its interval. `null`: never."""
     keep_verdicts: Duration | None = Field(default=None, ge=timedelta(days=1))
     """Verdicts that are older are dropped. `null`: none are."""
+
+    @property
+    def pace(self) -> timedelta:
+        """How often a model's old rows can be seen to: no more often than anybody looks."""
+        return max(self.every, TEND)
 
     @model_validator(mode="after")
     def _ordered(self) -> Retention:

@@ -167,6 +167,7 @@ def parts(store: Store, config: Config, *, but: Collection[str] = ()) -> dict[st
     page.put("holdfast_build_info", 1, installed("holdfast"))
     page.put("holdfast_schedule_interval_seconds", config.schedule.every.total_seconds())
     _totals(page, store, known & {model.name for model in config.models})
+    page.put("holdfast_upkeep_interval_seconds", config.retention.pace.total_seconds())
     _upkeep(page, store, {model.name for model in config.models})
     return found | {"": dict(page.samples)}
 

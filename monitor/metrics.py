@@ -269,6 +269,8 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_tick_duration_seconds": _gauge(_M, "How long the newest tick took."),
     "holdfast_upkeep_last_success_timestamp_seconds": _gauge(
         _M, "When the model's old counts and verdicts were last seen to. Absent before."),
+    "holdfast_upkeep_interval_seconds": _gauge(
+        (), "How often they are, by `retention.every`; no more often than every ten minutes."),
     "holdfast_upkeep_rows_total": _counter(
         ("what",), "Old rows that were seen to, of all models: counts `merged`, verdicts `thinned` "
                    "or `dropped`."),

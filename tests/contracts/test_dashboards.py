@@ -21,6 +21,7 @@ from psycopg import sql
 from dashboards.__main__ import documents, main
 from dashboards.frame import NAMES
 from monitor.acknowledgement import Acknowledgement
+from monitor.clearance import Tended
 from monitor.metrics import CATALOGUE
 from monitor.request import Request
 from monitor.state import Decision
@@ -153,6 +154,7 @@ def tell(store: Store) -> None:
                       decision=Decision(action, "its predecessor is better"))
     store.request(Request("q", "train", "quiet", "c", at(4), "asked for by hand"))
     store.attempt("q")
+    store.tend("quiet", Tended(at(4)))
 
 
 def test_every_query_finds_what_a_real_daemon_told(

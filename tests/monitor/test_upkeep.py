@@ -264,6 +264,9 @@ def test_metrics_tell_what_was_done(store: Store) -> None:
     assert found["holdfast_upkeep_last_success_timestamp_seconds"] == {("m",): LAST.timestamp()}
     assert found["holdfast_upkeep_rows_total"]["thinned",] == 32
     assert found["holdfast_store_size_bytes"][()] == store.size() > 100_000
+    assert found["holdfast_upkeep_interval_seconds"][()] == 6 * 3600
+    often = samples(store, rules(every="1m"))
+    assert often["holdfast_upkeep_interval_seconds"][()] == 600, "nobody looks more often"
 
 
 def test_never_is_never(store: Store) -> None:

@@ -11,6 +11,7 @@ from monitor.binning import make_bins
 from monitor.bins import ColumnSummary
 from monitor.certificates import Certificates
 from monitor.config import Config, FeatureTable, Http, Labels, Limits, Log, Model, Privacy
+from monitor.courier import mistakes
 from monitor.credentials import Credentials, mlflow_secret, session_key
 from monitor.errors import ConfigError, HoldfastError
 from monitor.jobs import template
@@ -73,6 +74,8 @@ def check(config: Config) -> Findings:
             template(config.launch.kubernetes)
         except ConfigError as error:
             findings.mistakes.extend(error.mistakes)
+    if config.notify is not None:
+        findings.mistakes.extend(mistakes(config.notify))
     _surface(config.http, findings)
     _champions(config, findings)
     for index, model in enumerate(config.models):

@@ -24,7 +24,7 @@ import structlog
 from monitor.deployment import Notify
 from monitor.deps import Deps
 from monitor.envelope import Envelope, addressed
-from monitor.errors import HoldfastError
+from monitor.errors import ConfigError, HoldfastError
 from monitor.hours import within
 from monitor.messages import Message
 from monitor.secrets import known, resolve
@@ -182,10 +182,36 @@ class Courier:
 
 def addresses(settings: Notify) -> list[str]:
     """The secret addresses, one a line; known to redaction from here on."""
-    place = f"${{env:{settings.urls_env}}}" if settings.urls_env else (
-        f"${{file:{settings.urls_file}}}")
-    text: str = resolve(place, Path("/"), [])
+    where, place = ("urls_env", f"${{env:{settings.urls_env}}}") if settings.urls_env else (
+        "urls_file", f"${{file:{settings.urls_file}}}")
+    wrong: list[str] = []
+    text: str = resolve(place, Path("/"), wrong, f"notify.{where}")
+    if wrong:
+        raise ConfigError(wrong)
     return known(text.split())
+
+
+def mistakes(settings: Notify) -> Iterator[str]:
+    """Addresses that nothing can be sent to, by their place: their text is a secret."""
+    try:
+        import apprise  # an extra
+    except ImportError:
+        yield "notify: needs pip install 'holdfast[notify]'"
+        return
+    logging.getLogger("apprise").disabled = True  # its words may hold the address
+    try:
+        urls = addresses(settings)
+    except ConfigError as error:
+        yield from error.mistakes
+        return
+    if not urls:
+        yield "notify: no address is given; right would be Apprise URLs, one a line"
+    for number, url in enumerate(urls, start=1):
+        if apprise.Apprise.instantiate(url) is None:
+            scheme, found, _ = url.partition("://")
+            yield (f"notify: Apprise cannot read address {number}"
+                   + (f", of {scheme}://" if found and scheme.isalnum() else "")
+                   + "; right would be a URL as its page of the service says")
 
 
 def ordered(waiting: Batch) -> Batch:

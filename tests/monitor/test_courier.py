@@ -15,7 +15,8 @@ from uuid import UUID
 import apprise
 import pytest
 
-from monitor.courier import PAUSE, TRIES, Courier, ordered
+from monitor.courier import PAUSE, TRIES, Courier, mistakes, ordered
+from monitor.deployment import Notify
 from monitor.deps import Deps
 from monitor.envelope import MARKS, Envelope, addressed
 from monitor.messages import Message
@@ -168,6 +169,21 @@ def test_every_scheme_with_a_mark_is_one_of_apprise() -> None:
     known = {name for item in details for kind in ("protocols", "secure_protocols")
              for name in item[kind] or ()}
     assert set(MARKS) <= known
+
+
+def test_an_address_that_apprise_cannot_read_is_named_by_its_place(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Notify(urls_env="PEOPLE")
+    monkeypatch.setenv("PEOPLE", "json://127.0.0.1\nslakc://hidden/words\nhidden")
+    found = list(mistakes(settings))
+    assert [text.partition(";")[0] for text in found] == [
+        "notify: Apprise cannot read address 2, of slakc://",
+        "notify: Apprise cannot read address 3"]
+    assert "hidden" not in f"{found}"
+    monkeypatch.delenv("PEOPLE")
+    assert "PEOPLE" in next(mistakes(settings))
+    monkeypatch.setenv("PEOPLE", " ")
+    assert next(mistakes(settings)).startswith("notify: no address is given")
 
 
 def test_what_is_refused_again_and_again_lets_others_pass_with_its_whole_episode() -> None:

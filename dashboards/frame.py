@@ -16,7 +16,7 @@ from grafana_foundation_sdk.builders.dashboard import (
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as grafana
 
-from dashboards.panels import POSTGRES, Spec, link, placed, source
+from dashboards.panels import POSTGRES, Made, Spec, link, placed, source, stored
 
 NAMES = {"fleet": "Fleet", "model": "Model", "retraining": "Retraining", "history": "History",
          "daemon": "holdfast itself"}
@@ -33,6 +33,16 @@ EVENTS = (
      "rollback of {{model}}"),
 )
 """Annotations: name, colour, metric whose value is their instant, matchers, title."""
+KEPT = {
+    "Alarms": ("episode", "opened", "closed", "'alarm of ' || model || ': ' || reason", ""),
+    "Retrains": ("request", "created", "finished", "'retrain of ' || model || ': ' || status",
+                 " AND kind <> 'score'"),
+    "Promotions": ("adoption", "at", "NULL", "'version ' || version || ' of ' || model || "
+                   "' is champion'", ""),
+    "Rollbacks": ("decision", "known_at", "NULL", "'rollback of ' || model || ': ' || reason",
+                  " AND action = 'roll_back'"),
+}
+"""The same in the store: table, first and last instant, text, and which rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +66,7 @@ def framed(board: Board) -> grafana.Dashboard:
                                                                                "${mlflow}/")]))
     for variable in _variables(kind):
         made = made.with_variable(variable)
-    if not board.stored:
-        made = made.annotations(list(_annotations()))
+    made = made.annotations(list(_kept() if board.stored else _annotations()))
     found: grafana.Dashboard = made.build()
     found.panels = list(placed(board.panels, kind))
     return found
@@ -83,6 +92,18 @@ def _variables(kind: str) -> Iterator[Builder[grafana.VariableModel]]:
            .description("Where the daemon's pages are."))
     yield (TextBoxVariable("mlflow").label("MLflow").default_value("http://127.0.0.1:5000")
            .description("Where MLflow's pages are."))
+
+
+def _kept() -> Iterator[AnnotationQuery]:
+    """Annotations of what the store keeps; those that last have an end."""
+    for name, color, *_ in EVENTS:
+        table, first, last, words, more = KEPT[name]
+        text = (f"SELECT to_timestamp({first} / 1000000.0) AS time, "
+                f"to_timestamp({last} / 1000000.0) AS timeend, {words} AS text, model AS tags\n"
+                f"FROM holdfast_{table}\nWHERE model IN (${{model:sqlstring}}) AND {first} BETWEEN "
+                f"$__unixEpochNanoFrom() / 1000 AND $__unixEpochNanoTo() / 1000{more}")
+        yield (AnnotationQuery().name(name).datasource(source(POSTGRES)).enable(True)
+               .icon_color(color).target(Made(stored(text, "Anno", "table"))))
 
 
 def _annotations() -> Iterator[AnnotationQuery]:

@@ -15,6 +15,7 @@ from grafana_foundation_sdk.builders import (
     timeseries,
 )
 from grafana_foundation_sdk.builders.dashboard import DashboardLink, ThresholdsConfig
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.runtime import UnknownDataquery
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.common import DataSourceRef
@@ -96,9 +97,9 @@ def drawn(spec: Spec, kind: str) -> Panel:
     """The panel as Grafana's model has it."""
     panel = (KINDS[spec.kind]().title(spec.title).description(spec.description).unit(spec.unit)
              .datasource(source(kind)).thresholds(_steps(spec))
-             .data_links([link(*item) for item in spec.links]))
+             .data_links([link(*item) for item in spec.links or onwards(spec, kind)]))
     for place, query in enumerate(spec.queries):
-        panel = panel.with_target(_Made(_target(query, chr(ord("A") + place), spec.kind, kind)))
+        panel = panel.with_target(Made(_target(query, chr(ord("A") + place), spec.kind, kind)))
         if query.limit:
             panel = panel.override_by_query(chr(ord("A") + place), [
                 DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 8]}),
@@ -116,11 +117,31 @@ def drawn(spec: Spec, kind: str) -> Panel:
     return found
 
 
+def onwards(spec: Spec, kind: str) -> list[tuple[str, str]]:
+    """Where what tells its model leads: to all of the model, and to its page, where reports and
+    versions in MLflow are a click away. Sums over models lead nowhere."""
+    told = spec.queries[0].text
+    if kind == POSTGRES:
+        told = told.replace("SELECT model,", "by (model") if spec.kind == "table" else ""
+    if "by (model" not in told or told.startswith(("sum(", "count(")):
+        return []
+    name = "${__data.fields.model}" if spec.kind == "table" else "${__field.labels.model}"
+    return [("This model", f"/d/holdfast-model?var-model={name}"),
+            ("Its page", f"${{holdfast}}/models/{name}")]
+
+
 def link(title: str, url: str) -> DashboardLink:
     return DashboardLink(title).type(DashboardLinkType.LINK).url(url).keep_time(True)
 
 
-class _Made:
+def stored(text: str, ref: str, form: Literal["table", "time_series"]) -> Dataquery:
+    """A query of the store."""
+    return UnknownDataquery({
+        "refId": ref, "datasource": source(POSTGRES).to_json(), "editorMode": "code",
+        "format": form, "rawQuery": True, "rawSql": text})
+
+
+class Made(Builder[Dataquery]):
     """What is built already, where the SDK asks for a builder."""
 
     def __init__(self, target: Dataquery) -> None:
@@ -137,10 +158,7 @@ def _steps(spec: Spec) -> ThresholdsConfig:
 
 def _target(query: Query, ref: str, shown: Kind, kind: str) -> Dataquery:
     if kind == POSTGRES:
-        return UnknownDataquery({
-            "refId": ref, "datasource": source(kind).to_json(), "editorMode": "code",
-            "format": "table" if shown == "table" else "time_series", "rawQuery": True,
-            "rawSql": query.text})
+        return stored(query.text, ref, "table" if shown == "table" else "time_series")
     made = (prometheus.Dataquery().expr(query.text).ref_id(ref).legend_format(query.legend)
             .datasource(source(kind)))
     made = made.range() if shown in {"timeseries", "state-timeline"} else made.instant()

@@ -143,6 +143,7 @@ class Daemon:
         self._busy: set[str] = set()
         self._heeded = 0.0
         self._woken: dict[str, float] = {}
+        self._done: set[str] = set()
         self._seen = datetime.now(UTC)
         self._courier = Courier(deps)
         self._scheduler = BackgroundScheduler(
@@ -193,7 +194,8 @@ class Daemon:
         log.info("watching", models=[model.name for model in self._deps.config.models])
 
     def _heed(self) -> None:
-        """Wake the models that something was ordered of, ahead of schedule."""
+        """Wake the models that something was ordered of, or whose candidate is there, ahead of
+        schedule."""
         now = time.monotonic()
         if now - self._heeded < HEED.total_seconds():
             return
@@ -202,10 +204,13 @@ class Daemon:
             ordered = self._deps.store.ordered()
         except HoldfastError:
             return  # the ticks say so
+        if self._deps.launcher is not None:
+            self._done |= self._deps.launcher.done()
         for model in self._deps.config.models:
             name, since = model.name, now - self._woken.get(model.name, -1e9)
-            if name in ordered - self._busy and since >= AGAIN.total_seconds():
+            if name in (ordered | self._done) - self._busy and since >= AGAIN.total_seconds():
                 self._woken[name] = now
+                self._done.discard(name)
                 self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def _look_at_the_clock(self) -> None:

@@ -77,6 +77,10 @@ class Jobs:
         why = ": ".join(filter(None, (over.get("reason"), over.get("message"))))
         return f"Job {name(request_id)} failed: {why or 'for no reason that is told'}"
 
+    def done(self) -> set[str]:
+        """None: to know would cost a call of the API server, which ticks make."""
+        return set()
+
     def stop(self, grace: timedelta = GRACE) -> None:
         """Nothing: Jobs go on without the daemon, and its successor finds them by their names."""
 

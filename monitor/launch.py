@@ -44,8 +44,16 @@ class Launcher(Protocol):
     def ended(self, request_id: str) -> str:
         """Why nobody will work on the request again; '' where it may be started once more."""
 
+    def done(self) -> set[str]:
+        """Models whose work came to an outcome since this was last asked, where that costs nothing
+        to know: others are found by the next tick."""
+
     def stop(self, grace: timedelta = GRACE) -> None:
         """Ask all that run to hand back their work, and end those that do not."""
+
+
+OUTCOME = (0, 42)
+"""What a child ends with whose outcome is recorded."""
 
 
 @dataclass
@@ -61,6 +69,7 @@ class LocalProcess:
     command: tuple[str, ...] = (sys.executable, "-m", "retrain")
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _ended: Counter[str] = field(default_factory=Counter)
+    _whose: dict[str, str] = field(default_factory=dict)
 
     def start(self, request: Request) -> None:
         """Start the child unless one works on this request; ``HoldfastError`` if it cannot."""
@@ -68,6 +77,7 @@ class LocalProcess:
             return
         self.failures(request.request_id)
         folder = self.place(request.request_id)
+        self._whose[request.request_id] = request.model
         try:
             folder.mkdir(parents=True, exist_ok=True)
             path = _write(folder / "request.json", request.to_json())
@@ -102,6 +112,14 @@ class LocalProcess:
     def ended(self, request_id: str) -> str:
         """Nothing: a child that died is started again and goes on."""
         return ""
+
+    def done(self) -> set[str]:
+        """Models whose child ended with an outcome; one that died waits for the next tick, so that
+        what is away has time to come back before the next attempt."""
+        over = [name for name, child in list(self._children.items()) if child.poll() in OUTCOME]
+        for name in over:
+            self._children.pop(name, None)
+        return {self._whose.pop(name) for name in over}
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """Tell this launcher's children to hand back; kill those that still run after ``grace``."""

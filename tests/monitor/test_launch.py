@@ -7,14 +7,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from monitor.config import Config, Log, Model
+from monitor.daemon import Daemon
+from monitor.deps import Deps
 from monitor.errors import HoldfastError
 from monitor.launch import LocalProcess
+from monitor.registry import Registry
 from monitor.request import Request
+from monitor.store import Store
 from monitor.window import parse_time
 
 REQUEST = Request("r1", "train", "electricity", "holdfast.yaml", parse_time("1997-06-01"))
@@ -100,6 +105,29 @@ def test_a_child_that_died_is_told_by_the_launcher_that_saw_it(launcher: LocalPr
     until(lambda: not launcher.running("r1"))
     assert launcher.failures("r1") == 1
     assert LocalProcess(launcher.folder, launcher.command).failures("r1") == 0
+
+
+@pytest.mark.parametrize(("code", "done"), [(0, {"electricity"}), (42, {"electricity"}),
+                                            (75, set()), (2, set())])
+def test_a_model_is_woken_once_its_candidate_is_there(tmp_path: Path, code: int, done: set[str]
+                                                      ) -> None:
+    """Ahead of schedule; a child that has to be started again waits for the next tick."""
+    launcher = LocalProcess(tmp_path, (sys.executable, "-c", f"raise SystemExit({code})"))
+    config = Config(models=[Model(name="electricity", log=Log(source="log.csv", timestamp="at"))])
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        daemon = Daemon(Deps(config, "holdfast.yaml", store, Registry(config.mlflow), launcher,
+                             None))
+        daemon._scheduler.start(paused=True)
+        job = daemon._scheduler.add_job(print, "interval", hours=1, id="electricity",
+                                        next_run_time=later)
+        launcher.start(REQUEST)
+        until(lambda: not launcher.running("r1"))
+        daemon._heed()
+        daemon._scheduler.shutdown(wait=False)
+        assert (job.next_run_time < later) == bool(done)
+        assert launcher.done() == set()
+        assert launcher.failures("r1") == (not done)
 
 
 def test_stop_lets_the_child_hand_back(launcher: LocalProcess) -> None:

@@ -53,9 +53,10 @@ BOARD = Board("model", "What moved, when, does it matter, and what did we do?", 
     Spec("What moved", "Statistic of every feature over its own threshold: above 1 is drift. At "
          "most the 20 worst are told.", "timeseries", "none",
          (Query(RATIO, "{{feature}}"), Query("vector(1)", "threshold", limit=True))),
-    Spec("Statistics and thresholds", "As they are; thresholds keep the alarm budget.",
-         "timeseries", "none", (
-             Query(top("holdfast_drift_statistic", "feature", "statistic"),
+    Spec("Statistics and thresholds", "As they are, of the statistics that decide; thresholds keep "
+         "the alarm budget.", "timeseries", "none", (
+             Query(top("holdfast_drift_statistic", "feature", "statistic") + " and "
+                   + top("holdfast_drift_threshold", "feature", "statistic"),
                    "{{feature}} {{statistic}}"),
              Query(top("holdfast_drift_threshold", "feature", "statistic"),
                    "threshold of {{feature}}", limit=True))),

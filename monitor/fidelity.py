@@ -15,6 +15,7 @@ from monitor.registry import Outcome, Registry
 from monitor.request import Request
 from monitor.shadow import Asked
 from monitor.store import Score, Store
+from monitor.versions import Version
 from monitor.window import Window, isoformat, parse_time
 
 FORM = "float form"
@@ -34,13 +35,18 @@ def due(model: Model, store: Store, registry: Registry) -> Asked | None:
         if ended.get("again") is False or known_at - last.request.known_at < rule.every:
             return None
     version = registry.version(model.registered, champion)
-    if version is None or not version.trained or version.tags.get(
-            "holdfast.compression") == "fp32":
+    if version is None or not version.trained or _float(version):
         return None
     until = model.calendar.closing(known_at).end
     since = model.calendar.pane_of(until - max(rule.span, model.calendar.length))
     return Asked("compression", known_at, f"version {champion} beside its float form",
                  {"rows": rule.rows, "since": isoformat(since), "until": isoformat(until)})
+
+
+def _float(version: Version) -> bool:
+    """Whether its tags say that it is in float, and so has no other form to be held against."""
+    point = version.tags.get("holdfast.compression", "")
+    return version.blend or (bool(point) and not point.endswith("int8"))
 
 
 def keep(model: Model, deps: Deps, request: Request, outcome: Outcome) -> None:

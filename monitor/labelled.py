@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from operator import add
 
 import ibis
@@ -47,7 +48,7 @@ class Labelled:
     bins: Bins
     compiled: dict[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         others = tuple(key for key in self.shape.keys if key not in ("pane", "known"))
         return ("pane", "known", *others)

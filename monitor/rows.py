@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import ibis
@@ -148,7 +149,7 @@ class Shape:
     def zone(self) -> tuple[tuple[int, int], ...]:
         return offsets(self.model.log.timezone, *self.years)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         """What counts are grouped by."""
         keys = ["pane"]

@@ -20,7 +20,7 @@ from monitor.exporter import Snapshot
 from monitor.need import Level
 from monitor.secrets import redact, redacted
 from monitor.state import Phase
-from monitor.status import overview
+from monitor.status import published
 from monitor.store import Store
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -87,12 +87,11 @@ def told(store: Store, config: Config) -> APIRouter:
 
 def _fleet(router: APIRouter, store: Store, config: Config) -> None:
 
-    @router.get("/status", tags=["fleet"])
-    def status() -> dict[str, Any]:
+    @router.get("/status", tags=["fleet"], response_model=dict[str, Any])
+    def status() -> Response:
         """Everything that `holdfast status --json` prints, of all models at once. `store` says why
         the daemon's newest write was not kept, and is null where it was."""
-        told: dict[str, Any] = redacted(overview(config, store) | {"store": store.refusal or None})
-        return told
+        return Response(published(config, store), media_type="application/json")
 
     @router.get("/models", tags=["fleet"])
     def models(limit: Limit = 50, offset: Offset = 0, phase: Phase | None = None,

@@ -27,7 +27,7 @@ from monitor.store import (
     Transition,
     Trouble,
 )
-from monitor.window import parse_time
+from monitor.window import isoformat, parse_time
 
 WORDS = {
     "unknown": ("Unknown", "not enough is known to judge it", "unknown"),
@@ -118,7 +118,7 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
          tick: Tick | None) -> Card:
     """The model as it stands now."""
     recorded = store.recorded(model.name)
-    state, rows = recorded.state, store.briefs(model.name, 3 * STRIP)
+    state = recorded.state
     newest = next(iter(store.verdicts(model.name, segment="", newest=1)), None)
     features = sorted((item for item in newest.line["features"]
                        if item["threshold"] or item["drifted"]), key=severity,
@@ -131,7 +131,7 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
         moved=[_bar(item) for item in (drifted or features)[:MOVED]],
         more=max(0, len(drifted) - MOVED),
         performance=_told(measured), measured=measured, estimated=_expected(newest),
-        strip=_strip(rows), episode=episode,
+        strip=_strip(store.strip(model.name, 3 * STRIP)), episode=episode,
         pending=store.pending(model.name), request=store.open_request(model.name),
         champion=_link(config, model, state.champion),
         challenger=_link(config, model, state.challenger),
@@ -207,11 +207,10 @@ def _expected(newest: Row | None) -> dict[str, Any] | None:
     return {"performance": known, "state": state, "words": words}
 
 
-def _strip(rows: list[Row]) -> list[dict[str, Any]]:
+def _strip(rows: list[tuple[datetime, str]]) -> list[dict[str, Any]]:
     """The last word on each of the newest windows, oldest first."""
-    last = {row.line["start"]: row.line for row in rows}
-    return [{"start": start, "verdict": line["verdict"], "tone": TONES[line["verdict"]]}
-            for start, line in sorted(last.items())[-STRIP:]]
+    return [{"start": isoformat(start), "verdict": verdict, "tone": TONES[verdict]}
+            for start, verdict in sorted(dict(rows).items())[-STRIP:]]
 
 
 def _bar(item: dict[str, Any]) -> dict[str, Any]:

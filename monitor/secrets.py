@@ -65,20 +65,28 @@ def fetch(env: str, file: str) -> str | None:
     return known([text.strip()])[0] if text is not None else None
 
 
+def masks() -> int:
+    """How many texts are masked; what was redacted while there were fewer may hold one."""
+    return len(_known)
+
+
 def redacted(value: Any) -> Any:
     """``value`` with every text in it redacted: before it is written as JSON, which escapes."""
+    if isinstance(value, str):
+        return redact(value)
     if isinstance(value, dict):
         return {redacted(key): redacted(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [redacted(item) for item in value]
-    return redact(value) if isinstance(value, str) else value
+    return value
 
 
 def redact(text: str) -> str:
     """``text`` with every known secret and every password in a URL replaced by ``***``."""
-    for secret in sorted(_known, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return _URL_PASSWORD.sub(r"\g<head>***", text)
+    if any(secret in text for secret in _known):
+        for secret in sorted(_known, key=len, reverse=True):
+            text = text.replace(secret, "***")
+    return _URL_PASSWORD.sub(r"\g<head>***", text) if "://" in text else text
 
 
 def _read(kind: str, name: str, folder: Path) -> str | None:

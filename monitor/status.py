@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from monitor import audit, fidelity, shadow
+from monitor.canonical import dumps
 from monitor.config import Config, Model
 from monitor.memo import memo
 from monitor.ripening import ripening
-from monitor.secrets import redact
+from monitor.secrets import masks, redact, redacted
 from monitor.store import Store, Tick, Trouble
+from monitor.together import together
 from monitor.window import isoformat
 
 SHOWN = 5
@@ -25,14 +27,32 @@ RECENT = 60
 
 def overview(config: Config, store: Store) -> dict[str, Any]:
     """Plain values for every configured model: phase, newest verdict, what waits, troubles."""
-    known, troubles, ticks = memo(store), store.troubles(), store.ticks()
+    return {"models": together(store, _works(config, store))}
+
+
+def published(config: Config, store: Store) -> str:
+    """The overview as JSON, secrets masked; of models that nothing was written about, as before.
+
+    ``store`` in it says why the newest write was not kept, and is null where it was.
+    """
+    def text(store: Store, work: Callable[[Store], dict[str, Any]]) -> str:
+        return dumps(redacted(work(store)))
+
+    texts = memo(store).get(("status", id(config), masks()), {
+        model.name: partial(text, work=work)
+        for model, work in zip(config.models, _works(config, store), strict=True)})
+    return f'{{"models":[{",".join(texts)}],"store":{dumps(redacted(store.refusal or None))}}}'
+
+
+def _works(config: Config, store: Store) -> list[Callable[[Store], dict[str, Any]]]:
+    """What reads the overview of each model."""
+    troubles, ticks = store.troubles(), store.ticks()
 
     def told(store: Store, model: Model) -> dict[str, Any]:
         return _model(model.name, store, troubles.get(model.name), ticks.get(model.name)) | {
             "labels": labels(model, store)}
 
-    return {"models": known.get(("status", id(config)), {
-        model.name: partial(told, model=model) for model in config.models})}
+    return [partial(told, model=model) for model in config.models]
 
 
 def labels(model: Model, store: Store) -> dict[str, Any] | None:

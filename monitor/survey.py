@@ -77,6 +77,14 @@ class Survey(Database):
                  .order_by(*NEWEST, verdicts.c.version.desc()))
         return [row_of(row) for row in reversed(self._rows(query, newest))]
 
+    @answerable
+    def strip(self, model: str, newest: int) -> list[tuple[datetime, str]]:
+        """(start, verdict) of the last so many verdicts on all rows, oldest first."""
+        query = (select(verdicts.c.start, verdicts.c.kind)
+                 .where(verdicts.c.model == model, verdicts.c.segment == "")
+                 .order_by(*NEWEST, verdicts.c.version.desc()))
+        return [(row["start"], row["kind"]) for row in reversed(self._rows(query, newest))]
+
     def profiles(self, model: str, key: str, span: Window, *, until: datetime
                  ) -> list[tuple[str, Profile]]:
         """(version, counts) of all rows of the span's panes, as known at ``until``."""

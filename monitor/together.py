@@ -153,6 +153,6 @@ def _asked(connection: Connection, part: Sequence[Question]) -> list[list[RowMap
     found: list[list[RowMapping]] = [[] for _ in part]
     made = [select(literal(place).label("asked_at"), question.query.subquery())
             for place, question in enumerate(part)]
-    for row in connection.execute(union_all(*made)).mappings():
+    for row in connection.execute(union_all(*made)).mappings().all():
         found[row["asked_at"]].append(row)
     return found

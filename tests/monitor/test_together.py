@@ -27,6 +27,7 @@ READINGS: dict[str, Callable[[Store, str], Any]] = {
     "measured": lambda store, name: store.measured(name, "3"),
     "overdue": lambda store, name: store.overdue(name, "3", at(4)),
     "briefs": lambda store, name: store.briefs(name, 3),
+    "strip": lambda store, name: store.strip(name, 4),
     "episodes": lambda store, name: store.episodes(name, 1),
     "transitions": lambda store, name: store.transitions(name),
     "pending": lambda store, name: store.pending(name),

@@ -116,7 +116,7 @@ def test_a_large_fleet_is_shown_in_parts_with_calm_models_in_a_line(
     fill(store)
     config = configuration(tmp_path, *NAMES, *(f"m{place:02}" for place in range(60)))
     server = serve(create_app(store, config, Snapshot(store, config)), "127.0.0.1", 0)
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
         first = client.get("/")
         [after] = re.findall(r'rel="next" href="([^"]+)"', first.text)
         second = client.get(html.unescape(after))

@@ -1,15 +1,17 @@
 """What a fleet costs one daemon: 300 models x 40 features, hourly windows, a year of history.
 
-    python -m tests.benchmarks.fleet [--quick] [--models N] [--weeks N] [--ticked N]
+    python -m tests.benchmarks.fleet [--quick] [--models N] [--weeks N] [--lived N] [--ticked N]
                                      [--folder FOLDER] [--json FILE]
 
 One model lives through the time by the daemon's own code: a log of 50 rows an hour in a file per
 day, labels a day late, counted and judged in catch-up ticks of four weeks; a life that stands in
 FOLDER already goes on. Then its old rows are seen to by the daemon's own code, at once what
-otherwise happens day by day. Its rows in the store are then copied under the names of the other
-models, whose logs are the same files, so their ticks are real. Then the next hour comes for all of
-them (or for ``--ticked`` of them), twice: the first time the process makes the SQL that it keeps.
-A day later their old rows are seen to again, for real. Seconds are CPU seconds of this process.
+otherwise happens day by day. With ``--lived`` it lives through so many of the weeks only, and those
+before them are rows of its oldest weeks again, under earlier dates: nobody looks at them any more.
+Its rows in the store are then copied under the names of the other models, whose logs are the same
+files, so their ticks are real. Then the next hour comes for all of them (or for ``--ticked`` of
+them), twice: the first time the process makes the SQL that it keeps. A day later their old rows are
+seen to again, for real. Seconds are CPU seconds of this process.
 ``--quick``: 30 models, eight weeks.
 """
 
@@ -41,9 +43,11 @@ from monitor.registry import Registry
 from monitor.store import Store
 from monitor.upkeep import upkeep
 from monitor.web import create_app
+from monitor.window import EPOCH
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+MICRO = timedelta(microseconds=1)
 NUMERIC, CATEGORICAL, ROWS = 30, 10, 50
 REFERENCE = 4 * WEEK
 COPIED = ("model", "baseline", "adoption", "increment", "counted", "verdict", "transition",
@@ -57,6 +61,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="30 models, eight weeks")
     parser.add_argument("--models", type=int, default=300)
     parser.add_argument("--weeks", type=int, default=52, help="the reference's four among them")
+    parser.add_argument("--lived", type=int, help="the weeks among them that are lived through")
     parser.add_argument("--ticked", type=int, default=300, help="models that are looked at")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     parser.add_argument("--folder", type=Path, help="keep everything here")
@@ -65,25 +70,27 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="holdfast-fleet-") as scratch:
         folder = given.folder or Path(scratch)
         folder.mkdir(exist_ok=True)
-        answer = measure(folder, models=30 if given.quick else given.models,
-                         weeks=8 if given.quick else given.weeks, ticked=given.ticked)
+        weeks = 8 if given.quick else given.weeks
+        answer = measure(folder, models=30 if given.quick else given.models, weeks=weeks,
+                         lived=given.lived or weeks, ticked=given.ticked)
     print(json.dumps(answer))
     if given.json:
         given.json.write_text(json.dumps(answer, indent=1) + "\n")
     return 0
 
 
-def measure(folder: Path, *, models: int, weeks: int, ticked: int) -> dict[str, Any]:
+def measure(folder: Path, *, models: int, weeks: int, lived: int, ticked: int) -> dict[str, Any]:
     """Build the fleet, let the next hour come, and look at everything."""
     names = [f"model-{place:03}" for place in range(models)]
-    last = START + weeks * WEEK
+    last = START + lived * WEEK
     config = settle(folder, names, last)
-    answer: dict[str, Any] = {"models": models, "weeks": weeks}
+    answer: dict[str, Any] = {"models": models, "weeks": weeks, "weeks_lived": lived}
     with Store.open(config.store) as store:
         deps = Deps(config, str(folder / "holdfast.yaml"), store, Registry(config.mlflow), None,
                     None)
         answer |= history(deps, last)
         answer |= kept(deps, folder, last)
+        older(store, names[0], (weeks - lived) * WEEK)
         answer |= copied(store, names)
         answer["store_bytes"] = size(folder)
         answer["ticked"] = min(ticked, models)
@@ -181,6 +188,24 @@ def _tended(deps: Deps, models: Sequence[Model], now: datetime) -> tuple[dict[st
     assert found.keys() == {model.name for model in models}
     return {what: sum(getattr(item, what) for item in found.values())
             for what in ("merged", "thinned", "dropped")}, round(time.process_time() - began, 1)
+
+
+def older(store: Store, first: str, by: timedelta) -> None:
+    """The rows of the model's oldest time again, before it."""
+    for table, since, moved in (("increment", START, ("pane", "known_at")),
+                                ("verdict", START + REFERENCE, ("known_at", "start", "end"))):
+        with store._engine.connect().execution_options(holdfast_write=True) as connection:
+            info = connection.execute(text(f"PRAGMA table_info(holdfast_{table})")).all()
+            columns = [f'"{row[1]}"' for row in info if row[1] != "id"]
+            given = [f"{column} - :by" if column.strip('"') in moved else column
+                     for column in columns]
+            connection.execute(text(
+                f"INSERT INTO holdfast_{table} ({', '.join(columns)}) SELECT {', '.join(given)} "
+                f"FROM holdfast_{table} WHERE model = :first AND {moved[0]} >= :since AND "
+                f"{moved[0]} < :until"), {
+                    "first": first, "by": by // MICRO, "since": (since - EPOCH) // MICRO,
+                    "until": (since + by - EPOCH) // MICRO})
+            connection.commit()
 
 
 def copied(store: Store, names: list[str]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Guard:
             try:
                 await self._admit(scope, asked, receive)
                 _tell(scope, asked, self._access)
-                await self._app(scope, _again(asked.body, receive), answer)
+                await self._app(_routed(scope), _again(asked.body, receive), answer)
             except Refusal as refusal:
                 await self._refuse(scope, asked, refusal, answer)
             except Exception as error:  # words in place of a closed connection
@@ -271,6 +271,11 @@ def _asked(scope: MutableMapping[str, Any]) -> Asked:
         client=client_of(client[0]) if client else "unknown", secure=scope["scheme"] == "https",
         request_id=given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
         area=area(scope["method"], scope["path"]))
+
+
+def _routed(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The request as routes know it: HEAD is GET whose body the server leaves out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _headers(asked: Asked) -> dict[str, str]:

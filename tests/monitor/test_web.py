@@ -335,6 +335,15 @@ def test_nothing_can_be_changed(site: httpx.Client) -> None:
             assert site.request(method, path).status_code == 405
 
 
+def test_who_asks_for_the_head_alone_gets_it(site: httpx.Client) -> None:
+    """As balancers and watchers of uptime do."""
+    for path in ("/", "/models/quiet", "/api/status", "/badge/quiet.svg", "/healthz", "/readyz"):
+        whole, head = site.get(path), site.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    assert site.head("/models/nope").status_code == 404
+
+
 def test_health_and_readiness(store: Store, site: httpx.Client, tmp_path: Path) -> None:
     assert site.get("/healthz").status_code == 200
     assert site.get("/readyz").status_code == 200

@@ -29,6 +29,9 @@ ID, ARRIVAL, LABEL_ARRIVAL = "request_id", "received_at", "label_at"
 WAIT = timedelta(minutes=15)
 """Longest wait for one request."""
 
+DOING = {"train": "retrain", "score": "compare"}
+"""What a request of a kind does, in a word."""
+
 Progress = Callable[[str], None]
 
 
@@ -100,11 +103,20 @@ class Stage:
         alarmed = self.deps.store.recorded(self.model.name).state.episode is not None
         if self.reporter is not None and quiet and alarmed:
             report(self.model, replace(self.deps, reporter=self.reporter))
-        while (row := self.deps.store.open_request(self.model.name)) is not None:
-            self.progress(f"{now:%Y-%m-%d} {row.request.kind}: {row.request.reason}")
+        store, name = self.deps.store, self.model.name
+        while (row := store.open_request(name)) is not None:
+            self.progress(f"{now:%Y-%m-%d} {DOING.get(row.request.kind, row.request.kind)}: "
+                          f"{row.request.reason}")
             self._await(row.request.request_id)
             tick(self.model, self.deps, now)
+            self._tell(now, row.request.request_id)
         self.follow_alias(now)
+
+    def _tell(self, now: datetime, request_id: str) -> None:
+        """What came of the request, once it has ended."""
+        for row in self.deps.store.requests(self.model.name, newest=3):
+            if row.request.request_id == request_id and row.outcome is not None:
+                self.progress(f"{now:%Y-%m-%d} {row.status}: {row.outcome.get('reason', '')}")
 
     def wait_for_promotion(self, now: datetime) -> None:
         """Hold the stage until a person has moved alias ``champion``."""

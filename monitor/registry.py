@@ -270,7 +270,7 @@ class Registry:
         return Version(found.name, str(found.version), self._run_id(found),
                        dict(found.tags or {}),
                        datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-                       signature.inputs, signature.outputs)
+                       signature.inputs, signature.outputs, signature.size)
 
     def _run_id(self, found: ModelVersion) -> str:
         model_id = getattr(found, "model_id", None)

@@ -56,7 +56,8 @@ class Results:
             "serving    " + ", ".join(f"version {version} from {at}"
                                       for at, version in self.served),
             "",
-            f"{'period from':<14}{'rows':>8}{'without':>10}{'with':>10}   ({self.metric})",
+            f"{'period from':<14}{'rows':>8}{'without':>10}{'with':>10}   ({self.metric} without "
+            "and with holdfast)",
         ]
         lines += [
             f"{item.start:<14}{item.rows:>8}{item.without:>10.3f}{item.with_holdfast:>10.3f}"

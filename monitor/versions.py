@@ -16,11 +16,13 @@ Status = Literal["running", "registered", "refused", "failed", "done"]
 class Signature:
     """Columns that a model takes and gives, with MLflow's names of their types.
 
-    An output without a name (a bare array) is called ''. Empty: the model declares none.
+    An output without a name (a bare array) is called ''. Empty: the model declares none. ``size``
+    is that of all its files in bytes; None where MLflow did not note it.
     """
 
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Version:
     created: datetime
     inputs: dict[str, str] = field(default_factory=dict, hash=False)
     outputs: dict[str, str] = field(default_factory=dict, hash=False)
+    size: int | None = field(default=None, hash=False)
 
     @property
     def trained(self) -> bool:
@@ -60,8 +63,10 @@ class Outcome:
 
 def read_signature(text: str) -> Signature:
     """What an ``MLmodel`` file declares."""
-    declared = (yaml.safe_load(text) or {}).get("signature") or {}
-    return Signature(_columns(declared.get("inputs")), _columns(declared.get("outputs")))
+    told = yaml.safe_load(text) or {}
+    declared, size = told.get("signature") or {}, told.get("model_size_bytes")
+    return Signature(_columns(declared.get("inputs")), _columns(declared.get("outputs")),
+                     size if isinstance(size, int) else None)
 
 
 def _columns(text: str | None) -> dict[str, str]:

@@ -97,7 +97,7 @@ def _bytes(size: float | None) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "unknown" if value is None else f"{value * 1000:.3g} ms"
+    return "not measured" if value is None else f"{value * 1000:.3g} ms"
 
 
 def card(result: Mapping[str, Any]) -> str:

@@ -49,6 +49,8 @@ class Player:
     made of several, or fitted once more on all rows (as it was first, it is kept)."""
     blend: bool = False
     """Whether it is several models that answer together."""
+    size: int | None = None
+    """Bytes of all its files in MLflow, where that noted it."""
 
 
 @dataclass(frozen=True)

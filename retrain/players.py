@@ -61,7 +61,7 @@ def _player(work: Work, made: Trainer, item: Rival, found: Contest) -> Player:
                   weights_of(work, made, item.version, found.contract), _parent(work, item.version),
                   _by_the_log(theirs) if by_log else None, item.why,
                   learned_until(item.version), why(work, item.version), single(item.version.tags),
-                  item.version.blend)
+                  item.version.blend, item.version.size)
 
 
 def learned_until(version: Version) -> datetime | None:

@@ -90,16 +90,18 @@ def measured(found: dict[str, Point], frame: pd.DataFrame) -> dict[str, Point]:
 
 
 def costed(ground: Ground, meeting: Mapping[str, Scores]) -> dict[str, Scores]:
-    """The same scores: of versions that can be run with their size, of the champion with its
-    latency too, measured as a candidate's."""
+    """The same scores with sizes, and of the champion with its latency, measured as a candidate's.
+
+    What is no ONNX is not run here: it has no latency, and its size is that of all its files.
+    """
     found = dict(meeting)
     for player in ground.everyone:
-        if player.artifact is None or player.name not in found:
+        if player.name not in found:
             continue
         times: Mapping[int, float] = {}
-        if player is ground.champion:
+        whole = player.size if player.artifact is None else size(player.artifact)
+        if player is ground.champion and player.artifact is not None:
             rows = conform(ground.validation, player.contract).tail(MEASURED_ROWS)
             times = latency({"it": session(player.artifact)}, rows, seconds=SECONDS)["it"]
-        found[player.name] = found[player.name].measured(size_bytes=size(player.artifact),
-                                                         latency=times)
+        found[player.name] = found[player.name].measured(size_bytes=whole, latency=times)
     return found

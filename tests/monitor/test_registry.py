@@ -19,6 +19,7 @@ from monitor.request import Request
 from monitor.window import parse_time
 
 MLMODEL = """\
+model_size_bytes: 4711
 flavors: {python_function: {loader_module: mlflow.sklearn, model_path: model.pkl}}
 signature:
   inputs: '[{"type": "double", "name": "price", "required": true},
@@ -63,6 +64,7 @@ def test_the_champion_is_the_version_that_the_alias_names(registry: Registry, fo
     assert champion.version == "2"
     assert champion.inputs == {"price": "double", "day": "string"}
     assert champion.outputs == {"": "tensor(int64)"}
+    assert champion.size == 4711
     registry.client.delete_registered_model_alias(foreign, "champion")
     assert registry.champion(foreign) is None
 

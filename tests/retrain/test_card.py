@@ -54,7 +54,7 @@ def test_a_description_says_first_what_is_asked_and_where_to_read_on() -> None:
                      "| --- | --- | --- |",
                      "| accuracy | 0.8 (0.7 to 0.9) | 0.7 (0.6 to 0.8) |",
                      "| size | 7.34 kB | unknown |",
-                     "| CPU for a batch of 1 | 0.028 ms | unknown |"]
+                     "| CPU for a batch of 1 | 0.028 ms | not measured |"]
 
 
 def test_a_description_leads_nowhere_that_is_not_known() -> None:

@@ -77,10 +77,11 @@ def demo(*, folder: Path, log_file: Path | None, wait_for_me: bool, serve: bool,
         click.echo(summary.table())
     if serve:
         status = servers["status"].address
+        place = folder.name if folder.parent == Path.cwd() else folder
         click.echo(f"\nstatus page  {status}/\nmetrics      {status}/metrics\n"
                    f"MLflow UI    {mlflow.address}/#/models/{scene.name}\n"
                    + (f"drift report {status}/reports/{summary.report}\n" if summary.report else "")
-                   + f"They stay up for an hour; `holdfast demo --stop --folder {folder.name}` "
+                   + f"They stay up for an hour; `holdfast demo --stop --folder {place}` "
                      "ends them sooner.")
 
 

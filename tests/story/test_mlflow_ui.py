@@ -77,9 +77,6 @@ def test_the_page_of_the_version_holds_what_a_person_decides_by(
         assert cell.startswith(f"{result['holdout'][name]['value']:.4g} (")
     names = [line[0].strip() for line in cells]
     assert {"size", "CPU for a batch of 1", "CPU for a batch of 256"} <= set(names)
-    costs = {line[0].strip(): line[2].strip() for line in cells if len(line) > 2}
-    assert costs["size"] != "unknown"  # of a pyfunc, as MLflow noted it
-    assert costs["CPU for a batch of 1"] == "not measured"  # nobody's pickle is run here
     assert f"Asked for because: {row.request.reason}" in text
     assert "add the alias champion above" in text
     tags = place.client.get_model_version(place.registered, "2").tags

@@ -71,9 +71,10 @@ class Gate(Section):
     log_loss_budget: float | None = Field(default=None, ge=0)
     """The same of the log loss."""
     blend_budget: float = Field(default=0.02, ge=0)
-    """How much worse than a champion that is a blend the same weighed anew may be on the holdout,
-    in the metric's units (for mae, rmse and mape: as a share). Newer weights are right more often
-    than a fortnight of rows can show."""
+    """How much worse than a champion that is a blend the same weighed anew may be, in the metric's
+    units (for mae, rmse and mape: as a share). It is refused where it surely is: where the interval
+    of the difference on the holdout lies beyond. Newer weights are right more often than a
+    fortnight of rows can show."""
     max_size: Size | None = Field(default=None, gt=0)
     """Largest artifact, in bytes or as `200KB`."""
     max_latency: dict[Literal[1, 256], float] = {}

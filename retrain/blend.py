@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from monitor.errors import HoldfastError
@@ -19,18 +20,19 @@ CONSIDERED = 32
 
 
 def blend(ground: Ground, newest: Sequence[Player] = (), *, place: str = "blend") -> Proposal:
-    """Kept models and earlier versions, weighed by how they do on the validation rows.
+    """Kept models and earlier versions, weighed by the newest rows before the holdout.
 
-    What it is worth there is told by weights of the other half of them. ``newest`` are models that
-    were fitted in the same climb.
+    What it is worth is told on the validation rows, on each half of them by weights of the others.
+    ``newest`` are models that were fitted in the same climb.
     """
-    members, rows = _members(ground, newest), ground.validation
+    older, members = _lineup(ground, newest)
+    rows = pd.concat([older, ground.validation], ignore_index=True)
     parts = [ground.scored(item.name, path, rows) for item, path in members]
-    halves = slice(0, len(rows) // 2), slice(len(rows) // 2, len(rows))
-    most = ground.training.blend
-    said = [answered(mixture(parts, most, other), parts, ground.contract, half)
-            for half, other in (halves, halves[::-1])]
-    scores = score("candidate", together(said), rows, contract=ground.contract,
+    most, places = ground.training.blend, np.arange(len(rows))
+    told = places[len(older):]
+    said = [answered(mixture(parts, most, np.setdiff1d(places, half)), parts, ground.contract, half)
+            for half in (told[:len(told) // 2], told[len(told) // 2:])]
+    scores = score("candidate", together(said), ground.validation, contract=ground.contract,
                    metrics=ground.metrics)
     return replace(_blended(ground, members, parts, scores, place), newest=tuple(newest))
 
@@ -45,21 +47,37 @@ def reblend(ground: Ground, attempts: Sequence[Proposal]) -> Proposal:
 
 
 def renewed(ground: Ground, proposal: Proposal) -> Proposal:
-    """The blend weighed once more, by the rows of validation and holdout."""
-    members = _members(ground, proposal.newest)
-    rows = pd.concat([ground.validation, ground.holdout], ignore_index=True)
+    """The blend weighed once more, by the rows of the holdout too."""
+    older, members = _lineup(ground, proposal.newest)
+    rows = pd.concat([older, ground.validation, ground.holdout], ignore_index=True)
     parts = [ground.scored(item.name, path, rows) for item, path in members]
     return _blended(ground, members, parts, proposal.scores, "renewed")
 
 
-def _members(ground: Ground, newest: Sequence[Player]) -> list[tuple[Player, Path]]:
-    """The models that know none of the validation rows."""
-    start = ground.validation["_timestamp"].min()
+def _lineup(ground: Ground, newest: Sequence[Player]
+            ) -> tuple[pd.DataFrame, list[tuple[Player, Path]]]:
+    """Rows before validation rows of less time than a holdout, so that both together are as long,
+    and the models that know none of all these; no such rows where too few models do not.
+
+    A drift that began lately leaves few rows to validation, and weights ask for more. Models of
+    this climb know all but validation.
+    """
+    start = ground.holdout["_timestamp"].min() - ground.training.holdout
+    train = max((split.train for _, split in ground.splits), key=len)
+    older = train[train["_timestamp"] >= start][list(ground.validation.columns)]
+    for rows in (older.iloc[:0],) if newest else (older, older.iloc[:0]):
+        members = _members(ground, newest, pd.concat([rows, ground.validation]))
+        if len(members) > 1:
+            return rows, members
+    raise HoldfastError("fewer than two models are kept that know none of the newest rows")
+
+
+def _members(ground: Ground, newest: Sequence[Player], rows: pd.DataFrame
+             ) -> list[tuple[Player, Path]]:
+    start = rows["_timestamp"].min()
     found = [(item, item.artifact) for item in (*newest, *ground.kept, *ground.everyone)
              if item.single and item.artifact is not None and not item.barred
              and alike(ground, item) and (item.until is None or item.until < start)]
-    if len(found) < 2:
-        raise HoldfastError("fewer than two models are kept that know none of the newest rows")
     return found[:CONSIDERED] + found[max(CONSIDERED, len(found) - 1):]
 
 
@@ -72,6 +90,5 @@ def _blended(ground: Ground, members: Sequence[tuple[Player, Path]], parts: Sequ
     taken = [(found.weights[place], members[place][0]) for place in found.taken]
     words = ", ".join(f"{weight:.2f} x {item.name}" for weight, item in sorted(
         taken, key=lambda item: -item[0]))
-    return Proposal(
-        "blend", f"a blend of {len(taken)}: {words}", path, scores,
-        until=max((item.until for _, item in taken if item.until is not None), default=None))
+    return Proposal("blend", f"a blend of {len(taken)}: {words}", path, scores,
+                    until=parts[0].timestamps.max().to_pydatetime())

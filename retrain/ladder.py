@@ -138,13 +138,16 @@ def best(attempts: Sequence[Attempt], *, borne: float = 0.0) -> Attempt | None:
 
     The holdout let them pass and chooses no further among them, unless validation can tell of none.
     A blend, the newest before an older one, goes before what gained no more than ``borne`` beyond
-    it: it can hold that too.
+    it (on the holdout, where validation does not tell of all): it can hold that too.
     """
     passed = [item for item in attempts if item.result == "passed"]
     told = [item for item in passed if item.validation is not None]
     weighed = [item for item in passed if item.proposal and item.proposal.rung == "blend"]
-    most = max((item.validation or 0.0 for item in told), default=0.0)
-    if weighed and (weighed[-1].validation is None or weighed[-1].validation >= most - borne):
+
+    def worth(item: Attempt) -> float:
+        return (item.validation if len(told) == len(passed) else item.gain) or 0.0
+
+    if weighed and worth(weighed[-1]) >= max(map(worth, passed)) - borne:
         return weighed[-1]
     if told:
         return max(told, key=lambda item: item.validation or 0.0)

@@ -2,15 +2,17 @@
 
 Classes: ``softmax(sum_k a_k log p_k + b)`` with ``a_k >= 0``, a logarithmic opinion pool whose
 weights are fitted by likelihood (Genest and Zidek 1986; Heskes 1998). Values: ``sum_k a_k y_k``
-with ``a_k >= 0`` (Breiman 1996, stacked regressions). Both are held towards the plain mean. The
-models stay what they are: their ONNX graphs are put side by side in one.
+with ``a_k >= 0`` (Breiman 1996, stacked regressions). Both are held towards the plain mean, and a
+row counts half as much as one that is ``HALF_LIFE`` newer. The models stay what they are: their
+ONNX graphs are put side by side in one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from datetime import timedelta
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +26,24 @@ from retrain.evaluate import Answers, Scores
 from retrain.graph import OPSETS, Graph, write
 from retrain.recalibrate import logits_of, renamed, values_of
 
-LEAST = 100
+LEAST = 40
 """Fewer labelled rows do not tell weights."""
 
 FLOOR = 1e-3
 """Probabilities are held above this, so that no model that is sure and wrong outvotes all."""
 
-PRIOR = 30.0
-"""Weight of the belief in equal parts, against one for each row."""
+PRIOR = 15.0
+"""Weight of the belief in equal parts, against one for the newest row."""
+
+HALF_LIFE = timedelta(days=7)
+"""Event time in which a row comes to count half: which model is right changes faster than what
+one model is."""
 
 TRACE = 1e-3
 """Weights below this are none."""
 
 Floats = NDArray[np.float64]
+Places = slice | NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Mixture:
         return [place for place, weight in enumerate(self.weights) if weight > 0]
 
 
-def mixture(parts: Sequence[Scores], most: int, rows: slice = slice(None)) -> Mixture:
+def mixture(parts: Sequence[Scores], most: int, rows: Places = slice(None)) -> Mixture:
     """The mixture of at most ``most`` models that fits the labels of these rows best.
 
     ``HoldfastError`` where the rows are too few or a model gives no probabilities.
@@ -63,13 +70,15 @@ def mixture(parts: Sequence[Scores], most: int, rows: slice = slice(None)) -> Mi
     if len(label) < LEAST:
         raise HoldfastError(f"{len(label)} labelled rows are too few to weigh models by, {LEAST} "
                             "are needed")
-    solve = _of_values if said.ndim == 2 else _of_classes
-    weights, bias = solve(said, label)
+    times = parts[0].timestamps.iloc[rows][known]
+    counts = np.exp2(((times - times.max()) / HALF_LIFE).to_numpy(np.float64))
+    solve = partial(_of_values if said.ndim == 2 else _of_classes, label=label, counts=counts)
+    weights, bias = solve(said)
     taken = np.flatnonzero(weights > TRACE)
     if len(taken) > most:
         spread = said.std(axis=1) if said.ndim == 2 else said.std(axis=(1, 2))
         taken = np.sort(taken[np.argsort(-(weights * spread)[taken], kind="stable")[:most]])
-        kept, bias = solve(said[taken], label)
+        kept, bias = solve(said[taken])
         weights = np.zeros(len(parts))
         weights[taken] = kept
     weights[weights <= TRACE] = 0.0
@@ -79,7 +88,7 @@ def mixture(parts: Sequence[Scores], most: int, rows: slice = slice(None)) -> Mi
 
 
 def answered(found: Mixture, parts: Sequence[Scores], contract: Contract,
-             rows: slice = slice(None)) -> Answers:
+             rows: Places = slice(None)) -> Answers:
     """What the mixture says about these rows, by what its models say."""
     said = _said(parts, rows)
     total = np.tensordot(np.asarray(found.weights), said, 1)
@@ -92,7 +101,7 @@ def answered(found: Mixture, parts: Sequence[Scores], contract: Contract,
     return Answers(classes[share.argmax(axis=1)], share, contract.classes)
 
 
-def _said(parts: Sequence[Scores], rows: slice) -> Floats:
+def _said(parts: Sequence[Scores], rows: Places) -> Floats:
     """Values ``[models, rows]``, or centred log-probabilities ``[models, rows, classes]``."""
     if not parts[0].answers.classes:
         return np.stack([item.judged.answer[rows].astype(np.float64) for item in parts])
@@ -103,17 +112,17 @@ def _said(parts: Sequence[Scores], rows: slice) -> Floats:
     return np.asarray(logs - logs.mean(axis=2, keepdims=True))
 
 
-def _of_values(said: Floats, label: NDArray[Any]) -> tuple[Floats, Floats]:
+def _of_values(said: Floats, label: NDArray[Any], counts: Floats) -> tuple[Floats, Floats]:
     """Non-negative least squares in standard deviations of the label, ridged to the mean."""
     from scipy.optimize import nnls
 
-    models, scale = len(said), float(np.std(label)) or 1.0
-    left = np.vstack([said.T / scale, np.eye(models) * np.sqrt(PRIOR)])
-    right = np.concatenate([label / scale, np.full(models, np.sqrt(PRIOR) / models)])
+    models, scale = len(said), np.sqrt(counts) / (float(np.std(label)) or 1.0)
+    left = np.vstack([said.T * scale[:, None], np.eye(models) * np.sqrt(PRIOR)])
+    right = np.concatenate([label * scale, np.full(models, np.sqrt(PRIOR) / models)])
     return nnls(left, right)[0], np.empty(0)
 
 
-def _of_classes(said: Floats, label: NDArray[Any]) -> tuple[Floats, Floats]:
+def _of_classes(said: Floats, label: NDArray[Any], counts: Floats) -> tuple[Floats, Floats]:
     """Penalized maximum likelihood; convex."""
     from scipy.optimize import minimize
     from scipy.special import log_softmax
@@ -124,8 +133,8 @@ def _of_classes(said: Floats, label: NDArray[Any]) -> tuple[Floats, Floats]:
 
     def loss(values: Floats) -> tuple[float, Floats]:
         logs = log_softmax(np.tensordot(values[:models], said, 1) + values[models:], axis=1)
-        wrong, off = np.exp(logs) - hit, values - prior
-        value = -float(logs[place, label.astype(int)].sum()) + PRIOR / 2 * float(off @ off)
+        wrong, off = (np.exp(logs) - hit) * counts[:, None], values - prior
+        value = -float(logs[place, label.astype(int)] @ counts) + PRIOR / 2 * float(off @ off)
         slopes = np.concatenate([np.tensordot(said, wrong, 2), wrong.sum(axis=0)]) + PRIOR * off
         return value / rows, slopes / rows
 

@@ -42,8 +42,8 @@ class Proposal:
 
     ``again`` names the earlier version that it is, where it is one; ``fitted`` are the weights that
     the next fine-tuning goes on from, where there are some; ``bent_on`` names the window whose rows
-    bent the answers of the champion. ``until`` is the newest event time that a mixture's models
-    were fitted on. ``kept`` are the models that were fitted on the way, by name, and ``newest``
+    bent the answers of the champion. ``until`` is the newest event time that a blend was
+    weighed by. ``kept`` are the models that were fitted on the way, by name, and ``newest``
     those that a blend could take because they were fitted in the same climb.
     """
 

@@ -47,7 +47,7 @@ def _version(row: Check) -> str:
     borne = ""
     if row.role == CHAMPION and not row.passed and row.allowed:
         borne = (f", at least {-row.allowed:.3f} better is asked" if row.allowed < 0 else
-                 f", at most {row.allowed:.3f} worse is allowed")
+                 f", surely more than the {row.allowed:.3f} that is borne")
     instead = (f" ({row.asked} needs scores that are not logged)"
                if row.asked != row.metric else "")
     sure = f", {percent(row.sure)} sure to be better" if row.sure is not None else ""

@@ -80,6 +80,22 @@ def test_a_candidate_that_gains_too_little_over_the_champion_is_refused() -> Non
     assert not gate(champion, new, [], rules=Rules("accuracy")).passed
 
 
+def test_a_loss_that_is_borne_is_refused_where_it_surely_is_larger() -> None:
+    """By the one-sided 95 % interval of the difference; without a loss that is borne by chance
+    nobody is let pass."""
+    champion, rules = scored("version 3", 0.80), Rules("accuracy", -0.02)
+    little, much = scored("new", 0.77, seed=1), scored("new", 0.70, seed=1)
+    passed, refused = (gate(item, champion, [], rules=rules) for item in (little, much))
+    assert passed.table[0]["difference"] > 0.02
+    assert passed.table[0]["low"] <= 0.02
+    assert passed.passed
+    assert passed.table[0]["level"] == pytest.approx(0.9)
+    assert refused.table[0]["low"] > 0.02
+    assert not refused.passed
+    assert "the champion, surely more than the 0.020 that is borne" in refused.reason
+    assert not gate(little, champion, [], rules=Rules("accuracy", 0.0)).passed
+
+
 def test_nothing_worse_than_an_earlier_version_passes() -> None:
     result = gate(scored("new", 0.80), scored("version 3", 0.70),
                   [scored("version 2", 0.75), scored("version 1", 0.82)],

@@ -71,6 +71,17 @@ def test_a_blend_that_passed_goes_before_what_gained_little_more() -> None:
     assert best([*found, again], borne=.2) is again
 
 
+def test_where_validation_does_not_tell_the_holdout_chooses_whether_to_blend() -> None:
+    def passed(name: str, gain: float) -> Attempt:
+        judged = Judged(GateResult(True, "said", ()), cast(Any, None), gain)
+        return Attempt(name, "passed", "", judged=judged, proposal=Proposal(
+            name, "", Path("a"), cast(Any, None)))
+
+    found = [passed("blend", -.001), passed("tune", .375)]
+    assert best(found, borne=.02) is found[1]
+    assert best(found, borne=.4) is found[0]
+
+
 @given(GAINS)
 def test_laws_of_the_climb(gains: list[tuple[float, float, bool]]) -> None:
     attempts, levels = climbed(gains)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 from monitor.performance import RELATIVE
+from monitor.window import isoformat
 from retrain import rungs
 from retrain.benchmarks import Golden
 from retrain.bend import probabilities
 from retrain.blend import blend, reblend
 from retrain.checks import Rules
+from retrain.dataset import LEAST
 from retrain.evaluate import Scores, compare, size
 from retrain.gate import error_rate, gate
 from retrain.golden import measured
@@ -34,10 +37,11 @@ FITTED = ("tune", "refit", "search")
 class Stakes:
     """What a climb is about: ``meeting`` are everybody's scores on the holdout, by name.
 
-    ``promised`` is the champion's promise of the deciding metric (None: unknown), ``drop`` the
-    loss that counts. ``rest`` says why weights should rest, ``spent`` why they may not be fitted
-    at all; both are empty where nothing withholds them. ``before`` names the action that the
-    evidence asks for first.
+    ``promised`` is what the champion or the first version promised of the deciding metric, where it
+    is more (None: unknown), ``drop`` the loss that counts. ``rest`` says why weights should rest,
+    ``spent`` why they may not be fitted at all; both are empty where nothing withholds them.
+    ``before`` names the action that the evidence asks for first, ``began`` is when the drift did
+    that it is about.
     """
 
     meeting: Mapping[str, Scores]
@@ -48,6 +52,7 @@ class Stakes:
     rest: str = ""
     spent: str = ""
     before: str = ""
+    began: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +93,14 @@ def climbed(ground: Ground, stakes: Stakes, ways: Ways) -> list[Attempt]:
 
 
 def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung]:
-    """The rungs in the order that is asked for; a severe loss ends the weights' rest.
+    """The rungs in the order that is asked for; a severe loss ends the weights' rest, where there
+    is something to learn from.
 
     A blend is weighed anew, with models that are fitted for it; recall and bending are in that.
     Models that were fitted are blended at once, whoever serves.
     """
-    barred = stakes.spent or ("" if lost >= SEVERE * stakes.drop else stakes.rest)
+    barred = stakes.spent or (_young(ground, stakes.began) if lost >= SEVERE * stakes.drop
+                              else stakes.rest)
     budget = -ground.training.gate.blend_budget if ground.blended else None
     fitted: list[Proposal] = []
 
@@ -117,14 +124,38 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
         "search": fit("search", partial(rungs.seek, spending=ways.spending, told=ways.told))}
     if ground.champion is None:
         return [known["refit"]]
-    order = [known[name] for name in sorted(ground.training.ladder,
-                                            key=lambda name: name != stakes.before)]
+    order = [known[name] for name in _order(ground, stakes.before)]
     if ground.blended:
-        order = [known["blend"], *(rung for rung in order if rung.name in FITTED)]
+        order = [rung for rung in order if rung.name in {"blend", *FITTED}]
+        order.sort(key=lambda rung: rung.name in FITTED and rung.name != stakes.before)
     if "blend" in ground.training.ladder:
         order.append(Rung("reblend", cheap(lambda _: reblend(ground, fitted)), barred,
                           least=budget, free=True))
     return order
+
+
+def _order(ground: Ground, before: str) -> list[str]:
+    """The ladder's rungs, the one that is asked for first; fine-tuning after a model from scratch
+    where it is no cheaper."""
+    names: list[str] = sorted(ground.training.ladder, key=lambda name: name != before)
+    dear = not getattr(ground.trainer, "tunes_cheaply", True)
+    if dear and {"tune", "refit"} <= set(names):
+        names.remove("tune")
+        names.insert(names.index("refit") + 1, "tune")
+    return names
+
+
+def _young(ground: Ground, began: datetime | None) -> str:
+    """Why weights had better wait: so much is lost that only rows of the new kind can mend it, and
+    hardly any are left to train on beside those that judge. Not for longer than twice a holdout.
+    """
+    newest = ground.holdout["_timestamp"].max()
+    if began is None or newest - began > 2 * ground.training.holdout:
+        return ""
+    rows = max(int((split.train["_timestamp"] >= began).sum()) for _, split in ground.splits)
+    return "" if rows >= LEAST["train"] else (
+        f"since {isoformat(began)}, when this began, only {rows} rows are left to train on beside "
+        f"those that judge; {LEAST['train']} are waited for")
 
 
 def _lost(ground: Ground, stakes: Stakes) -> float:

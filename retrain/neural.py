@@ -25,6 +25,7 @@ class Neural:
     """A torch trainer without ``fresh`` and ``varied``; see ``retrain.trainer.Trainer``."""
 
     file: ClassVar[str] = "weights.safetensors"
+    tunes_cheaply: ClassVar[bool] = True
     steps: ClassVar[int] = 0
     """Fewest updates in an epoch: with few rows batches get smaller, down to 32."""
     head_epochs: ClassVar[int] = 0

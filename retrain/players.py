@@ -22,6 +22,7 @@ from retrain.contract import Contract
 from retrain.evaluate import DAY, Answers, logged
 from retrain.ground import Ground, Player, metrics
 from retrain.kept import kept, single
+from retrain.metrics import LOWER_IS_BETTER
 from retrain.rivals import Rival, same_answers
 from retrain.trainer import Fitted, Options, Split, Trainer
 from retrain.trainers import trainer
@@ -101,14 +102,21 @@ def weights_of(work: Work, made: Trainer, version: Version, contract: Contract) 
 
 
 def promised(work: Work, found: Contest) -> float | None:
-    """What the champion's own baseline promises of the deciding metric; None where unknown."""
+    """The most that the champion's own baseline or the first version's promises of the deciding
+    metric; None where unknown."""
     if found.champion is None:
         return None
+    told = [_promise(work, item.version) for item in (found.champion, *found.predecessors[-1:])]
+    known = [value for value in told if value is not None]
+    most = min if work.model.metric in LOWER_IS_BETTER else max
+    return most(known, default=None)
+
+
+def _promise(work: Work, version: Version) -> float | None:
     try:
-        text = work.registry.baseline(found.champion.version)
-        if text is None:
-            return None
-        return measure(Baseline.from_json(text).performance, work.model.metric,
-                       positive=work.model.log.positive_label, block=DAY).value
+        text = work.registry.baseline(version)
+        return None if text is None else measure(
+            Baseline.from_json(text).performance, work.model.metric,
+            positive=work.model.log.positive_label, block=DAY).value
     except HoldfastError:
         return None

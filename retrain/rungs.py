@@ -143,6 +143,9 @@ def _compressed(ground: Ground, rung: str, made: Made, choice: Choose, *,
     sizes = points(ground, fitted, ground.split(recipe.window), folder=room(ground, rung))
     name, why = choice(rung, sizes)
     taken = sizes[name]
+    small = taken.parent or taken.artifact
+    kept = {key: replace(item, artifact=small) if item.what == what else item
+            for key, item in kept.items()}
     return Proposal(rung, what, taken.artifact, taken.scores, fitted, parent=taken.parent,
                     trained=True, point=name, choice=why,
                     points={key: point.scores for key, point in sizes.items()},

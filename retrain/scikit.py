@@ -31,6 +31,8 @@ class Scikit:
     """scikit-learn over tables; see ``retrain.trainer.Trainer`` for what each method promises."""
 
     file: ClassVar[str] = "model.skops"
+    tunes_cheaply: ClassVar[bool] = False
+    """New trees cost what the first ones did, and the old ones have to be answered for."""
 
     def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
               ) -> Pipeline:

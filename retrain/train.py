@@ -16,7 +16,7 @@ from retrain.benchmarks import read
 from retrain.card import card
 from retrain.checks import Rules
 from retrain.contest import Contest, comparable, contest
-from retrain.dataset import Dataset, Refusal, assemble, conform, usable
+from retrain.dataset import Dataset, Refusal, assemble, began_at, conform, usable
 from retrain.evaluate import Scores
 from retrain.golden import comparable as comparable_sets
 from retrain.ground import Ground
@@ -96,7 +96,7 @@ def _stakes(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, 
                   f"weights were fitted as often as is allowed until {spent}" if spent else
                   f"weights were fitted in vain lately; they rest until {vain}" if vain else
                   WEIGHED if evidence == "reweigh" else "",
-                  FIRST.get(str(evidence), ""))
+                  FIRST.get(str(evidence), ""), began_at(work.request))
 
 
 def _ways(work: Work, standing: Ground) -> Ways:

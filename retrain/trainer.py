@@ -114,6 +114,9 @@ class Trainer(Protocol):
 
     file: ClassVar[str]
     """Name of the file that ``save`` writes; no pickle."""
+    tunes_cheaply: ClassVar[bool]
+    """Whether going on from a version's weights costs less than a model from scratch, so that the
+    ladder tries it first; a class that does not say so is taken to."""
 
     def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
               ) -> Fitted:

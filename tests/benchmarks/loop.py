@@ -323,10 +323,11 @@ class Life:
         held = withheld(self.fitted, self.days()[0], day, self.model)
         attempts = climbed(ground, Stakes(
             meeting, Rules(ground.metric, training.minimum_gain, training.gate),
-            self.model.policy.performance.drop, self.serving.promised.value,
+            self.model.policy.performance.drop,
+            max(item.promised.value or 0.0 for item in (self.serving, self.first)),
             rest=held.get("rest", ""), spent=held.get("spent", "") or held.get("vain", "") or (
                 WEIGHED if before == "reweigh" else ""),
-            before=before),
+            before=before, began=self.began),
             Ways(lambda _, sizes: cheapest(ground, sizes)))
         taken = best(attempts, borne=ground.borne)
         self.kept[:0] = [

@@ -97,11 +97,12 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
     is something to learn from.
 
     A blend is weighed anew, with models that are fitted for it; recall and bending are in that.
-    Models that were fitted are blended at once, whoever serves.
+    Only the holdout tells whether newer weights are better: they are worth less on validation than
+    they will be, by weights of a part of it. Models that were fitted are blended at once, whoever
+    serves.
     """
     barred = stakes.spent or (_young(ground, stakes.began) if lost >= SEVERE * stakes.drop
                               else stakes.rest)
-    budget = -ground.training.gate.blend_budget if ground.blended else None
     fitted: list[Proposal] = []
 
     def cheap(make: Callable[[Ground], Proposal]) -> Callable[[], Proposal]:
@@ -116,7 +117,7 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
 
     known = {
         "recall": Rung("recall", cheap(rungs.recall)),
-        "blend": Rung("blend", cheap(blend), least=budget),
+        "blend": Rung("blend", cheap(blend), straight=ground.blended),
         "probabilities": Rung("probabilities", cheap(probabilities)),
         "ranges": Rung("ranges", cheap(rungs.ranges)),
         "tune": fit("tune", rungs.tune),
@@ -130,7 +131,7 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
         order.sort(key=lambda rung: rung.name in FITTED and rung.name != stakes.before)
     if "blend" in ground.training.ladder:
         order.append(Rung("reblend", cheap(lambda _: reblend(ground, fitted)), barred,
-                          least=budget, free=True))
+                          straight=ground.blended, free=True))
     return order
 
 

@@ -25,14 +25,14 @@ Result = Literal["impossible", "no gain", "refused", "passed", "not tried"]
 class Rung:
     """A named action; ``barred`` says why it may not be taken now, empty where it may.
 
-    ``least`` is what it must gain at least where that is not what all must. A ``free`` one costs
+    A ``straight`` one goes before the gate whatever validation says of it. A ``free`` one costs
     nothing beside those before it, and is tried though one of them gained enough.
     """
 
     name: str
     make: Callable[[], Proposal]
     barred: str = ""
-    least: float | None = None
+    straight: bool = False
     free: bool = False
 
 
@@ -122,11 +122,10 @@ def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
     except HoldfastError as problem:
         return Attempt(rung.name, "impossible", str(problem), time.process_time() - began)
     gain = trial.validation(proposal)
-    least = trial.minimum_gain if rung.least is None else rung.least
     made = Attempt(rung.name, "no gain", "", time.process_time() - began, proposal, gain)
-    if gain is not None and gain < least:
+    if gain is not None and gain < trial.minimum_gain and not rung.straight:
         return replace(made, reason=f"{proposal.what}: {gain:+.4f} on validation against "
-                                    f"{trial.against}, at least {least:+.4f} is asked")
+                                    f"{trial.against}, at least {trial.minimum_gain:+.4f} is asked")
     judged = trial.gate(proposal, error)
     return replace(made, result="passed" if judged.verdict.passed else "refused", judged=judged,
                    reason=f"{proposal.what}: {judged.verdict.reason}",
@@ -138,14 +137,17 @@ def best(attempts: Sequence[Attempt], *, borne: float = 0.0) -> Attempt | None:
 
     The holdout let them pass and chooses no further among them, unless validation can tell of none.
     A blend, the newest before an older one, goes before what gained no more than ``borne`` beyond
-    it (on the holdout, where validation does not tell of all): it can hold that too.
+    it: it can hold that too. Where something is borne the holdout tells this, as where validation
+    does not tell of all: there a blend is worth less than it is, by weights of a part of the rows.
     """
     passed = [item for item in attempts if item.result == "passed"]
     told = [item for item in passed if item.validation is not None]
     weighed = [item for item in passed if item.proposal and item.proposal.rung == "blend"]
 
+    by_holdout = borne > 0 or len(told) < len(passed)
+
     def worth(item: Attempt) -> float:
-        return (item.validation if len(told) == len(passed) else item.gain) or 0.0
+        return (item.gain if by_holdout else item.validation) or 0.0
 
     if weighed and worth(weighed[-1]) >= max(map(worth, passed)) - borne:
         return weighed[-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -48,6 +49,7 @@ FEW = 12
 ASKED = ("phase", "needs", "text", "offset")
 """What the address of the front page may ask for."""
 WRONG = "The address is not right"
+_TAG = re.compile(r"(<[^>]*>)")
 BADGE_SECONDS = 60
 """How long a badge may be shown without asking again."""
 
@@ -195,7 +197,13 @@ def _columns(store: Store, model: Model, made: Card) -> dict[str, Any]:
 
 
 def _finished(value: Any) -> Any:
-    """``value`` as it goes into a page: every secret in its texts replaced."""
-    if isinstance(value, Markup):
-        return Markup(redact(str(value)))  # noqa: S704 - it was safe before it was masked
-    return redacted(value)
+    """``value`` as it goes into a page: every secret in its texts replaced.
+
+    Of what is HTML already the tags stay: a secret may read ``true``, and what a tag was given went
+    through here before.
+    """
+    if not isinstance(value, Markup):
+        return redacted(value)
+    parts = _TAG.split(str(value))
+    return Markup("".join(  # noqa: S704 - it was safe before it was masked
+        part if place % 2 else redact(part) for place, part in enumerate(parts)))

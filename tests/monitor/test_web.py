@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
+from monitor import secrets
 from monitor.badge import badge
 from monitor.errors import HoldfastError
 from monitor.exporter import Snapshot
@@ -277,6 +278,20 @@ def test_secrets_are_masked_everywhere(
         body = site.get(path).text
         assert "open-sesame" not in body
         assert "hunter2" not in body
+
+
+def test_a_secret_that_is_a_common_word_breaks_no_page(
+        store: Store, site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a flag comes from the environment: tags stay as they are, texts are masked."""
+    fill(store)
+    before = {path: site.get(path).text for path in ("/", "/models/electricity")}
+    monkeypatch.setattr(secrets, "_known", {"true", "stands", "drifted"})
+    for path, plain in before.items():
+        masked = site.get(path).text
+        assert plain.count('aria-hidden="true"') > 0
+        assert masked.count('aria-hidden="true"') == plain.count('aria-hidden="true"')
+        assert masked.count("***") > 0
+        assert masked.count("<") == plain.count("<")
 
 
 def test_a_report_is_served_in_a_sandbox(store: Store, site: httpx.Client, tmp_path: Path) -> None:

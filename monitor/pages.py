@@ -50,6 +50,7 @@ ASKED = ("phase", "needs", "text", "offset")
 """What the address of the front page may ask for."""
 WRONG = "The address is not right"
 _TAG = re.compile(r"(<[^>]*>)")
+"""A tag; a ``>`` in what it was given is escaped."""
 BADGE_SECONDS = 60
 """How long a badge may be shown without asking again."""
 

@@ -280,7 +280,8 @@ class Training(Section):
         "recall", "blend", "probabilities", "ranges", "tune", "refit"]
     """Actions to try, in this order, until one gains enough: an earlier version again, several
     models that earlier trainings fitted answering together, the champion's answers bent to the
-    newest labels, its int8 ranges taken anew, the champion fine-tuned, a model from scratch.
+    newest labels, its int8 ranges taken anew, the champion fine-tuned, a model from scratch (of
+    trees before fine-tuning, which costs more).
     `search` is tried where it is named: it takes minutes. Where a blend serves, `blend` weighs its
     models anew; what is fitted is blended at once."""
     blend: int = Field(default=8, ge=2)

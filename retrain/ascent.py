@@ -126,9 +126,6 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
     if ground.champion is None:
         return [known["refit"]]
     order = [known[name] for name in _order(ground, stakes.before)]
-    if ground.blended:
-        order = [rung for rung in order if rung.name in {"blend", *FITTED}]
-        order.sort(key=lambda rung: rung.name in FITTED and rung.name != stakes.before)
     if "blend" in ground.training.ladder:
         order.append(Rung("reblend", cheap(lambda _: reblend(ground, fitted)), barred,
                           straight=ground.blended, free=True))
@@ -137,12 +134,15 @@ def _rungs(ground: Ground, stakes: Stakes, ways: Ways, lost: float) -> list[Rung
 
 def _order(ground: Ground, before: str) -> list[str]:
     """The ladder's rungs, the one that is asked for first; fine-tuning after a model from scratch
-    where it is no cheaper."""
+    where it is no cheaper. Where a blend serves it alone goes before what fits weights."""
     names: list[str] = sorted(ground.training.ladder, key=lambda name: name != before)
     dear = not getattr(ground.trainer, "tunes_cheaply", True)
     if dear and {"tune", "refit"} <= set(names):
         names.remove("tune")
         names.insert(names.index("refit") + 1, "tune")
+    if ground.blended:
+        names = sorted((name for name in names if name in {"blend", *FITTED}),
+                       key=lambda name: name in FITTED and name != before)
     return names
 
 

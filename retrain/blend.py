@@ -66,15 +66,16 @@ def _lineup(ground: Ground, newest: Sequence[Player]
     train = max((split.train for _, split in ground.splits), key=len)
     older = train[train["_timestamp"] >= start][list(ground.validation.columns)]
     for rows in (older.iloc[:0],) if newest else (older, older.iloc[:0]):
-        members = _members(ground, newest, pd.concat([rows, ground.validation]))
+        first = (rows if len(rows) else ground.validation)["_timestamp"].min()
+        members = _members(ground, newest, first)
         if len(members) > 1:
             return rows, members
     raise HoldfastError("fewer than two models are kept that know none of the newest rows")
 
 
-def _members(ground: Ground, newest: Sequence[Player], rows: pd.DataFrame
+def _members(ground: Ground, newest: Sequence[Player], start: pd.Timestamp
              ) -> list[tuple[Player, Path]]:
-    start = rows["_timestamp"].min()
+    """The models that know no rows from ``start`` on."""
     found = [(item, item.artifact) for item in (*newest, *ground.kept, *ground.everyone)
              if item.single and item.artifact is not None and not item.barred
              and alike(ground, item) and (item.until is None or item.until < start)]

@@ -10,7 +10,7 @@ Only what does nothing but read may be run so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
 from sqlalchemy import Connection, RowMapping, Select, literal, select, union_all
 
 MOST = 25
-"""Questions that one statement asks at most."""
+"""Pieces of work that go side by side, and questions that one statement asks, at most."""
 MANY = 2**31 - 1
 """Rows of an answer at most; a part of a statement keeps its order only where it has a limit."""
 
@@ -117,6 +117,11 @@ def together(store: Asked, works: Sequence[Callable[[Asked], Answer]]) -> list[A
     """What each of these finds out, in their order."""
     if len(works) == 1:
         return [works[0](store)]
+    return [answer for start in range(0, len(works), MOST)
+            for answer in _beside(store, works[start : start + MOST])]
+
+
+def _beside(store: Asked, works: Sequence[Callable[[Asked], Answer]]) -> list[Answer]:
     view = store.ahead()
     assert view._answers is not None
     found: dict[int, Answer] = {}
@@ -130,7 +135,7 @@ def together(store: Asked, works: Sequence[Callable[[Asked], Answer]]) -> list[A
                     if told.question is None:
                         raise
                     waits[told.question.key] = told.question
-        for part in _parts(waits.values()):
+        for part in _kinds(waits.values()):
             with store.reading() as connection:
                 answers = _asked(connection, part)
             for question, rows in zip(part, answers, strict=True):
@@ -138,14 +143,12 @@ def together(store: Asked, works: Sequence[Callable[[Asked], Answer]]) -> list[A
     return [found[place] for place in range(len(works))]
 
 
-def _parts(questions: Iterable[Question]) -> Iterator[list[Question]]:
-    """Questions of one kind, as many as one statement asks."""
+def _kinds(questions: Iterable[Question]) -> Iterable[list[Question]]:
+    """Questions of one kind are one statement."""
     kinds: dict[Hashable, list[Question]] = {}
     for question in questions:
         kinds.setdefault(question.kind, []).append(question)
-    for held in kinds.values():
-        for start in range(0, len(held), MOST):
-            yield held[start : start + MOST]
+    return kinds.values()
 
 
 def _asked(connection: Connection, part: Sequence[Question]) -> list[list[RowMapping]]:

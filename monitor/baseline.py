@@ -7,7 +7,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -210,20 +210,23 @@ def _unpacked(row: list[Any], size: int) -> Past:
 
 def calibrate(version: str, bins: Bins, panes: Sequence[Profile], outcomes: Outcomes, *,
               model: Model, window: Window | None = None,
-              set_aside: Mapping[str, str] | None = None, seed: int = 0) -> Baseline:
+              set_aside: Mapping[str, str] | None = None, varied: Sequence[Profile] = ()
+              ) -> Baseline:
     """The baseline of a version from its reference windows, oldest first without a gap.
 
     ``panes`` are their profiles (empty ones where no row fell), the last one ends where
-    ``window`` does.
+    ``window`` does. ``varied`` are the same windows with all that tells by how much they vary.
     """
     reference = sum(panes, Profile.empty(bins))
     history = _history(bins, panes, model, window)
+    if varied:
+        history = replace(history, varied=np.stack([pane.counts for pane in varied]))
     level = levels(model)["drift"]
     limits, largest = None, np.zeros(0)
     if history.held():
         spans = spans_of(model.calendar.length, len(panes)) if model.policy.slow_drift else (1,)
         limits, largest = calibrated(
-            history, model.policy.statistics, spans, level=level, seed=seed,
+            history, model.policy.statistics, spans, level=level, seed=0,
             effects=[model.policy.minimum_effect.get(name, 0.0)
                      for name in model.policy.statistics])
     norms = learn(bins, panes, grid=grid_of(history, 1).tolist(),

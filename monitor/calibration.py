@@ -49,13 +49,17 @@ USUAL = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """The reference's own windows: counts ``(w, size)``, their starts and length in seconds."""
+    """The reference's own windows: counts ``(w, size)``, their starts and length in seconds.
+
+    ``varied`` are those by which over-dispersion is told, where there are others than ``counts``.
+    """
 
     bins: Bins
     counts: Counts
     starts: Seconds
     length: float
     mode: Mode
+    varied: Counts | None = None
 
     @property
     def windows(self) -> int:
@@ -225,7 +229,8 @@ class Block:
 
 def _block(history: History, keys: Sequence[str], statistics: Sequence[str],
            spans: Sequence[int], *, grid: Floats, seed: int) -> Block:
-    counts = history.counts[:, np.concatenate(
+    windows = history.counts if history.varied is None else history.varied
+    counts = windows[:, np.concatenate(
         [np.arange(history.bins.size)[history.bins.slices[key]] for key in keys])].astype(float)
     total = history.counts.sum(axis=0)
     rule = rulers([total[history.bins.slices[key]] for key in keys],

@@ -26,6 +26,9 @@ SAMPLED = 4000
 """Rows that importances are taken from where the version itself cannot be run."""
 FIRST_WINDOWS = 28
 """Windows of the log that serve as reference where none is configured."""
+FITTED = "holdfast:fitted"
+"""What a log calls a version on rows that it was fitted to: such answers say by how much answers
+vary from one window to the next, and not what they look like."""
 
 
 def mapping_key(model: Model) -> str:
@@ -80,17 +83,32 @@ def build(model: Model, source: Source, version: str, *, span: Window | None = N
     bins, set_aside = make_bins(summaries, model)
     calendar = model.calendar
     known_by = known_by or span.end + calendar.horizon + calendar.lateness + calendar.pane
-    counted = [item for item in source.count(bins, span, since=None, until=known_by)
-               if not any(item.pane in away for away in exclude)]
+    whole = [item for item in source.count(bins, span, since=None, until=known_by)
+             if not any(item.pane in away for away in exclude)]
+    counted = [_muted(item, bins) for item in whole]
     increments = [item for item in counted if not item.segment]
     answered = _answered(counted, version if model.log.model_version else "", outcomes)
     if outcomes is None:
         outcomes = total(item.outcomes for item in answered if not item.segment)
     panes = panes_of(increments, calendar.length, Profile.empty(bins))
+    varied = [] if counted == whole else panes_of(
+        [item for item in whole if not item.segment], calendar.length, Profile.empty(bins))
     baseline = calibrate(version, bins, panes, outcomes, model=model, window=span,
-                         set_aside=set_aside)
+                         set_aside=set_aside, varied=varied)
     return replace(baseline, segments=_segments(counted, answered, bins, model),
                    losses=_losses(model, source, bins, version, span=span, known_by=known_by))
+
+
+def _muted(item: Increment, bins: Bins) -> Increment:
+    """The increment without answers to rows that the version was fitted to."""
+    if item.version != FITTED:
+        return item
+    counts = item.profile.counts.copy()
+    for key, part in bins.slices.items():
+        if bins.by_key[key].role in {"prediction", "score"}:
+            counts[part] = 0
+            counts[part.start] = item.profile.n  # as of rows that nobody answered
+    return replace(item, profile=replace(item.profile, counts=counts))
 
 
 def _losses(model: Model, source: Source, bins: Bins, version: str, *, span: Window,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pandas as pd
 
 from monitor.baseline import Baseline
 from monitor.bins import Bins
+from monitor.calibration import FEW
 from monitor.config import Features, Limits, Log, Model, Reference
 from monitor.errors import HoldfastError
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
-from monitor.reference import build
+from monitor.reference import FITTED, build
 from monitor.sampling import SEGMENT
 from monitor.source import Source
 from monitor.window import Window
@@ -23,6 +25,12 @@ from retrain.evaluate import Answers
 from retrain.work import Work
 
 EVER = timedelta(days=36500)
+LONG, PART = timedelta(days=20), 0.4
+"""Rows that a candidate never saw are few below this time (and ``FEW`` windows), in which weekdays
+and weather have not shown by how much answers vary, or below this share of all: a window is held
+against the others without the fifth around it."""
+OWN, VERSION = "own", "holdfast_version"
+"""What a scratch log calls the version on rows that it never saw, and the column that says so."""
 
 
 def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, span: Window,
@@ -31,20 +39,22 @@ def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, 
 
     ``frame`` are its rows as sampled, ``answers`` what it says of them, ``outcomes`` those of the
     rows it never saw. Rows before ``unseen`` it was fitted to, and of those it is surer than it
-    will be again: they say what the inputs look like, not what the answers do. The rows go
+    will be again: they say what the inputs look like, not what the answers do. Where those that it
+    never saw are few, both tell by how much answers vary from one window to the next. The rows go
     through a scratch log in ``folder``, removed afterwards.
     """
     path = folder / "scratch-log.parquet"
+    few = span.end - unseen < max(FEW * model.calendar.length, LONG, PART * span.length)
     try:
-        _as_logged(model, frame, answers, unseen).to_parquet(path)
-        scratch = _scratch(model, path, frame, span)
+        _as_logged(model, frame, answers, unseen, fitted=few).to_parquet(path)
+        scratch = _scratch(model, path, frame, span, versions=few)
         with Source(scratch, limits) as source:
-            baseline = build(scratch, source, "", span=span, outcomes=outcomes)
+            baseline = build(scratch, source, OWN if few else "", span=span, outcomes=outcomes)
     finally:
         path.unlink(missing_ok=True)
     if baseline is None:
         raise HoldfastError(f"{model.name}: no baseline can be made of {span}")
-    return baseline
+    return replace(baseline, version="")
 
 
 def counted(work: Work, frame: pd.DataFrame, answers: Answers, *, bins: Bins, span: Window
@@ -68,10 +78,12 @@ def counted(work: Work, frame: pd.DataFrame, answers: Answers, *, bins: Bins, sp
     return panes
 
 
-def _as_logged(model: Model, frame: pd.DataFrame, answers: Answers, unseen: datetime
-               ) -> pd.DataFrame:
-    """The rows under the names that the log uses, unseen ones answered by the candidate."""
-    fresh = (frame["_timestamp"] >= unseen).to_numpy()
+def _as_logged(model: Model, frame: pd.DataFrame, answers: Answers, unseen: datetime, *,
+               fitted: bool = False) -> pd.DataFrame:
+    """The rows under the names that the log uses, unseen ones answered by the candidate; with
+    ``fitted`` the others too, under another version's name."""
+    never_seen = (frame["_timestamp"] >= unseen).to_numpy()
+    fresh = never_seen | fitted
     columns = {name: frame[name] for name in _features(frame)}
     columns[model.log.timestamp] = frame["_timestamp"]
     columns[_label(model)] = frame["_label"]
@@ -81,6 +93,8 @@ def _as_logged(model: Model, frame: pd.DataFrame, answers: Answers, unseen: date
     for name in model.log.segments:
         if f"{SEGMENT}{name}" in frame:
             columns[name] = frame[f"{SEGMENT}{name}"]
+    if fitted:
+        columns[VERSION] = pd.Series(np.where(never_seen, OWN, FITTED), index=frame.index)
     for column, share in _scores(model, answers).items():
         columns[column] = pd.Series(share, index=frame.index).where(fresh)
     return pd.DataFrame(columns)
@@ -99,12 +113,14 @@ def _scores(model: Model, answers: Answers) -> dict[str, np.ndarray]:
             if class_text(name) in places}
 
 
-def _scratch(model: Model, path: Path, frame: pd.DataFrame, span: Window) -> Model:
+def _scratch(model: Model, path: Path, frame: pd.DataFrame, span: Window, *,
+             versions: bool = False) -> Model:
     """The same model over the scratch log; privacy was applied when the rows were sampled."""
     log, features = model.log, _features(frame)
     return model.model_copy(update={
         "log": Log(source=str(path), timestamp=log.timestamp, prediction=log.prediction,
                    score=log.score, positive_label=log.positive_label, label=_label(model),
+                   model_version=VERSION if versions else None,
                    segments=[name for name in log.segments
                              if name in features or f"{SEGMENT}{name}" in frame],
                    features=Features(include=features, categorical=[

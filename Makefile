@@ -41,7 +41,7 @@ demo-stop: setup  ## Stop the servers that the demo left up
 	$(BIN)/holdfast demo --stop
 
 test: setup servers-if-root  ## Run all tests
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: setup  ## Lint, types, floors, generated files
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 from monitor.bins import CategoryBins, FeatureBins
 from monitor.drift import MEASURES, Comparison, DriftResult
@@ -101,7 +101,7 @@ def _evidently(rule: Ruler) -> Rule:
         if few:
             kept = int(np.count_nonzero(~rule.rare & (rule.groups > 0)))
             return Rule("chi2", float(special.chdtri(max(kept - 1, 1), P_VALUE)), True)
-        return Rule("ks", float(stats.kstwobign.isf(P_VALUE)), True)
+        return Rule("ks", float(special.kolmogi(P_VALUE)), True)
     if few:
         return Rule("js", DISTANCE / float(np.sqrt(np.log(2))))
     return Rule("wasserstein", DISTANCE)

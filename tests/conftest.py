@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -20,3 +22,13 @@ def _present(module: str) -> bool:
 
 
 pytest_plugins = [module for module in _PLUGINS if _present(module)]
+
+LONG = ("tests/story/test_chaos", "tests/story/test_loop", "tests/story/", "tests/retrain/",
+        "tests/contracts/", "tests/docs/", "tests/laws/")
+"""Where the tests are that take longest, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first: those that begin last decide when the last worker ends."""
+    items.sort(key=lambda item: next(
+        (rank for rank, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG)))

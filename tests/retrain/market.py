@@ -17,6 +17,7 @@ from monitor.request import Request
 from monitor.window import parse_time
 from tests.data import stream
 from tests.retrain.shop import request, work
+from tests.servers.mlflow import founded
 
 SPANS = {"elec2": ("1996-07-01", "1996-09-01", "1996-11-01", "1996-11-22"),
          "bike_sharing": ("2011-03-01", "2011-06-01", "2011-09-01", "2011-09-22")}
@@ -92,7 +93,7 @@ def _config(folder: Path, name: str, file: str, span: tuple[str, str],
         log |= {"score": "chance", "positive_label": "UP"}
     path = folder / file
     path.write_text(yaml.safe_dump({
-        "mlflow": {"tracking_uri": f"sqlite:///{folder / 'mlflow.db'}"},
+        "mlflow": {"tracking_uri": founded(f"sqlite:///{folder / 'mlflow.db'}")},
         "models": [{
             "name": name, "task": task, "log": log, "maturity": {"delay": "7d"},
             "registered_model": name + ("-other" if file == "other.yaml" else ""),

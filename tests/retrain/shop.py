@@ -19,6 +19,7 @@ from monitor.registry import Outcome, Registry
 from monitor.request import Kind, Request
 from monitor.simulate import START, Plan, deliveries
 from monitor.window import isoformat
+from tests.servers.mlflow import founded
 
 PLAN = Plan(days=42, rows_per_day=120, slow_from=400, abrupt_at=21, seed=3)
 KNOWN_AT = START + timedelta(days=42, hours=1)
@@ -43,7 +44,7 @@ def shop(folder: Path, uri: str, *, name: str = "shop", right: float = 0.7,
     small = {"kind": "torch", "window": "21d", "holdout": "7d", "epochs": 10, "widths": [16],
              "prune": [0.5], "accuracy_budget": 0.05, "ladder": ["recall", "tune", "refit"]}
     config = {
-        "mlflow": {"tracking_uri": uri},
+        "mlflow": {"tracking_uri": founded(uri)},
         "models": [{
             "name": name,
             "log": {"source": "log.parquet", "timestamp": "timestamp", "id": "request_id",

@@ -30,6 +30,7 @@ from tests.retrain.bare import answered
 from tests.retrain.real import PICTURES, image_champion, images
 from tests.retrain.shop import work
 from tests.retrain.test_finetune import Killed, accuracy, same_weights
+from tests.servers.mlflow import founded
 
 
 def contract(frame: pd.DataFrame) -> Contract:
@@ -137,7 +138,7 @@ def configured(folder: Path) -> Path:
     frame = stream("pneumonia_mnist").drop(columns="split").head(2800)
     frame["answer"], frame["version"] = frame["label"], "1"
     frame.to_parquet(folder / "log.parquet", index=False)
-    config = {"mlflow": {"tracking_uri": f"sqlite:///{folder / 'mlflow.db'}"}, "models": [{
+    config = {"mlflow": {"tracking_uri": founded(f"sqlite:///{folder / 'mlflow.db'}")}, "models": [{
         "name": "lungs",
         "log": {"source": "log.parquet", "timestamp": "timestamp", "model_version": "version",
                 "prediction": "answer", "label": "label", "features": {"include": ["image"]}},

@@ -38,6 +38,7 @@ from retrain.transformer import Transformer, adapt, merge
 from tests.retrain.real import texts
 from tests.retrain.shop import work
 from tests.retrain.test_finetune import same_weights
+from tests.servers.mlflow import founded
 
 TINY = Options("multiclass", epochs=2, batch=64, rate=5e-3, tuning_rate=1e-3,
                settings={"columns": ["title"], "length": 24, "rank": 4})
@@ -274,7 +275,7 @@ def configured(place: Path, folder: Path) -> Path:
     frame["timestamp"] = pd.date_range("2024-01-01", periods=len(frame), freq="7min", tz="UTC")
     frame["answer"], frame["version"] = frame["label"], "1"
     frame.to_parquet(place / "log.parquet", index=False)
-    config = {"mlflow": {"tracking_uri": f"sqlite:///{place / 'mlflow.db'}"}, "models": [{
+    config = {"mlflow": {"tracking_uri": founded(f"sqlite:///{place / 'mlflow.db'}")}, "models": [{
         "name": "papers", "task": "multiclass",
         "log": {"source": "log.parquet", "timestamp": "timestamp", "model_version": "version",
                 "prediction": "answer", "label": "label"},

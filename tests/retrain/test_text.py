@@ -33,6 +33,7 @@ from tests.retrain.bare import answered
 from tests.retrain.real import SENTENCES, text_champion, texts
 from tests.retrain.shop import work
 from tests.retrain.test_finetune import accuracy, same_weights
+from tests.servers.mlflow import founded
 
 WORDS = Words(("title", "body"), ("the", "of", "x2", "é", "naïve", "日本"), 6)
 
@@ -161,7 +162,7 @@ def configured(folder: Path) -> Path:
     frame["timestamp"] = pd.Timestamp("2024-01-01") + np.arange(len(frame)) * pd.Timedelta("20min")
     frame["answer"], frame["version"] = frame["primary_cat"], "1"
     frame.to_parquet(folder / "log.parquet", index=False)
-    config = {"mlflow": {"tracking_uri": f"sqlite:///{folder / 'mlflow.db'}"}, "models": [{
+    config = {"mlflow": {"tracking_uri": founded(f"sqlite:///{folder / 'mlflow.db'}")}, "models": [{
         "name": "papers",
         "log": {"source": "log.parquet", "timestamp": "timestamp", "model_version": "version",
                 "prediction": "answer", "label": "primary_cat"},

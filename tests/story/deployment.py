@@ -18,6 +18,7 @@ from monitor.registry import Registry
 from monitor.simulate import START, Plan, deliveries
 from monitor.store import Store
 from monitor.window import isoformat
+from tests.servers.mlflow import founded
 
 DAY = timedelta(days=1)
 PLAN = Plan(days=40, rows_per_day=150, slow_from=30, abrupt_at=30)
@@ -84,7 +85,7 @@ def register(mlflow_uri: str, name: str) -> None:
     """A champion that holdfast did not train, with its alias; a server asks for a run of it."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(mlflow_uri, mlflow_uri)
+    client = MlflowClient(founded(mlflow_uri), mlflow_uri)
     client.create_registered_model(name)
     run = client.create_run("0").info if mlflow_uri.startswith("http") else None
     if run is not None:

@@ -6,13 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import case, func, select, text
+from sqlalchemy import (
+    BigInteger,
+    RowMapping,
+    case,
+    func,
+    literal_column,
+    select,
+    text,
+    type_coerce,
+)
 
 from monitor.database import Database, Write
 from monitor.errors import HoldfastError
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
-from monitor.ripening import Arrival
+from monitor.ripening import DAY, Arrival, summed
 from monitor.schema import LABELLED, adoptions, baselines, counted, increments
 from monitor.source import Increment
 from monitor.together import answerable
@@ -138,16 +147,18 @@ class Archive(Database):
 
     @answerable
     def arrivals(self, model: str, key: str, since: datetime) -> list[Arrival]:
-        """What became known of each pane from ``since`` on, and when; of all rows."""
+        """What became known of panes from ``since`` on, of all rows: summed by day and age."""
         table = increments
         older = case((table.c.rows.is_(None), table.c.profile), else_=None)  # before schema 0011
-        query = (select(table.c.pane, table.c.known_at, table.c.rows, older.label("packed"),
-                        table.c.labelled)
+        pane, known_at = (type_coerce(table.c[name], BigInteger) for name in ("pane", "known_at"))
+        by = (pane // literal_column(str(DAY))).label("day"), (known_at - pane).label("age")
+        query = (select(*by, func.max(pane).label("newest"), func.count().label("parts"),
+                        func.sum(table.c.rows).label("rows"), older.label("packed"),
+                        func.sum(table.c.labelled).label("labelled"))
                  .where(table.c.model == model, table.c.key == key, table.c.pane >= since,
-                        table.c.segment == ""))
-        return [Arrival(row["pane"], row["known_at"], Profile.rows(row["packed"])
-                        if row["rows"] is None else row["rows"], row["labelled"])
-                for row in self._rows(query)]
+                        table.c.segment == "").group_by(*by, older))
+        return summed(Arrival(row["day"], row["newest"], row["age"], _rows(row), int(
+            row["labelled"])) for row in self._rows(query))
 
     def first_pane(self, model: str, key: str, *, version: str, since: datetime
                    ) -> datetime | None:
@@ -173,6 +184,12 @@ class Archive(Database):
             query = query.where(increments.c.version == version)
         with self._read() as connection:
             return int(connection.execute(query).scalar_one())
+
+
+def _rows(row: RowMapping) -> int:
+    """The rows of increments that were summed, those of older ones being in their packed counts."""
+    packed = row["packed"]
+    return int(row["rows"] if packed is None else row["parts"] * Profile.rows(packed))
 
 
 def _insert(write: Write, model: str, key: str, items: Sequence[Increment]) -> None:

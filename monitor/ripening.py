@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from monitor.window import format_duration
+from monitor.window import EPOCH, format_duration
 
+MICRO = timedelta(microseconds=1)
+DAY = timedelta(days=1) // MICRO
 POINTS = 24
 """Points of a curve at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What became known of a pane at one checkpoint: rows, and labels (less those taken back)."""
+    """What became known of a day's panes at one age: rows, and labels (less those taken back).
 
-    pane: datetime
-    known_at: datetime
+    ``day`` is counted from the epoch, ``newest`` the start of the last of these panes and ``age``
+    the time from a pane's start to the checkpoint that knew, both in microseconds.
+    """
+
+    day: int
+    newest: int
+    age: int
     rows: int
     labelled: int
+
+
+def summed(arrivals: Iterable[Arrival]) -> list[Arrival]:
+    """One per day and age, in order."""
+    found: dict[tuple[int, int], Arrival] = {}
+    for item in arrivals:
+        held = found.get((item.day, item.age), Arrival(item.day, item.newest, item.age, 0, 0))
+        found[item.day, item.age] = Arrival(
+            item.day, max(item.newest, held.newest), item.age, item.rows + held.rows,
+            item.labelled + held.labelled)
+    return [found[key] for key in sorted(found)]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
     """Share of rows with a label by age, from a pane's end to the checkpoint that knew of it.
 
-    Of panes that are old enough, so that young ones do not look like labels that never come.
+    Of days whose panes are all old enough, so that young ones do not look like labels that never
+    come.
     """
 
     rows: int
@@ -53,19 +72,21 @@ class Curve:
 
 def ripening(arrivals: Sequence[Arrival], *, pane: timedelta, until: datetime) -> Curve | None:
     """The curve of what was known up to ``until``; None where no row has a label yet."""
-    rows: dict[datetime, int] = {}
+    rows: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    length, last = pane // MICRO, (until - EPOCH) // MICRO
     for item in arrivals:
-        rows[item.pane] = rows.get(item.pane, 0) + item.rows
+        rows[item.day] = rows.get(item.day, 0) + item.rows
+        ends[item.day] = max(ends.get(item.day, 0), item.newest + length)
     held = [item for item in arrivals if item.labelled]
     if not held or not sum(rows.values()):
         return None
-    ages = sorted({item.known_at - item.pane - pane for item in held})
+    ages = sorted({item.age - length for item in held})
     shares, best = [], 0.0
     for age in ages:
-        old = {start for start in rows if until - start - pane >= age}
-        total = sum(rows[start] for start in old)
-        came = sum(item.labelled for item in held
-                   if item.pane in old and item.known_at - item.pane - pane <= age)
+        old = {day for day, end in ends.items() if last - end >= age}
+        total = sum(rows[day] for day in old)
+        came = sum(item.labelled for item in held if item.day in old and item.age - length <= age)
         best = max(best, min(came / total, 1.0) if total else 0.0)
         shares.append(round(best, 4))
-    return Curve(sum(rows.values()), tuple(ages), tuple(shares))
+    return Curve(sum(rows.values()), tuple(age * MICRO for age in ages), tuple(shares))

@@ -7,6 +7,7 @@ is logged, shown or stored.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -79,6 +80,11 @@ def redacted(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [redacted(item) for item in value]
     return value
+
+
+def clean(text: str) -> bool:
+    """Whether ``redacted`` would leave all that this JSON text tells as it is: quicker to know."""
+    return "://" not in text and not any(json.dumps(secret)[1:-1] in text for secret in _known)
 
 
 def redact(text: str) -> str:

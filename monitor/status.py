@@ -12,7 +12,7 @@ from monitor.canonical import dumps
 from monitor.config import Config, Model
 from monitor.memo import memo
 from monitor.ripening import ripening
-from monitor.secrets import masks, redact, redacted
+from monitor.secrets import clean, masks, redact, redacted
 from monitor.store import Store, Tick, Trouble
 from monitor.together import together
 from monitor.window import isoformat
@@ -36,7 +36,9 @@ def published(config: Config, store: Store) -> str:
     ``store`` in it says why the newest write was not kept, and is null where it was.
     """
     def text(store: Store, work: Callable[[Store], dict[str, Any]]) -> str:
-        return dumps(redacted(work(store)))
+        told = work(store)
+        made = dumps(told)
+        return made if clean(made) else dumps(redacted(told))
 
     texts = memo(store).get(("status", id(config), masks()), {
         model.name: partial(text, work=work)

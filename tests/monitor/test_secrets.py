@@ -15,7 +15,7 @@ import yaml
 
 from monitor.config import load
 from monitor.exporter import Snapshot
-from monitor.secrets import redact, redacted, resolve
+from monitor.secrets import clean, redact, redacted, resolve
 from monitor.store import Store
 from monitor.web import create_app, serve
 from tests.monitor.command import holdfast
@@ -47,6 +47,9 @@ def test_known_secrets_and_passwords_in_addresses_are_masked(
         "postgresql://me:***@host/db http://u:***@h")
     assert redact("http://host:8700/path") == "http://host:8700/path"
     assert json.dumps(redacted({"a": ['quo"te\\d%40', 1]})) == '{"a": ["***", 1]}'
+    assert not clean(json.dumps({"a": ['quo"te\\d%40', 1]}))
+    assert not clean(json.dumps({"postgresql://me:hidden@db": 1}))
+    assert clean(json.dumps({"a": ["nothing", 1]}))
 
 
 def test_no_secret_leaves_a_whole_deployment(

@@ -23,7 +23,7 @@ from monitor.source import Increment, Source
 from monitor.store import Store
 from monitor.watch import count, merged
 from monitor.window import Window, parse_time
-from tests.monitor.test_source import category, number
+from tests.monitor.sourced import category, number
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = parse_time("2026-03-01")

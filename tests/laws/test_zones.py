@@ -21,7 +21,7 @@ from monitor.rows import LOG, compiled, filled
 from monitor.source import Source
 from monitor.window import EPOCH, Window, parse_time
 from tests.monitor.logs import Logs
-from tests.monitor.test_source import LATER, counted, model, number
+from tests.monitor.sourced import LATER, counted, model, number
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 X = Bins((number("x"),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +75,16 @@ def client(server: Server, **more: Any) -> httpx.Client:
 
 
 Opened = Callable[..., Server]
+
+
+@pytest.fixture
+def opened(store: Store, tmp_path: Path) -> Iterator[Opened]:
+    """A function that opens a guarded surface with further settings of `http`."""
+    with ExitStack() as stack:
+        yield lambda **more: stack.enter_context(site(
+            store, tmp_path, guarded(tmp_path, **more), models=trained()))
+
+
+@pytest.fixture
+def server(opened: Opened) -> Server:
+    return opened()

@@ -26,7 +26,7 @@ from monitor.errors import SourceError
 from monitor.source import Source
 from monitor.window import Window
 from tests.monitor.logs import Logs
-from tests.monitor.test_source import DAY, LATER, START, cells, counted, model, number, times, whole
+from tests.monitor.sourced import DAY, LATER, START, cells, counted, model, number, times, whole
 from tests.servers import free_port
 from tests.servers.store import Bucket, client, lists, start_s3
 

@@ -17,7 +17,7 @@ from monitor.config import Limits
 from monitor.errors import SourceError
 from monitor.source import Source
 from tests.monitor.logs import Logs
-from tests.monitor.test_source import (
+from tests.monitor.sourced import (
     DAY,
     LATER,
     SPAN,

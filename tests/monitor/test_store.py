@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import threading
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import numpy as np
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import NullPool, create_engine, event
 
-from monitor.drift import DriftResult
-from monitor.errors import ConflictError, HoldfastError
-from monitor.judge import Verdict
+from monitor.errors import HoldfastError
 from monitor.outcomes import SUMS, Outcomes
-from monitor.performance import Performance
 from monitor.profile import Profile
 from monitor.request import Request
-from monitor.schema import VERSION_TABLE, metadata
 from monitor.source import Increment
 from monitor.state import Decision, ModelState
-from monitor.store import Folded, Score, Store
+from monitor.store import Score, Store
 from monitor.window import Window
-from tests.data import ROOT
+from tests.monitor.backends import DAY, START, at, folded, store, url
 from tests.monitor.stored import verdict as calm
 
-DAY = timedelta(days=1)
-START = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    return str(request.getfixturevalue("postgres")).replace("://", "+psycopg://")
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store.open(url, clock=lambda: START) as opened:
-        yield opened
+__all__ = ["store", "url"]
 
 
 def increment(day: int, *, known: int | None = None, labels: int = 2) -> Increment:
@@ -57,24 +30,6 @@ def increment(day: int, *, known: int | None = None, labels: int = 2) -> Increme
     return Increment(pane, START + (day + 1 if known is None else known) * DAY, "3", "",
                      Profile(5, np.array([1, 0, 4, -2, 2**40]), 1, 0),
                      Outcomes({(block, "UP", "DOWN", 7): labels}, {block: sums}))
-
-
-def folded(day: int, phase: str, episode: str | None = None, *, revision: int = 0,
-           segment: str = "", action: str = "none", reason: str = "so it is") -> Folded:
-    window = Window(START + day * DAY, START + (day + 1) * DAY)
-    known = window.end + revision * DAY
-    verdict = Verdict(
-        model="m", version="3", segment=segment, window=window, revision=revision,
-        known_at=known, watermark=known, arrival="logged", n=10, label_maturity=0.5,
-        kind="drifted" if episode else "stable", inputs="drifted" if episode else "stable",
-        quality="unknown", reason=reason,
-        features=(DriftResult("price", segment, "psi", 0.4, 0.2, 0.0, 10, bool(episode)),),
-        performance=(Performance("accuracy", 0.9, 0.8, float("nan"), 40, span="7d"),))
-    return verdict, phase, episode, Decision(action, reason, {"n": 10})  # type: ignore[arg-type]
-
-
-def at(day: int) -> datetime:
-    return START + day * DAY
 
 
 def test_scores_are_renewed_by_what_was_known_later(store: Store) -> None:
@@ -97,40 +52,6 @@ def test_the_newest_scoring_of_a_purpose_is_found(store: Store) -> None:
     assert found is not None
     assert found.request.request_id == "m-shadow-1"
     assert store.scored("m", "compression") is None
-
-
-def test_migrations_make_the_declared_tables(url: str) -> None:
-    Store.open(url).close()
-    with create_engine(url, poolclass=NullPool).connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "version_table": VERSION_TABLE})
-        assert compare_metadata(context, metadata) == []
-
-
-def test_many_processes_may_open_an_empty_database_at_once(url: str) -> None:
-    children = []
-    for _ in range(4):
-        child = os.fork()
-        if not child:
-            try:
-                Store.open(url).ready()
-                os._exit(0)
-            finally:
-                os._exit(1)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
-
-
-def test_what_migrations_and_pages_need_is_packaged() -> None:
-    """An installed holdfast has every file beside its modules."""
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
-        "package-data"]["monitor"]
-    packaged = {file for pattern in patterns for file in (ROOT / "monitor").glob(pattern)}
-    beside = {file for folder in ("migrations", "templates")
-              for file in (ROOT / "monitor" / folder).rglob("*")
-              if file.is_file() and "__pycache__" not in file.parts}
-    assert beside
-    assert packaged >= beside
 
 
 def test_every_write_moves_the_change_number_and_no_read_does(store: Store) -> None:
@@ -234,28 +155,6 @@ def test_the_state_comes_back_as_it_went_in(store: Store) -> None:
     assert (found.state, found.number, found.folded_to) == (state, 1, at(2))
 
 
-def test_only_one_of_two_writers_advances_a_model(url: str) -> None:
-    won: list[int] = []
-    lost: list[ConflictError] = []
-
-    def advance(name: int) -> None:
-        with Store.open(url) as store:
-            try:
-                store.advance("m", 0, ModelState(champion=str(name)), at=at(0), cause="x")
-                won.append(name)
-            except ConflictError as error:
-                lost.append(error)
-
-    threads = [threading.Thread(target=advance, args=(name,)) for name in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    with Store.open(url) as store:
-        assert store.recorded("m").state.champion == str(won[0])
-    assert (len(won), len(lost)) == (1, 3)
-
-
 def test_the_fold_leaves_verdicts_transitions_and_episodes(store: Store) -> None:
     state = ModelState(phase="stable")
     number = store.advance("m", 0, state, at=at(0), cause="adopted")
@@ -330,29 +229,6 @@ def test_the_newest_decision_waits_and_supersedes_older_ones(store: Store) -> No
     assert store.pending("m") is None
 
 
-def test_a_store_knows_itself_from_others(store: Store, tmp_path: Path) -> None:
-    number = store.change()
-    itself = store.deployment()
-    assert re.fullmatch("[0-9a-f]{8}", itself)
-    assert store.deployment() == store.fenced(lambda: 0).deployment() == itself
-    assert store.touched(-1)[0] == store.change() == number  # no page reads anything anew
-    assert f":{itself}" not in store.touched(-1)[1]
-    with Store.open(f"sqlite:///{tmp_path / 'other.db'}") as other:
-        assert other.deployment() != itself
-
-
-def test_a_store_of_schema_0011_keeps_its_name(url: str) -> None:
-    Store.open(url).close()
-    with create_engine(url, poolclass=NullPool).begin() as connection:
-        for statement in ("DROP TABLE holdfast_deployment",
-                          "INSERT INTO holdfast_touched (model, number) VALUES (':0a1b2c3d', -1)",
-                          "UPDATE holdfast_schema SET version_num = '0011'"):
-            connection.exec_driver_sql(statement)
-    with Store.open(url) as store:
-        assert store.deployment() == "0a1b2c3d"
-        assert store.touched(-2)[1] == set()
-
-
 def test_one_request_is_in_flight_and_ids_never_repeat(store: Store) -> None:
     store.advance("m", 0, ModelState(), decision=Decision("retrain", "r"), at=at(1), cause="x")
     waiting = store.pending("m")
@@ -415,59 +291,3 @@ def test_ticks_are_counted(store: Store) -> None:
     assert (tick.at, tick.fine_at, tick.fine, tick.failed) == (at(1), at(0), 1, 1)
     assert store.models() == ["m"]
     assert store.recorded("m").number == 0
-
-
-def test_killed_before_any_statement_a_step_is_done_whole_or_not_at_all(url: str) -> None:
-    steps = [folded(0, "stable"), folded(1, "retraining", "m/1", action="retrain")]
-    state = ModelState(phase="retraining", episode="m/1")
-    Store.open(url).close()
-    for statement in range(1, 40):
-        killed = _forked_and_killed(url, statement, steps, state)
-        with Store.open(url) as store:
-            rows = (len(store.verdicts("m")), len(store.episodes("m")),
-                    len(store.transitions("m")), len(store.decisions("m")))
-            number = store.recorded("m").number
-        assert (number, rows) == ((0, (0, 0, 0, 0)) if killed else (1, (2, 1, 2, 1)))
-        if not killed:
-            break
-    assert not killed
-    assert statement > 8
-
-
-def _forked_and_killed(url: str, statement: int, steps: list[Folded], state: ModelState) -> bool:
-    """Whether a child that dies before its so many-th statement died before it was through."""
-    child = os.fork()
-    if not child:
-        store, done = Store.open(url), 0
-
-        def die(*_: object) -> None:
-            nonlocal done
-            done += 1
-            if done == statement:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        event.listen(store._engine, "before_cursor_execute", die)
-        store.advance("m", 0, state, verdicts=steps, at=at(2), cause="x")
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
-def test_an_unreachable_store_says_so_without_its_password() -> None:
-    with pytest.raises(HoldfastError, match="store postgresql") as failed:
-        Store.open("postgresql+psycopg://me:hunter2@127.0.0.1:1/none")
-    assert "hunter2" not in str(failed.value)
-
-
-@pytest.mark.parametrize("url", ["mysql://h/d", "nonsense", "sqlite://", "sqlite:////no/where/s.db"])
-def test_a_store_that_cannot_be_is_refused(url: str) -> None:
-    with pytest.raises(HoldfastError, match=r"right would be|make it"):
-        Store.open(url)
-
-
-def test_a_store_of_a_newer_holdfast_is_refused(store: Store, url: str) -> None:
-    with create_engine(url, poolclass=NullPool).begin() as connection:
-        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(HoldfastError, match="newer"):
-        Store.open(url)
-    with pytest.raises(HoldfastError, match="9999"):
-        store.ready()

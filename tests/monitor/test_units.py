@@ -20,8 +20,8 @@ from monitor.source import Source
 from monitor.units import QUANTILES, Suspect, abrupt, suspects, unit_fault
 from tests.data import stream
 from tests.monitor.counted import model, profile, summaries, windows
+from tests.monitor.sourced import DAY, SPAN, exact, number, times
 from tests.monitor.test_faults import GRID, Reference
-from tests.monitor.test_source import DAY, SPAN, exact, number, times
 
 __all__ = ["exact"]
 

@@ -19,6 +19,7 @@ from monitor.registry import Outcome, Registry
 from monitor.request import Kind, Request
 from monitor.simulate import START, Plan, deliveries
 from monitor.window import isoformat
+from tests.retrain.child import worked
 from tests.servers.mlflow import founded
 
 PLAN = Plan(days=42, rows_per_day=120, slow_from=400, abrupt_at=21, seed=3)
@@ -70,9 +71,7 @@ def request(path: Path, kind: Kind, **values: Any) -> Request:
 
 def start(asked: Request, folder: Path) -> subprocess.Popen[bytes]:
     """The process that works on the request, as the launcher starts it."""
-    place = folder / asked.request_id
-    place.mkdir(exist_ok=True)
-    (place / "request.json").write_text(asked.to_json())
+    place = _placed(asked, folder)
     with (place / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "retrain", str(place / "request.json")], stdout=log, stderr=log,
@@ -82,13 +81,20 @@ def start(asked: Request, folder: Path) -> subprocess.Popen[bytes]:
 
 def work(asked: Request, folder: Path) -> Outcome:
     """The outcome of the request, worked on by a process of its own."""
-    process = start(asked, folder)
-    process.wait(240)
-    said = (folder / asked.request_id / "log.txt").read_text()
+    place = _placed(asked, folder)
+    worked(place / "request.json", place / "log.txt", within=240)
+    said = (place / "log.txt").read_text()
     outcome = Registry(load(asked.config).config.mlflow).outcome(asked.request_id)
     assert outcome is not None, said
     assert outcome.status != "failed", said
     return outcome
+
+
+def _placed(asked: Request, folder: Path) -> Path:
+    place = folder / asked.request_id
+    place.mkdir(exist_ok=True)
+    (place / "request.json").write_text(asked.to_json())
+    return place
 
 
 def raw_rows(count: int) -> pd.DataFrame:

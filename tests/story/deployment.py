@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -42,8 +44,9 @@ class Deployment:
 
 def deploy(folder: Path, mlflow_uri: str, *, plan: Plan = PLAN, **model: Any) -> Deployment:
     """A deployment whose champion is a rule of thumb that somebody registered by hand."""
-    frame = deliveries(plan)
-    write(folder, frame)
+    for name, content in _files(plan).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     register(mlflow_uri, "deliveries")
     settings = {
         "mlflow": {"tracking_uri": mlflow_uri},
@@ -66,6 +69,15 @@ def deploy(folder: Path, mlflow_uri: str, *, plan: Plan = PLAN, **model: Any) ->
     path = folder / "holdfast.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
     return Deployment(folder, load(path))
+
+
+@cache
+def _files(plan: Plan) -> dict[str, bytes]:
+    """What ``write`` writes of a plan, by its name in the folder."""
+    with TemporaryDirectory() as folder:
+        write(Path(folder), deliveries(plan))
+        return {str(path.relative_to(folder)): path.read_bytes()
+                for path in Path(folder).rglob("*.parquet")}
 
 
 def write(folder: Path, frame: pd.DataFrame) -> None:

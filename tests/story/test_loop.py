@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from textwrap import dedent
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -18,119 +12,17 @@ import pandas as pd
 import pytest
 
 from monitor import shadow
-from monitor.assembly import opened
 from monitor.baseline import Baseline
-from monitor.config import load
-from monitor.daemon import tick
-from monitor.deps import Deps
-from monitor.launch import LocalProcess
 from monitor.reference import sealed
-from monitor.simulate import START, deliveries
+from monitor.simulate import START
 from monitor.store import RequestRow
 from monitor.window import Window, isoformat
-from tests.story.life import DAY, NAME, PLAN, REFERENCE, settle_in, write_labels, write_log
+from tests.story.life import DAY, NAME, REFERENCE, write_labels, write_log
+from tests.story.town import FRAME, HOUR, Town, thumb, town
 
 # what MLflow says about signatures is not what is tested here
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-INPUTS = {"distance_km": "double", "items": "long", "temperature_c": "double",
-          "rain_mm": "double", "traffic": "double", "courier_days": "double",
-          "vehicle": "string", "zone": "string", "prepaid": "boolean"}
-ALWAYS = """
-    import mlflow
-    import pandas as pd
-
-    class Always(mlflow.pyfunc.PythonModel):
-        def predict(self, context, model_input, params=None):
-            return pd.DataFrame({"verdict": ["no"] * len(model_input),
-                                 "chance": [0.25] * len(model_input)})
-
-    mlflow.models.set_model(Always())
-"""
-FRAME = deliveries(PLAN)
-HOUR = DAY / 24
-
-
-@dataclass(frozen=True)
-class Town:
-    """A deployment whose log a test writes day by day, and the client that people use."""
-
-    folder: Path
-    deps: Deps
-    client: Any
-    registered: str
-
-    def day(self, number: int, version: str, right: float) -> None:
-        """Log the day as answered by ``version``, right so often, and the labels that came."""
-        span = Window(START + number * DAY, START + (number + 1) * DAY)
-        write_log(self.folder, FRAME, span, version, right=(right, right))
-        write_labels(self.folder, FRAME, span)
-
-    def tick(self, day: float) -> datetime:
-        """Tick an hour after the start of the day."""
-        now = START + day * DAY + HOUR
-        tick(self.deps.config.models[0], self.deps, now)
-        return now
-
-    def promote(self, version: str) -> None:
-        """What a person does in the MLflow UI."""
-        self.client.set_registered_model_alias(self.registered, "champion", version)
-
-    def champion(self) -> str:
-        return str(self.client.get_model_version_by_alias(self.registered, "champion").version)
-
-    @property
-    def state(self) -> Any:
-        return self.deps.store.recorded(NAME).state
-
-    def lines(self, version: str) -> list[dict[str, Any]]:
-        """Verdict lines on all rows about this version."""
-        return [row.line for row in self.deps.store.verdicts(NAME, segment="")
-                if row.line["version"] == version]
-
-    def ended(self, day: float) -> RequestRow:
-        """The open request once its process ended and a tick on that day has folded it."""
-        row = self.deps.store.open_request(NAME)
-        assert row is not None
-        assert self.deps.launcher is not None
-        request = row.request.request_id
-        deadline = time.monotonic() + 150
-        while self.deps.launcher.running(request):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        self.tick(day)
-        (row,) = [row for row in self.deps.store.requests(NAME)
-                  if row.request.request_id == request]
-        return row
-
-
-@contextmanager
-def town(folder: Path, server: str, registered: str, **model: Any) -> Iterator[Town]:
-    from mlflow import MlflowClient
-
-    settle_in(folder, tracking=server, registered_model=registered, **model)
-    with opened(load(folder / "holdfast.yaml")) as deps:
-        yield Town(folder, replace(deps, reporter=None), MlflowClient(server, server), registered)
-
-
-@pytest.fixture(scope="module")
-def thumb(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> str:
-    """A version that somebody else made: a pyfunc with a signature of its own."""
-    import mlflow
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    folder, registered = tmp_path_factory.mktemp("thumb"), f"loop-{uuid4().hex[:6]}"
-    mlflow.set_tracking_uri(mlflow_server)
-    mlflow.set_registry_uri(mlflow_server)
-    (folder / "always.py").write_text(dedent(ALWAYS))
-    signature = ModelSignature(Schema([ColSpec(kind, name) for name, kind in INPUTS.items()]),
-                               Schema([ColSpec("string", "verdict"), ColSpec("double", "chance")]))
-    with mlflow.start_run():
-        mlflow.pyfunc.log_model(name="model", python_model=str(folder / "always.py"),
-                                signature=signature, registered_model_name=registered,
-                                pip_requirements=["mlflow"])
-    return f"models:/{registered}/1"
+__all__ = ["thumb"]
 
 
 @pytest.fixture(scope="module")
@@ -329,85 +221,3 @@ def test_a_worse_promotion_is_announced_where_people_roll_back(
         assert place.champion() == "2"
         assert place.state.champion == "2"
         assert place.state.phase in {"stable", "suspect"}
-
-
-@pytest.fixture
-def bare(tmp_path: Path, mlflow_server: str, thumb: str) -> Iterator[Town]:
-    """Three versions that somebody made, the first of them champion, watched until day 30."""
-    registered = f"loop-{uuid4().hex[:6]}"
-    with town(tmp_path / "town", mlflow_server, registered) as place:
-        for _ in range(3):
-            place.client.copy_model_version(thumb, registered)
-        place.promote("1")
-        for day in range(28, 30):
-            place.day(day, "1", 0.85)
-        place.tick(30)
-        yield place
-
-
-def test_a_person_who_moves_the_alias_in_between_wins_over_an_intent(bare: Town) -> None:
-    store = bare.deps.store
-    store.intend(NAME, "champion", "2", "1", START, "the move that did not happen yet")
-    bare.promote("3")
-    bare.tick(30)
-    assert bare.champion() == "3"
-    (intent,) = store.intents(NAME, open_only=False)
-    assert intent.result == "somebody else moved it first"
-    assert (bare.state.champion, bare.state.phase) == ("3", "probation")
-
-
-def test_a_person_who_moves_the_alias_wins_over_a_pending_promotion(bare: Town) -> None:
-    from monitor.state import Decision
-
-    store, recorded = bare.deps.store, bare.deps.store.recorded(NAME)
-    store.advance(NAME, recorded.number, recorded.state, at=START, cause="the gate passed it",
-                  decision=Decision("promote", "it passed", {"to": "2", "from": "1"}))
-    bare.promote("3")
-    bare.tick(30)
-    assert (bare.champion(), bare.state.champion) == ("3", "3")
-    (settled,) = store.decisions(NAME)
-    assert (settled.status, settled.note) == ("refused", "version 3 was promoted meanwhile")
-
-
-def test_an_intent_that_was_written_down_is_carried_out(bare: Town) -> None:
-    bare.deps.store.intend(NAME, "champion", "2", "1", START, "a promotion")
-    bare.tick(30)
-    assert bare.champion() == "2"
-    bare.tick(30)
-    assert (bare.state.champion, bare.state.phase) == ("2", "probation")
-
-
-def test_a_deleted_alias_is_unknown_until_it_is_back(bare: Town) -> None:
-    assert bare.state.phase == "stable"
-    bare.client.delete_registered_model_alias(bare.registered, "champion")
-    bare.day(30, "1", 0.85)
-    bare.tick(31)
-    assert (bare.state.phase, bare.state.champion) == ("unknown", None)
-    before = len(bare.lines("1"))
-    bare.day(31, "1", 0.85)
-    bare.tick(32)
-    assert not [line for line in bare.lines("1")[before:] if line["revision"] == 0]
-    bare.promote("1")
-    bare.tick(32)
-    bare.day(32, "1", 0.85)
-    bare.tick(33)
-    assert bare.state.champion == "1"
-    assert bare.lines("1")[-1]["revision"] == 0
-
-
-def test_a_request_whose_process_dies_is_given_up_after_three_attempts(bare: Town) -> None:
-    from monitor.byhand import ask
-
-    dies = (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
-    deps = replace(bare.deps, launcher=LocalProcess(bare.folder / "requests", dies))
-    place = replace(bare, deps=deps)
-    ask(deps.config.models[0], deps, reason="to see it die", bootstrap=False,
-        now=START + 30 * DAY, wait=False)
-    assert place.state.phase == "retraining"
-    assert place.ended(30).status == "open"
-    assert place.ended(30).status == "open"
-    row = place.ended(30)
-    assert (row.status, row.attempts) == ("failed", 3)
-    assert "ended 3 times" in (row.outcome or {})["reason"]
-    assert place.state.phase == "stable"
-    assert place.state.cooldown_until is not None

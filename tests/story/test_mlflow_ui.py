@@ -13,7 +13,7 @@ from monitor.store import RequestRow
 from tests.servers import free_port
 from tests.servers.browser import browsing, open_version, promote
 from tests.servers.mlflow import start_mlflow, stop_mlflow
-from tests.story.test_loop import Town, thumb, town
+from tests.story.town import Town, thumb, town
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

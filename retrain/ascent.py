@@ -22,8 +22,9 @@ from retrain.ground import Ground
 from retrain.ladder import Attempt, Judged, Rung, Trial, climb
 from retrain.metrics import LOWER_IS_BETTER
 from retrain.proposal import Proposal
+from retrain.quest import Spending
 from retrain.rungs import Choose
-from retrain.search import Found, Spending
+from retrain.search import Found
 
 SEVERE = 2.0
 """Times ``policy.performance.drop`` below its promise at which a model may be trained though its
@@ -79,7 +80,7 @@ def climbed(ground: Ground, stakes: Stakes, ways: Ways) -> list[Attempt]:
         anew = ground.blended and proposal.rung == "blend"
         others = [item for name, item in stakes.meeting.items()
                   if not (anew or proposal.again) and (champion is None or name != champion.name)]
-        rules = replace(stakes.rules, gain=-training.gate.blend_budget) if anew else stakes.rules
+        rules = replace(stakes.rules, borne=training.gate.blend_budget) if anew else stakes.rules
         verdict = gate(scores, first, others, rules=rules, level=error)
         return Judged(verdict, scores, None if first is None else -compare(
             scores, first, ground.metric).difference)

@@ -28,11 +28,13 @@ HARM = 0.05
 class Rules:
     """What is asked of a candidate, and the group of each holdout row by declared column.
 
-    ``least`` is how few rows may be spoken of at all.
+    ``borne`` is a loss that is borne in place of the ``gain``: only evidence of a larger one
+    refuses. ``least`` is how few rows may be spoken of at all.
     """
 
     metric: str
     gain: float = 0.0
+    borne: float | None = field(default=None, kw_only=True)
     asked: Gate = field(default_factory=Gate)
     groups: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     benchmarks: tuple[Benchmark, ...] = ()

@@ -56,9 +56,9 @@ def spent(total: float, rung: int) -> float:
 
 def gate(candidate: Scores, champion: Scores | None, predecessors: Sequence[Scores], *,
          rules: Rules, level: float | None = None) -> GateResult:
-    """Passed if the candidate is better than the champion by at least ``rules.gain`` (below 0: not
-    surely worse by more), no worse than any earlier promoted version, and keeps what else is asked,
-    on the same newest holdout.
+    """Passed if the candidate is better than the champion by at least ``rules.gain`` (or not surely
+    worse by more than ``rules.borne``), no worse than any earlier promoted version, and keeps what
+    else is asked, on the same newest holdout.
 
     ``level`` is the error rate that this look at the holdout may spend: the intervals of the
     comparisons miss with that chance, and ``training.gate.confidence`` asks for 1 - ``level``. What
@@ -83,14 +83,15 @@ def _against(candidate: Scores, champion: Scores | None, predecessors: Sequence[
              rules: Rules, level: float) -> Iterator[Check]:
     """The comparisons with the champion, by the gain asked for, and with earlier versions.
 
-    Where a loss is borne (``rules.gain`` below 0) only evidence of a larger one refuses, as on a
-    slice: the interval lies beyond it.
+    Where a loss is borne only evidence of a larger one refuses, as on a slice: the interval lies
+    beyond it.
     """
     if champion is not None:
-        bears = rules.gain < 0
+        bears = rules.borne is not None
         row = _row(candidate, champion, CHAMPION, rules=rules,
                    level=2 * checks.HARM if bears else level)
-        limit = allowed(champion, row.metric, -rules.gain)
+        limit = allowed(champion, row.metric,
+                        -rules.gain if rules.borne is None else rules.borne)
         least = row.low if bears and row.low is not None else row.difference
         enough = least is not None and least <= limit + 1e-12 and (bears or least < 0
                                                                    or rules.gain == 0)

@@ -15,15 +15,15 @@ import numpy as np
 from retrain.checkpoints import Checkpoints
 from retrain.contract import features_of
 from retrain.finetune import Network, best, target, untrained
-from retrain.neural import Neural, checked, common, ended
+from retrain.neural import Neural, checked, common, ended, halves, nearest
 from retrain.pixels import Pixels
 from retrain.spec import ImageSpec
 from retrain.trainer import Options, Split
 
 SETTINGS = {"shape": list, "kernels": list, "hidden": int}
 
-MOST_KERNELS = 4
-"""Convolutions that an Optuna trial may stack."""
+MOST_KERNELS, KERNELS, WIDTHS = 4, (4, 8, 16, 32), (16, 32, 64, 128)
+"""Convolutions that an Optuna trial may stack, kernels of the first, and units before the head."""
 
 
 class Image(Neural):
@@ -52,12 +52,16 @@ class Image(Neural):
             **options.settings, "kernels": list(fitted.spec.kernels), "hidden": fitted.spec.hidden})
 
     def varied(self, trial: Any, options: Options) -> Options:
-        first = trial.suggest_categorical("kernels", [4, 8, 16, 32])
+        first = trial.suggest_categorical("kernels", KERNELS)
         depth = trial.suggest_int("depth", 1, MOST_KERNELS)
         kernels = [first * 2 ** min(place, 2) for place in range(depth)]
-        hidden = trial.suggest_categorical("hidden", [16, 32, 64, 128])
+        hidden = trial.suggest_categorical("hidden", WIDTHS)
         return replace(common(trial, options), settings={
             **options.settings, "kernels": kernels, "hidden": hidden})
+
+    def shapes(self, options: Options) -> list[dict[str, Any]]:
+        return [{"kernels": nearest(width / 4, KERNELS), "depth": 3,
+                 "hidden": nearest(width, WIDTHS)} for width in halves(options)]
 
 
 def _kernels(width: int, settings: dict[str, Any]) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,12 @@ from retrain.prune import prune, recover
 from retrain.quantize import quantize
 from retrain.sensitivity import ratios
 from retrain.trainer import Options, Split
+
+BATCHES = (64, 128, 256, 512)
+"""Rows of an update that a search chooses among."""
+
+RATES = (3e-4, 1e-2)
+"""Learning rates that it chooses between."""
 
 
 class Neural:
@@ -64,6 +71,14 @@ class Neural:
     def load(self, path: Path) -> Network:
         return Network(*load(path))
 
+    def firsts(self, options: Options) -> list[dict[str, Any]]:
+        """Each of ``shapes``, trained as it is and in smaller and longer steps."""
+        return [{**shape, **pace} for pace in _paces(options) for shape in self.shapes(options)]
+
+    def shapes(self, options: Options) -> list[dict[str, Any]]:
+        """Smaller networks than the default one, as values of names in ``varied``."""
+        return [{}]
+
 
 def checked(settings: Mapping[str, Any], known: Mapping[str, type]) -> dict[str, Any]:
     """The trainer's own settings; ``HoldfastError`` for a key or a value that it does not know."""
@@ -82,9 +97,32 @@ def common(trial: Any, options: Options) -> Options:
     """What an Optuna trial suggests for every network: how it is trained."""
     return replace(
         options, dropout=trial.suggest_float("dropout", 0.0, 0.4),
-        rate=trial.suggest_float("rate", 3e-4, 1e-2, log=True),
+        rate=trial.suggest_float("rate", *RATES, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
-        batch=trial.suggest_categorical("batch", [128, 256, 512]))
+        batch=trial.suggest_categorical("batch", BATCHES))
+
+
+def _paces(options: Options) -> list[dict[str, Any]]:
+    """Values of ``common`` to try first: training as it is, and in smaller and longer steps."""
+    return [{"dropout": min(options.dropout, 0.4),
+             "weight_decay": _within(options.weight_decay, 1e-4, 1e-1),
+             "rate": _within(options.rate * longer, *RATES),
+             "batch": nearest(options.batch // smaller, BATCHES)}
+            for longer, smaller in ((1, 1), (2.5, 4))]
+
+
+def nearest(value: float, choices: Sequence[int]) -> int:
+    """The choice with the least ratio to the value."""
+    return min(choices, key=lambda choice: abs(math.log(choice / max(1.0, value))))
+
+
+def halves(options: Options) -> list[int]:
+    """A half, a quarter and an eighth of the widest layers that training from scratch tries."""
+    return [max(1, max(options.widths) // part) for part in (2, 4, 8)]
+
+
+def _within(value: float, least: float, most: float) -> float:
+    return min(max(value, least), most)
 
 
 def ended(options: Options, fitted: Network) -> Options:

@@ -17,7 +17,8 @@ from retrain.ground import Ground, Player
 from retrain.points import WHOLE, Point, measured, points
 from retrain.proposal import Kept, Proposal, Recipe, alike, room, runnable
 from retrain.quantize import CALIBRATION_ROWS
-from retrain.search import Found, Quest, Spending, search
+from retrain.quest import Quest, Spending
+from retrain.search import Found, search
 from retrain.trainer import Fitted
 
 Choose = Callable[[str, Mapping[str, Point]], tuple[str, str]]

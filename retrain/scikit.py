@@ -112,6 +112,10 @@ class Scikit:
                         Design.from_dict(about["design"]), tuple(about["classes"]),
                         about["history"], about["loss"])
 
+    def firsts(self, options: Options) -> tuple[()]:
+        """Trees and linear models are searched from anywhere."""
+        return ()
+
     def varied(self, trial: Any, options: Options) -> Options:
         name, _ = estimator.settings(options)
         asked: dict[str, Any] = {"estimator": name}

@@ -7,8 +7,11 @@ from typing import Any
 
 from retrain.checkpoints import Checkpoints
 from retrain.finetune import Network, train
-from retrain.neural import Neural, common, ended
+from retrain.neural import Neural, common, ended, halves, nearest
 from retrain.trainer import Options, Split
+
+WIDTHS, MOST_LAYERS = (8, 16, 32, 64, 128, 256), 4
+"""Units of a layer, and most layers, that a search chooses among."""
 
 
 class Tabular(Neural):
@@ -22,6 +25,10 @@ class Tabular(Neural):
         return replace(ended(options, fitted), widths=(fitted.spec.width,))
 
     def varied(self, trial: Any, options: Options) -> Options:
-        width = trial.suggest_categorical("width", [8, 16, 32, 64, 128, 256])
+        width = trial.suggest_categorical("width", WIDTHS)
         return replace(common(trial, options), widths=(width,),
-                       depth=trial.suggest_int("depth", 1, 4))
+                       depth=trial.suggest_int("depth", 1, MOST_LAYERS))
+
+    def shapes(self, options: Options) -> list[dict[str, Any]]:
+        return [{"width": nearest(width, WIDTHS), "depth": min(options.depth, MOST_LAYERS)}
+                for width in halves(options)]

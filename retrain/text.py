@@ -17,7 +17,7 @@ import pandas as pd
 from retrain.checkpoints import Checkpoints
 from retrain.contract import column_type, features_of
 from retrain.finetune import Network, best, target, untrained
-from retrain.neural import Neural, checked, common, ended
+from retrain.neural import Neural, checked, common, ended, halves, nearest
 from retrain.quantize import embedded, quantize
 from retrain.spec import TextSpec
 from retrain.trainer import Options, Split
@@ -25,6 +25,8 @@ from retrain.vocabulary import Words
 
 SETTINGS = {"columns": list, "words": int, "length": int, "size": int}
 
+SIZES, WORDS = (8, 16, 32, 64, 128), (2000, 4000, 8000, 16_000)
+"""Sizes of an embedding and of the vocabulary that a search chooses among."""
 
 HIDDEN = 0.2
 """Share of the words that are left out of a text each time that it is trained on: so rare words
@@ -61,7 +63,11 @@ class Text(Neural):
         return embedded(quantize(source, target, calibration=calibration))
 
     def varied(self, trial: Any, options: Options) -> Options:
-        size = trial.suggest_categorical("size", [8, 16, 32, 64, 128])
-        words = trial.suggest_categorical("words", [2000, 4000, 8000, 16_000])
+        size = trial.suggest_categorical("size", SIZES)
+        words = trial.suggest_categorical("words", WORDS)
         return replace(common(trial, options), widths=(size,),
-                       settings={**options.settings, "words": words})
+                       settings={**options.settings, "words": words, "size": size})
+
+    def shapes(self, options: Options) -> list[dict[str, Any]]:
+        words = nearest(options.settings.get("words", 8000), WORDS)
+        return [{"size": nearest(width, SIZES), "words": words} for width in halves(options)]

@@ -25,9 +25,10 @@ from retrain.ladder import best
 from retrain.players import ground, promised
 from retrain.points import Point, costed
 from retrain.quantize import CALIBRATION_ROWS
+from retrain.quest import Spending
 from retrain.renew import renewed
 from retrain.rungs import cheapest
-from retrain.search import Spending, recorded
+from retrain.search import recorded
 from retrain.trainer import Split
 from retrain.windows import windows
 from retrain.work import Work

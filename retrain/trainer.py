@@ -6,7 +6,7 @@ registration know no more of it. ``docs/trainers.md`` shows how to bring one's o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -147,3 +147,7 @@ class Trainer(Protocol):
 
     def varied(self, trial: Any, options: Options) -> Options:
         """The options that an Optuna trial suggests: hyperparameters and architecture."""
+
+    def firsts(self, options: Options) -> Sequence[Mapping[str, Any]]:
+        """What a search tries first, as values of the names in ``varied`` (all or some of them);
+        a class without it has nothing to name."""

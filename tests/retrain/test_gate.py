@@ -83,7 +83,7 @@ def test_a_candidate_that_gains_too_little_over_the_champion_is_refused() -> Non
 def test_a_loss_that_is_borne_is_refused_where_it_surely_is_larger() -> None:
     """By the one-sided 95 % interval of the difference; without a loss that is borne by chance
     nobody is let pass."""
-    champion, rules = scored("version 3", 0.80), Rules("accuracy", -0.02)
+    champion, rules = scored("version 3", 0.80), Rules("accuracy", borne=0.02)
     little, much = scored("new", 0.77, seed=1), scored("new", 0.70, seed=1)
     passed, refused = (gate(item, champion, [], rules=rules) for item in (little, much))
     assert passed.table[0]["difference"] > 0.02

@@ -16,9 +16,9 @@ from retrain import rungs
 from retrain.bend import NEWEST, probabilities
 from retrain.contract import default
 from retrain.ground import Ground, Player, metrics
+from retrain.quest import Spending
 from retrain.renew import renewed
 from retrain.scikit import Scikit
-from retrain.search import Spending
 from retrain.trainer import Options, Split
 from tests.retrain.real import elec
 

@@ -11,16 +11,22 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from optuna.trial import FixedTrial
 
 from monitor.config import load
 from monitor.registry import Registry
-from retrain import search as module
+from retrain import proof, trials
 from retrain.contract import default
 from retrain.evaluate import answer, compare, score, session
 from retrain.front import Tried, cheaper, front, picture
+from retrain.image import Image
+from retrain.neural import Neural
+from retrain.quest import Quest, Spending
 from retrain.record import Record
 from retrain.scikit import Scikit
-from retrain.search import Found, Quest, Spending, recorded, search
+from retrain.search import Found, recorded, search
+from retrain.tabular import Tabular
+from retrain.text import Text
 from retrain.trainer import Options, Split
 from tests.retrain.real import bikes, elec_split
 from tests.retrain.shop import request, shop, work
@@ -49,7 +55,7 @@ def by_size(artifacts: Mapping[str, Any], frame: pd.DataFrame, *, batches: tuple
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "latency", by_size)
+        patch.setattr(trials, "latency", by_size)
         return search(quest(tmp_path_factory.mktemp("search")), Spending(trials=12))
 
 
@@ -100,10 +106,10 @@ class Dies(Scikit):
 def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(
         tmp_path: Path, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trial that the kill ended is no trial: the next one takes its place and seed."""
-    monkeypatch.setattr(module, "latency", by_size)
+    monkeypatch.setattr(trials, "latency", by_size)
     with pytest.raises(Killed):
         search(quest(tmp_path, trainer=Dies()), Spending(trials=12))
-    assert len(module._study(quest(tmp_path)).trials) == 3
+    assert len(trials.study_of(quest(tmp_path)).trials) == 3
     again = search(quest(tmp_path), Spending(trials=12))
     assert [replace(item, folder="") for item in again.tried] == [
         replace(item, folder="") for item in found.tried]
@@ -115,7 +121,7 @@ def test_time_that_nobody_searched_is_not_spent(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial that a kill left open is closed when the search goes on, a day later."""
     search(quest(tmp_path), Spending(trials=1))
-    study = module._study(quest(tmp_path))
+    study = trials.study_of(quest(tmp_path))
     study.ask()
     with closing(sqlite3.connect(tmp_path / "study.db")) as stored, stored:
         stored.execute("UPDATE trials SET datetime_start = datetime('now', '-1 day') "
@@ -173,15 +179,29 @@ def test_every_trial_is_a_nested_run_and_the_front_a_picture(tmp_path: Path, fou
 
 
 def test_what_is_better_once_and_worse_before_is_not_proven() -> None:
-    assert module.proven([-0.01, -0.002, 0.001, -0.004])
-    assert module.proven([-0.03, -0.02, 0.004, 0.0])
-    assert not module.proven([-0.03, 0.02, 0.01, 0.01])
-    assert not module.proven([-0.03, 0.03, -0.03, 0.03])
-    assert not module.proven([-0.008, -0.2, -0.003, 0.024])  # once the default fails altogether
+    assert proof.proven([-0.01, -0.002, 0.001, -0.004])
+    assert proof.proven([-0.03, -0.02, 0.004, 0.0])
+    assert not proof.proven([-0.03, 0.02, 0.01, 0.01])
+    assert not proof.proven([-0.03, 0.03, -0.03, 0.03])
+    assert not proof.proven([0.001, -0.01, -0.002, -0.004]), "the newest rows come first"
+    assert not proof.proven([-0.008, -0.2, -0.003, 0.024])  # once the default fails altogether
+
+
+@pytest.mark.parametrize("made", [Tabular(), Image(), Text()])
+def test_smaller_networks_are_tried_first(made: Neural) -> None:
+    """Each within what a trial may suggest, and as the options say but for its shape and pace."""
+    options = Options("binary", widths=(64, 128))
+    firsts = [made.varied(FixedTrial(params), options) for params in made.firsts(options)]
+    assert len(firsts) == 6
+    assert [item.batch for item in firsts] == 3 * [256] + 3 * [64]
+    assert firsts[0].rate == options.rate
+    assert firsts[0] != firsts[1] != firsts[2]
+    if isinstance(made, Tabular):
+        assert [item.widths for item in firsts] == 2 * [(64,), (32,), (16,)]
 
 
 def test_the_tolerance_is_the_one_that_is_promised() -> None:
-    assert module.TOLERANCE == 0.005
+    assert proof.TOLERANCE == 0.005
 
 
 def test_the_ladder_searches_where_it_is_asked_to(tmp_path: Path) -> None:

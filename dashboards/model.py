@@ -91,7 +91,7 @@ BOARD = Board("model", "What moved, when, does it matter, and what did we do?", 
          "answered.", "timeseries", "percentunit",
          (Query(top("holdfast_champion_serving_ratio", "version"), "{{model}} {{version}}"),)),
     Spec("Compressed against float", "Share of rows that the compressed champion answers "
-         "otherwise than its float form, beside its limit.", "timeseries", "percentunit", (
+         "otherwise than its uncompressed form, beside its limit.", "timeseries", "percentunit", (
              Query(top("holdfast_compression_disagreement", "segment"), "{{segment}}"),
              Query(top("holdfast_compression_disagreement_threshold"), "limit", limit=True))),
     Spec("Outside the int8 ranges", "Share of rows with a number outside of what int8 was "

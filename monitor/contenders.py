@@ -1,6 +1,6 @@
 """Contenders: versions that stand beside the champion, as samples of the exporter.
 
-The challenger that waits, the float form of a compressed champion, and both on the golden sets.
+The challenger that waits, a compressed champion uncompressed, and both on the golden sets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def shadowed(page: Page, model: str, line: dict[str, Any] | None) -> None:
 
 
 def compressed(page: Page, model: str, line: dict[str, Any] | None) -> None:
-    """The compressed champion beside its float form, as found last."""
+    """The compressed champion beside its uncompressed form, as found last."""
     if line is None:
         return
     series = model, line["version"]

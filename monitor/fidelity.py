@@ -1,4 +1,4 @@
-"""Fidelity: is a compressed champion still what its float form is, on the rows that come now?
+"""Fidelity: is a compressed champion still what its uncompressed form is, on rows that come now?
 
 A short-lived process asks both (``retrain.fidelity``). What it found is kept as rows; a crossing of
 the limits that the version brought along is evidence for a retrain, which then tries new ranges
@@ -18,7 +18,7 @@ from monitor.store import Score, Store
 from monitor.versions import Version
 from monitor.window import Window, isoformat, parse_time
 
-FORM = "float form"
+FORM = "uncompressed form"
 """What the champion is compared with."""
 MEASURES = ("disagreement", "outside")
 
@@ -35,18 +35,17 @@ def due(model: Model, store: Store, registry: Registry) -> Asked | None:
         if ended.get("again") is False or known_at - last.request.known_at < rule.every:
             return None
     version = registry.version(model.registered, champion)
-    if version is None or not version.trained or _float(version):
+    if version is None or not version.trained or _whole(version):
         return None
     until = model.calendar.closing(known_at).end
     since = model.calendar.pane_of(until - max(rule.span, model.calendar.length))
-    return Asked("compression", known_at, f"version {champion} beside its float form",
+    return Asked("compression", known_at, f"version {champion} beside its uncompressed form",
                  {"rows": rule.rows, "since": isoformat(since), "until": isoformat(until)})
 
 
-def _float(version: Version) -> bool:
-    """Whether its tags say that it is in float, and so has no other form to be held against."""
-    point = version.tags.get("holdfast.compression", "")
-    return version.blend or (bool(point) and not point.endswith("int8"))
+def _whole(version: Version) -> bool:
+    """Whether its tags say that it is as it was trained, and so has no other form."""
+    return version.blend or version.tags.get("holdfast.compression") == "fp32"
 
 
 def keep(model: Model, deps: Deps, request: Request, outcome: Outcome) -> None:

@@ -173,11 +173,11 @@ CATALOGUE: dict[str, Metric] = {
     "holdfast_shadow_labelled_rows": _gauge(_V, "Those of them whose labels are mature."),
     "holdfast_shadow_known_at_timestamp_seconds": _gauge(
         _V, "The checkpoint that the comparison knows everything of that had arrived by then."),
-    # a compressed champion beside its float form, on newest rows
+    # a compressed champion beside its uncompressed form, on newest rows
     "holdfast_compression_disagreement": _gauge(
         _PART, "Share of rows that the compressed champion answers with another class than its "
-               "float form; for numbers their mean distance in standard deviations of the label. "
-               "`segment` is empty for all rows."),
+               "uncompressed form; for numbers their mean distance in standard deviations of the "
+               "label. `segment` is empty for all rows."),
     "holdfast_compression_disagreement_low": _gauge(
         _PART, "Lower end of its 99 % interval, which holds for all segments together."),
     "holdfast_compression_disagreement_high": _gauge(_PART, "Upper end of it."),

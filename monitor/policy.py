@@ -126,7 +126,7 @@ class Shadow(Section):
 
 
 class CompressionPolicy(Section):
-    """How a compressed champion is held against its float form."""
+    """How a compressed champion is held against its uncompressed form."""
 
     every: Duration = timedelta(days=1)
     """How often both are asked about the newest rows."""
@@ -202,7 +202,7 @@ class Policy(Section):
     probation: Probation = Probation()
     """How a promoted version is watched."""
     compression: CompressionPolicy = CompressionPolicy()
-    """How a compressed champion is held against its float form."""
+    """How a compressed champion is held against its uncompressed form."""
     shadow: Shadow = Shadow()
     """How a challenger that waits for a person is compared with the champion meanwhile."""
 
@@ -213,7 +213,8 @@ class Search(Section):
     trials: int = Field(default=40, ge=1)
     """Most trials."""
     minutes: float = Field(default=20.0, gt=0)
-    """Most minutes of trials; where runs must be comparable let the trials end first."""
+    """Most minutes of trials, and about as many again to prove the best of them on earlier rows and
+    from other seeds; where runs must be comparable let the trials end first."""
     workers: int = Field(default=1, ge=1, le=64)
     """Processes that try at a time; with one a search is repeatable but for measured times."""
 

@@ -92,7 +92,8 @@ def left_out(model: Model) -> str:
         names = ", ".join(item.name for item in model.benchmarks)
         parts.append(f"golden sets and their audits ({names}), which may refuse what passes here")
     if "compression" in model.policy.retrain.on:
-        parts.append("retrains because of compression, as nothing is scored beside its float form")
+        parts.append("retrains because of compression, as nothing is scored beside its "
+                     "uncompressed form")
     return LEFT_OUT + "; ".join(parts) if parts else ""
 
 

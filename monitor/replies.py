@@ -348,7 +348,7 @@ class Versions(Reply):
     windows: list[dict[str, Any]]
     """The same window by window, the newest first."""
     compression: dict[str, Any] | None
-    """A compressed champion beside its float form."""
+    """A compressed champion beside its uncompressed form."""
     audits: list[dict[str, Any]]
     """Versions on the golden benchmark sets, the newest audit first."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,8 +48,7 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
         split = ground.split(proposal.bent_on).whole
         rows, weight = split.train, split.weight
     found = _curve(ground, *_unknown(ground, rows, weight))
-    artifact, parent = _bent(ground, found, room(ground, "renewed") / "bent.onnx")
-    return replace(proposal, artifact=artifact, parent=parent)
+    return replace(proposal, **_bent(ground, found, room(ground, "renewed") / "bent.onnx"))
 
 
 def _by_window(ground: Ground, name: str) -> Proposal:
@@ -95,17 +95,17 @@ def _curve(ground: Ground, rows: pd.DataFrame, weight: NDArray[np.float64]) -> C
 
 def _proposal(ground: Ground, found: Curve, window: str) -> Proposal:
     champion, _ = runnable(ground)
-    artifact, parent = _bent(ground, found, room(ground, "probabilities")
-                             / f"{window.replace(' ', '-')}.onnx")
+    made = _bent(ground, found, room(ground, "probabilities") / f"{window.replace(' ', '-')}.onnx")
     return Proposal(
         "probabilities", f"{champion.name} with {found.words(ground.contract)}, by the rows of "
-        f"{window}", artifact, ground.scored("candidate", artifact, ground.validation),
-        champion.fitted, parent=parent, bent_on=window)
+        f"{window}", scores=ground.scored("candidate", made["artifact"], ground.validation),
+        fitted=champion.fitted, bent_on=window, **made)
 
 
-def _bent(ground: Ground, found: Curve, target: Path) -> tuple[Path, Path | None]:
-    """The champion's artifact, and what it was quantized from, with the curve behind them."""
+def _bent(ground: Ground, found: Curve, target: Path) -> dict[str, Any]:
+    """The champion's ``artifact``, and its ``parent`` and ``whole`` forms where there are such,
+    with the curve behind them."""
     champion, artifact = runnable(ground)
-    parent = champion.parent and bent(champion.parent, found, ground.contract,
-                                      target.with_name(f"{target.stem}-parent.onnx"))
-    return bent(artifact, found, ground.contract, target), parent
+    forms = {"artifact": artifact, "parent": champion.parent, "whole": champion.whole}
+    return {name: bent(path, found, ground.contract, target.with_name(f"{target.stem}-{name}.onnx"))
+            for name, path in forms.items() if path is not None}

@@ -22,7 +22,7 @@ from retrain.contest import Contest
 from retrain.dataset import Dataset, conform, usable
 from retrain.evaluate import Scores, answer, session
 from retrain.importance import permuted
-from retrain.players import LEARNED, PARENT
+from retrain.players import LEARNED, PARENT, UNCOMPRESSED
 from retrain.proposal import Proposal
 from retrain.story import finals
 from retrain.trainers import trainer
@@ -57,8 +57,8 @@ def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Base
                result: dict[str, Any], tried: pd.DataFrame) -> Outcome:
     """The candidate as a version with its alias, or ``ContractError`` before it is one.
 
-    The weights before compression are kept, for the next fine-tuning, and the float artifact of
-    a quantized one, to be compared with.
+    The weights before compression are kept, for the next fine-tuning, and the artifacts before
+    units were removed and before it was quantized, to be compared with.
     """
     record, request, model = work.record, work.request, work.model
     work.steps.next("log the artifact and try to serve it")
@@ -66,8 +66,9 @@ def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Base
     made = trainer(model.training.kind)
     if proposal.fitted is not None:
         record.file(made.save(proposal.fitted, work.folder / made.file), made.file)
-    if proposal.parent is not None:
-        record.file(proposal.parent, PARENT)
+    for path, name in ((proposal.parent, PARENT), (proposal.whole, UNCOMPRESSED)):
+        if path is not None:
+            record.file(path, name)
     record.binary(PICTURE.rpartition("/")[2], exhibit.draw(result))
     place = Place(record.experiment, record.run_id, page(work), _report(work, result))
     candidate = register.Candidate(

@@ -1,4 +1,4 @@
-"""Fidelity: does a compressed version still answer as its float form does, on inputs it knows?
+"""Fidelity: does a compressed version still answer as it did before it was made small?
 
 Two shares of rows: those that the two answer differently (for numbers: how far apart, in standard
 deviations of the label), and those with a number outside the ranges that int8 was calibrated on.
@@ -26,7 +26,8 @@ from monitor.window import Window, isoformat, parse_time
 from retrain.contract import Contract
 from retrain.dataset import Refusal, conform, ordered, usable
 from retrain.evaluate import Answers, answer, judged, paired, session
-from retrain.players import PARENT
+from retrain.players import PARENT, UNCOMPRESSED
+from retrain.proposal import Proposal
 from retrain.rivals import rival
 from retrain.work import Work
 
@@ -43,28 +44,32 @@ SHOWN = 20
 Flags = NDArray[np.float64]
 
 
-def limits(artifact: Path, parent: Path, contract: Contract, *, ranges: pd.DataFrame,
+def limits(artifact: Path, before: Path, contract: Contract, *, ranges: pd.DataFrame | None,
            later: pd.DataFrame) -> dict[str, Any]:
-    """What is kept with a version: ranges of its calibration rows, and both measures on the rows
-    that followed them, ``later`` (labelled), with the limits that live rows are held against."""
+    """What is kept with a version: ranges of the rows that int8 was calibrated on (None where it
+    was not), and both measures on the rows that followed them, ``later`` (labelled), with the
+    limits that live rows are held against; ``before`` is it uncompressed."""
     scale = float(pd.to_numeric(later["_label"]).std()) if contract.task == "regression" else None
-    known = span_of(ranges, contract)
+    known = {} if ranges is None else span_of(ranges, contract)
     times = later["_timestamp"].reset_index(drop=True)
-    pair = [answer(session(path), later, contract) for path in (artifact, parent)]
+    pair = [answer(session(path), later, contract) for path in (artifact, before)]
     apart = measured(differing(pair, contract, scale), times, share=scale is None)
-    outside = measured(leaving(later, known)[0], times)
-    return {"rows": len(ranges), "checked": len(later), "ranges": known, "scale": scale,
-            "level": LEVEL, "disagreement": apart | {"limit": apart["high"]},
-            "outside": outside | {"limit": outside["high"]}}
+    found = {"rows": 0 if ranges is None else len(ranges), "checked": len(later), "ranges": known,
+             "scale": scale, "level": LEVEL, "disagreement": apart | {"limit": apart["high"]}}
+    if ranges is not None:
+        outside = measured(leaving(later, known)[0], times)
+        found["outside"] = outside | {"limit": outside["high"]}
+    return found
 
 
-def keep(work: Work, contract: Contract, pair: tuple[Path, Path | None], *, ranges: pd.DataFrame,
+def keep(work: Work, contract: Contract, proposal: Proposal, *, ranges: pd.DataFrame,
          later: pd.DataFrame) -> None:
-    """Log the limits of (artifact, float form) with the run; nothing where there is no such."""
-    artifact, parent = pair
-    if parent is not None and len(later) >= LEAST:
-        work.record.json(CALIBRATION, limits(artifact, parent, contract, ranges=ranges,
-                                             later=later))
+    """Log the limits of a compressed candidate with the run."""
+    before = proposal.whole or proposal.parent
+    if before is not None and len(later) >= LEAST:
+        work.record.json(CALIBRATION, limits(
+            proposal.artifact, before, contract, later=later,
+            ranges=None if proposal.parent is None else ranges))
 
 
 def span_of(frame: pd.DataFrame, contract: Contract) -> dict[str, tuple[float, float]]:
@@ -135,14 +140,15 @@ class Live:
 
 
 def fidelity(work: Work) -> Outcome:
-    """The champion beside its float form on a bounded sample of recent rows; no label is needed."""
+    """The champion beside its uncompressed form on a bounded sample of recent rows; no label is
+    needed."""
     request, options = work.request, work.request.options
     span = Window(parse_time(options["since"]), parse_time(options["until"]))
-    work.steps.next(f"version {request.champion} and its float form on rows of {span}")
+    work.steps.next(f"version {request.champion} and its uncompressed form on rows of {span}")
     live = _live(work, span)
     if live is None:
-        reason = (f"version {request.champion} has no float form to compare with: "
-                  f"{FOLDER}/{PARENT} is not in its run")
+        reason = (f"version {request.champion} has no uncompressed form to compare with: "
+                  f"neither {FOLDER}/{UNCOMPRESSED} nor {FOLDER}/{PARENT} is in its run")
         return work.record.conclude("refused", reason, result={"again": False})
     work.steps.next(f"{len(live.frame)} rows, by segment")
     worst = sorted(live.features.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
@@ -159,18 +165,19 @@ def fidelity(work: Work) -> Outcome:
 
 
 def _live(work: Work, span: Window) -> Live | None:
-    """None where the float form was not kept."""
+    """None where no uncompressed form was kept."""
     request, model = work.request, work.model
     item = rival(request.champion or "", work.registry, model=model, classes=(),
                  folder=work.folder / "versions")
     if item is None or item.artifact is None or item.contract is None:
         raise Refusal(item.why if item else f"version {request.champion} is gone")
     run = item.version.run_id
-    content = work.registry.artifact_bytes(run, f"{FOLDER}/{PARENT}")
+    content = next((found for name in (UNCOMPRESSED, PARENT) if (
+        found := work.registry.artifact_bytes(run, f"{FOLDER}/{name}")) is not None), None)
     if content is None:
         return None
-    parent = work.folder / PARENT
-    parent.write_bytes(content)
+    before = work.folder / UNCOMPRESSED
+    before.write_bytes(content)
     promised = json.loads(work.registry.artifact(run, f"{FOLDER}/{CALIBRATION}") or "{}")
     with Source(model, work.config.limits) as source:
         frame = source.sample(span, known_by=request.known_at, limit=int(request.options["rows"]))
@@ -178,10 +185,11 @@ def _live(work: Work, span: Window) -> Live | None:
     if len(frame) < LEAST:
         raise Refusal(f"{len(frame)} sound rows in {span}, at least {LEAST} are needed")
     rows = conform(frame, item.contract)
-    pair = [answer(session(path), rows, item.contract) for path in (item.artifact, parent)]
+    pair = [answer(session(path), rows, item.contract) for path in (item.artifact, before)]
     scale = promised.get("scale") or float(np.std(pair[1].predictions.astype(float))) \
         if item.contract.task == "regression" else None
-    outside, features = leaving(rows, promised["ranges"]) if promised else (None, {})
+    known = promised.get("ranges")
+    outside, features = leaving(rows, known) if known else (None, {})
     return Live(frame, differing(pair, item.contract, scale), outside, features, promised,
                 share=scale is None)
 
@@ -219,10 +227,11 @@ def _segments(work: Work, live: Live) -> Iterator[dict[str, Any]]:
 def words(result: dict[str, Any]) -> str:
     """What was found, in a sentence."""
     apart, outside = result["disagreement"], result["outside"]
-    told = (f"answers {apart['value']:.2%} of {result['n']} rows otherwise than its float form"
+    told = (f"answers {apart['value']:.2%} of {result['n']} rows otherwise than its "
+            "uncompressed form"
             if result["unit"] == "share" else
-            f"lies {apart['value']:.4f} standard deviations from its float form on {result['n']} "
-            "rows")
+            f"lies {apart['value']:.4f} standard deviations from its uncompressed form on "
+            f"{result['n']} rows")
     parts = [told + _against(apart, result["unit"])]
     if outside is not None:
         parts.append(f"{outside['value']:.2%} of them lie outside its calibration"

@@ -29,7 +29,8 @@ Stage = Callable[[str, Sequence[Mapping[str, float]]], None]
 class Player:
     """A version that stands against the candidates: its artifact, contract, and own weights.
 
-    ``parent`` is the artifact that it was quantized from; ``logged`` answers for a champion that
+    ``parent`` is the artifact that it was quantized from, ``whole`` what it was before units were
+    removed; ``logged`` answers for a champion that
     cannot be run; ``why`` says why it cannot.
     """
 
@@ -51,6 +52,7 @@ class Player:
     """Whether it is several models that answer together."""
     size: int | None = None
     """Bytes of all its files in MLflow, where that noted it."""
+    whole: Path | None = None
 
 
 @dataclass(frozen=True)

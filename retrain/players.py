@@ -34,6 +34,9 @@ LEARNED = "holdfast.learned_until"
 PARENT = "parent.onnx"
 """Artifact of a run: the float form of a version that was registered quantized."""
 
+UNCOMPRESSED = "uncompressed.onnx"
+"""Artifact of a run: a version that was registered without some of its units, as it was before."""
+
 
 def ground(work: Work, found: Contest, splits: Sequence[tuple[str, Split]]) -> Ground:
     """Everything that rungs work with; weights of versions are read where they still fit."""
@@ -59,10 +62,12 @@ def _player(work: Work, made: Trainer, item: Rival, found: Contest) -> Player:
     theirs = item.contract or found.contract
     by_log = item is found.champion and not item.runnable and item.contract is not None
     return Player(item.name, theirs, item.artifact if item.contract else None,
-                  weights_of(work, made, item.version, found.contract), _parent(work, item.version),
+                  weights_of(work, made, item.version, found.contract),
+                  _form(work, item.version, PARENT),
                   _by_the_log(theirs) if by_log else None, item.why,
                   learned_until(item.version), why(work, item.version), single(item.version.tags),
-                  item.version.blend, item.version.size)
+                  item.version.blend, item.version.size,
+                  _form(work, item.version, UNCOMPRESSED))
 
 
 def learned_until(version: Version) -> datetime | None:
@@ -75,12 +80,13 @@ def _by_the_log(contract: Contract) -> Callable[[pd.DataFrame], Answers]:
     return lambda frame: logged(frame, contract)
 
 
-def _parent(work: Work, version: Version) -> Path | None:
-    content = work.registry.artifact_bytes(version.run_id, f"{FOLDER}/{PARENT}") \
+def _form(work: Work, version: Version, name: str) -> Path | None:
+    """Another form of the version than the one that is served, where it was kept."""
+    content = work.registry.artifact_bytes(version.run_id, f"{FOLDER}/{name}") \
         if version.trained else None
     if content is None:
         return None
-    path = work.folder / "versions" / version.version / PARENT
+    path = work.folder / "versions" / version.version / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path

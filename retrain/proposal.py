@@ -40,11 +40,12 @@ class Kept:
 class Proposal:
     """What a rung proposes: an artifact with its validation scores, and how it came about.
 
-    ``again`` names the earlier version that it is, where it is one; ``fitted`` are the weights that
-    the next fine-tuning goes on from, where there are some; ``bent_on`` names the window whose rows
-    bent the answers of the champion. ``until`` is the newest event time that a blend was
-    weighed by. ``kept`` are the models that were fitted on the way, by name, and ``newest``
-    those that a blend could take because they were fitted in the same climb.
+    ``parent`` is the float artifact that an int8 one was made of, ``whole`` the one before units
+    were removed. ``again`` names the earlier version that it is, where it is one; ``fitted`` are
+    the weights that the next fine-tuning goes on from, where there are some; ``bent_on`` names the
+    window whose rows bent the answers of the champion. ``until`` is the newest event time that a
+    blend was weighed by. ``kept`` are the models that were fitted on the way, by name, and
+    ``newest`` those that a blend could take because they were fitted in the same climb.
     """
 
     rung: str
@@ -54,6 +55,7 @@ class Proposal:
     fitted: Fitted | None = None
     again: str | None = None
     parent: Path | None = None
+    whole: Path | None = None
     trained: bool = False
     point: str = ""
     choice: str = ""

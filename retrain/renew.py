@@ -34,8 +34,10 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
         whole, recipe.share, data, options=recipe.options,
         checkpoints=Checkpoints(folder / "small"))
     artifact, parent = trainer.export(small, ground.contract, folder / "float.onnx"), None
+    before = None if small is whole else trainer.export(whole, ground.contract,
+                                                        folder / "whole.onnx")
     if recipe.int8:
         parent = artifact
         artifact = trainer.quantized(parent, folder / "int8.onnx",
                                      calibration=data.train.tail(CALIBRATION_ROWS))
-    return replace(proposal, artifact=artifact, parent=parent, fitted=whole)
+    return replace(proposal, artifact=artifact, parent=parent, whole=before, fitted=whole)

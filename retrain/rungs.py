@@ -60,7 +60,7 @@ def ranges(ground: Ground) -> Proposal:
         CALIBRATION_ROWS))
     return Proposal("ranges", f"{champion.name} quantized anew on recent rows", path,
                     ground.scored("candidate", path, ground.validation), champion.fitted,
-                    parent=champion.parent)
+                    parent=champion.parent, whole=champion.whole)
 
 
 def tune(ground: Ground, choice: Choose) -> Proposal:
@@ -148,6 +148,7 @@ def _compressed(ground: Ground, rung: str, made: Made, choice: Choose, *,
     kept = {key: replace(item, artifact=small) if item.what == what else item
             for key, item in kept.items()}
     return Proposal(rung, what, taken.artifact, taken.scores, fitted, parent=taken.parent,
+                    whole=None if taken.share is None else sizes[WHOLE].artifact,
                     trained=True, point=name, choice=why,
                     points={key: point.scores for key, point in sizes.items()},
                     recipe=replace(recipe, share=taken.share, int8=taken.parent is not None),

@@ -77,8 +77,7 @@ def train(work: Work) -> Outcome:
     if found.champion is not None and work.model.training.renew:
         work.steps.note("make it once more in the same way, on all rows")
         proposal = renewed(standing, proposal)
-    fidelity.keep(work, found.contract, (proposal.artifact, proposal.parent),
-                  ranges=split.train.tail(CALIBRATION_ROWS),
+    fidelity.keep(work, found.contract, proposal, ranges=split.train.tail(CALIBRATION_ROWS),
                   later=pd.concat([split.validation, split.holdout], ignore_index=True))
     return challenger.registered(work, found, proposal, baseline=baseline, result=result,
                                  tried=split.holdout.head(64))

@@ -193,7 +193,8 @@ def compressed(version: str = "3", **change: Any) -> dict[str, Any]:
             "features": {"price": 0.002},
             "segments": [{"segment": "weekday=6", "value": 0.1, "low": 0.06, "high": 0.2,
                           "n": 280, "crossed": True}],
-            "words": f"Version {version} answers 4.00% of 2000 rows otherwise than its float form "
+            "words": f"Version {version} answers 4.00% of 2000 rows otherwise than its "
+                     "uncompressed form "
                      "(limit 1.00%: CROSSED)", **change}
 
 

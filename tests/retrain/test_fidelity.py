@@ -1,4 +1,4 @@
-"""A compressed version beside its float form, on the real market and the bicycles."""
+"""A compressed version beside its uncompressed form, on the real market and the bicycles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from retrain.contract import Contract
 from retrain.evaluate import answer, session
 from retrain.export import to_onnx
-from retrain.fidelity import PARENT, leaving, limits, measured, span_of
+from retrain.fidelity import PARENT, UNCOMPRESSED, leaving, limits, measured, span_of
 from retrain.quantize import quantize
 from tests.retrain.market import Market, market
 from tests.retrain.real import elec, elec_champion, elec_split
@@ -89,11 +89,12 @@ def _files(place: Market) -> list[Path]:
 def test_a_version_without_its_float_form_is_refused_for_good(deployed: Market) -> None:
     since, until = deployed.span
     uri = deployed.registry.client.get_run(deployed.version("1").run_id).info.artifact_uri
-    (Path(uri.removeprefix("file://")) / "holdfast" / PARENT).unlink(missing_ok=True)
+    for name in (PARENT, UNCOMPRESSED):
+        (Path(uri.removeprefix("file://")) / "holdfast" / name).unlink(missing_ok=True)
     outcome = work(deployed.ask("compression", rows=2000, since=since, until=until),
                    deployed.folder)
     assert (outcome.status, outcome.result) == ("refused", {"again": False})
-    assert "holdfast/parent.onnx is not in its run" in outcome.reason
+    assert "neither holdfast/uncompressed.onnx nor holdfast/parent.onnx is in" in outcome.reason
 
 
 def test_a_float_form_that_answers_otherwise_crosses_the_limit(deployed: Market, tmp_path: Path
@@ -134,17 +135,39 @@ def test_a_float_form_that_answers_otherwise_crosses_the_limit(deployed: Market,
     assert work(again, deployed.folder).result == outcome.result
 
 
-def test_a_quantized_version_brings_its_float_form_and_its_limits(tmp_path: Path) -> None:
-    place = market(tmp_path, "elec2", accuracy_budget=0.3, widths=[256])
+def test_a_compressed_version_brings_what_it_was_before_and_its_limits(tmp_path: Path) -> None:
+    """With all its units and in float, beside the float form that new ranges would be taken of."""
+    place = market(tmp_path, "elec2", accuracy_budget=0.5, widths=[256], prune=[0.5], epochs=3)
     version = place.version("1")
-    assert version.tags["holdfast.compression"] == "fp32-int8"
+    assert version.tags["holdfast.compression"] == "pruned-50-int8"
+    served = place.registry.onnx(place.name, "1", tmp_path / "1")
+    assert served is not None
+    for name in (PARENT, UNCOMPRESSED):
+        content = place.registry.artifact_bytes(version.run_id, f"holdfast/{name}")
+        assert content is not None
+        (tmp_path / name).write_bytes(content)
+    assert served.stat().st_size < (tmp_path / PARENT).stat().st_size / 2
+    assert (tmp_path / PARENT).stat().st_size < (tmp_path / UNCOMPRESSED).stat().st_size / 2
     since, until = place.span
-    outcome = work(place.ask("compression", rows=500, since=since, until=until), tmp_path)
+    outcome = work(place.ask("compression", rows=100_000, since=since, until=until), tmp_path)
     assert outcome.status == "done", outcome.reason
+    contract = Contract.from_dict(json.loads(
+        place.registry.artifact(version.run_id, "holdfast/contract.json") or ""))
+    frame = pd.read_parquet(tmp_path / "log.parquet")
+    live = frame[frame["timestamp"] >= since]
+    said = [answer(session(path), live, contract).predictions
+            for path in (served, tmp_path / UNCOMPRESSED)]
     result = outcome.result
-    assert (result["n"], result["calibrated"], result["unit"]) == (500, True, "share")
-    assert result["disagreement"]["value"] < 0.1
+    assert result["disagreement"]["value"] == pytest.approx(np.mean(said[0] != said[1]))
+    assert (result["n"], result["calibrated"], result["unit"]) == (len(live), True, "share")
     kept = json.loads(place.registry.artifact(version.run_id, "holdfast/calibration.json") or "")
     assert result["disagreement"]["limit"] == kept["disagreement"]["limit"]
     assert set(kept["ranges"]) == {"day", "period", "nswprice", "nswdemand", "vicprice",
                                    "vicdemand", "transfer"}
+
+
+def test_without_int8_there_are_no_ranges(pair: tuple[Path, Path]) -> None:
+    found = limits(*pair, elec_contract(), ranges=None, later=elec_split().holdout)
+    assert found["ranges"] == {}
+    assert "outside" not in found
+    assert 0 < found["disagreement"]["limit"] < 1

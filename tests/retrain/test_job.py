@@ -58,8 +58,10 @@ def test_every_retrain_is_a_run_that_says_everything(deployed: Deployed) -> None
     run = deployed.registry.run_of(deployed.train.request_id)
     assert run is not None
     listed = deployed.registry.client.list_artifacts(run.info.run_id, "holdfast")
-    small = {"parent.onnx", "calibration.json"} if deployed.second.result["point"].endswith(
-        "int8") else set()
+    point = deployed.second.result["point"]
+    small = {name for part, names in (("int8", {"parent.onnx", "calibration.json"}),
+                                      ("pruned", {"uncompressed.onnx", "calibration.json"}))
+             if part in point for name in names}
     assert {item.path.removeprefix("holdfast/") for item in listed} == WRITTEN | small
     params = run.data.params
     assert params["reason"] == "the test asks"

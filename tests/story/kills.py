@@ -347,10 +347,10 @@ def _nested(registry: Registry, child: Any) -> tuple[str, str, str, tuple[int, .
 
 
 def _artifacts(registry: Registry, run_id: str) -> dict[str, Any]:
-    """Weights, the float form, the baseline and limits of a run, each as a hash."""
+    """Weights, other forms, the baseline and limits of a run, each as a hash."""
     found: dict[str, Any] = {}
-    for name in ("weights.safetensors", "parent.onnx", "baseline.json",
-                 "calibration.json"):
+    for name in ("weights.safetensors", "parent.onnx", "uncompressed.onnx",
+                 "baseline.json", "calibration.json"):
         content = registry.artifact_bytes(run_id, f"{FOLDER}/{name}")
         if content is not None and name == "baseline.json":
             plain = json.loads(content)

@@ -76,7 +76,8 @@ class Gate(Section):
     of the difference on the holdout lies beyond. Newer weights are right more often than a
     fortnight of rows can show."""
     max_size: Size | None = Field(default=None, gt=0)
-    """Largest artifact, in bytes or as `200KB`."""
+    """Largest artifact, in bytes or as `200KB`. Of a candidate's sizes those that keep this and
+    `max_latency` come first; one that keeps them not is refused."""
     max_latency: dict[Literal[1, 256], float] = {}
     """Rows per call -> longest median CPU time of a call, in milliseconds."""
 

@@ -126,28 +126,41 @@ def _value(scores: Scores, metric: str) -> str:
     return words.shown(_number(scores, metric))
 
 
-def choose(points: Sequence[Scores], *, reference: Scores, metric: str, budget: float) -> Choice:
-    """The cheapest point that surely stays within the budget of the uncompressed reference.
+def choose(points: Sequence[Scores], *, reference: Scores, rules: Rules, budget: float) -> Choice:
+    """The cheapest point that surely stays within the budget of the uncompressed reference, of
+    those that keep the size and latency that ``rules`` ask for; of all where none does.
 
     Surely: the interval's upper end of the paired loss of quality lies within the budget, or (for
     accuracy) so few answers differ that no labels could show a larger loss. Cheap is the geometric
     mean of size and latency against the reference's.
     """
+    metric = rules.metric
     needed = rows_needed(metric, budget)
     if len(reference) < needed:
         return Choice(reference, f"Uncompressed: {len(reference)} validation rows are too few to "
                                  f"tell a loss of {budget:g} from chance; {needed:g} are needed.",
                       ())
     limit = allowed(reference, metric, budget)
-    rows = [_point(point, reference, metric, limit) for point in points]
-    fit = [(row["cost"], index) for index, row in enumerate(rows)
-           if row["within"] and row["cost"] < 1.0]
-    if not fit:
+    rows = [_point(point, reference, metric, limit) | {"kept": _kept(point, rules)}
+            for point in points]
+    fit = [(not row["kept"], row["cost"], index) for index, row in enumerate(rows) if row["within"]]
+    unkept, cost, index = min(fit, default=(True, 1.0, -1))
+    if (unkept, cost) >= (not _kept(reference, rules), 1.0):
         return Choice(reference, f"Uncompressed: none of {len(points)} compressed models is both "
-                                 f"cheaper and surely within {limit:.3g} {metric} of it.",
+                                 f"cheaper and surely within {limit:.3g} {metric} of it"
+                      + (", and keeps what is asked of size and latency." if _asks(rules) else "."),
                       tuple(rows))
-    row, taken = rows[min(fit)[1]], points[min(fit)[1]]
-    return Choice(taken, _taken(taken, reference, row, metric), tuple(rows))
+    return Choice(points[index], _taken(points[index], reference, rows[index], metric),
+                  tuple(rows))
+
+
+def _asks(rules: Rules) -> bool:
+    return rules.asked.max_size is not None or bool(rules.asked.max_latency)
+
+
+def _kept(point: Scores, rules: Rules) -> bool:
+    """Whether it is as small and as fast as is asked for."""
+    return all(row.passed for row in checks.costs(point, rules))
 
 
 def rows_needed(metric: str, budget: float) -> float:

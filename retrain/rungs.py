@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
+from retrain.checks import Rules
 from retrain.evaluate import Scores
 from retrain.gate import choose
 from retrain.ground import Ground, Player
@@ -158,7 +159,8 @@ def _compressed(ground: Ground, rung: str, made: Made, choice: Choose, *,
 def cheapest(ground: Ground, sizes: Mapping[str, Point]) -> tuple[str, str]:
     """The cheapest point that stays within the accuracy budget, and why in words."""
     found = choose([point.scores for point in sizes.values()], reference=sizes[WHOLE].scores,
-                   metric=ground.metric, budget=ground.training.accuracy_budget)
+                   rules=Rules(ground.metric, asked=ground.training.gate),
+                   budget=ground.training.accuracy_budget)
     return found.scores.name, found.reason
 
 

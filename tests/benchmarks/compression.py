@@ -25,6 +25,7 @@ import onnx
 import pandas as pd
 import torch
 
+from retrain.checks import Rules
 from retrain.contract import default
 from retrain.evaluate import Scores, answer, compare, latency, score, session
 from retrain.export import NETWORK
@@ -70,7 +71,7 @@ def compressed(case: Case) -> Told:
         whole = case.fresh(case.data, case.options)
         found = _points(case, whole, folder)
         choice = choose([item for item, _ in found.values()], reference=found["fp32"][0],
-                        metric="accuracy", budget=BUDGET).scores.name
+                        rules=Rules("accuracy"), budget=BUDGET).scores.name
         path = found[choice][1]
         weights = case.trainer.save(whole, folder / case.trainer.file).stat().st_size
         return {**_faster(case, whole, path, folder), "size": weights / path.stat().st_size,

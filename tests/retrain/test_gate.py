@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def points(folder: Path, rows: pd.DataFrame) -> list[Scores]:
 
 def test_the_cheapest_point_within_the_budget_is_taken(tmp_path: Path) -> None:
     found = points(tmp_path, elec_split().validation)
-    choice = choose(found, reference=found[0], metric="accuracy", budget=0.01)
+    choice = choose(found, reference=found[0], rules=Rules("accuracy"), budget=0.01)
     assert choice.scores.name == "pruned 0.0 int8"  # pruning without recovery costs too much
     assert "times smaller" in choice.reason
     assert [row["within"] for row in choice.table][-2:] == [False, False]
@@ -208,7 +209,7 @@ def test_the_cheapest_point_within_the_budget_is_taken(tmp_path: Path) -> None:
 
 def test_too_few_rows_keep_it_uncompressed_and_that_is_said(tmp_path: Path) -> None:
     found = points(tmp_path, elec_split().validation.head(250))
-    choice = choose(found, reference=found[0], metric="accuracy", budget=0.01)
+    choice = choose(found, reference=found[0], rules=Rules("accuracy"), budget=0.01)
     assert choice.scores is found[0]
     assert "250 validation rows are too few" in choice.reason
     assert "300 are needed" in choice.reason
@@ -216,4 +217,30 @@ def test_too_few_rows_keep_it_uncompressed_and_that_is_said(tmp_path: Path) -> N
 
 def test_no_budget_no_compression() -> None:
     one = scored("fp32", 0.9)
-    assert choose([one], reference=one, metric="accuracy", budget=0.0).scores is one
+    assert choose([one], reference=one, rules=Rules("accuracy"), budget=0.0).scores is one
+
+
+def sized(name: str, size: int, milliseconds: float) -> Scores:
+    """The same answers, at this size and latency."""
+    return replace(scored(name, 0.9), size_bytes=size, latency={1: milliseconds / 1000})
+
+
+@pytest.mark.parametrize(("asked", "taken"), [
+    ({}, "int8"), ({"max_latency": {1: 0.8}}, "pruned"), ({"max_size": 300}, "int8"),
+    ({"max_latency": {1: 1.2}, "max_size": 1000}, "pruned"),
+    ({"max_latency": {1: 0.1}}, "int8"), ({"max_latency": {1: 0.4}}, "tiny")])
+def test_what_an_edge_asks_for_is_kept_before_what_is_cheapest(asked: dict[str, Any], taken: str
+                                                             ) -> None:
+    """Int8 is the cheapest and slower than before; where nothing is fast enough it is taken."""
+    found = [sized("fp32", 1000, 1.0), sized("pruned", 500, 0.8), sized("int8", 200, 1.3),
+             sized("tiny", 4000, 0.4)]
+    rules = Rules("accuracy", asked=Gate.model_validate(asked))
+    assert choose(found, reference=found[0], rules=rules, budget=0.01).scores.name == taken
+
+
+def test_the_uncompressed_one_stays_where_it_alone_keeps_what_is_asked() -> None:
+    found = [sized("fp32", 1000, 1.0), sized("int8", 200, 1.3)]
+    rules = Rules("accuracy", asked=Gate.model_validate({"max_latency": {1: 1.1}}))
+    choice = choose(found, reference=found[0], rules=rules, budget=0.01)
+    assert choice.scores is found[0]
+    assert choice.reason.endswith("keeps what is asked of size and latency.")

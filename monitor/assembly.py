@@ -24,7 +24,7 @@ def opened(loaded: Loaded) -> Iterator[Deps]:
     with tracing(config), Store.open(config.store) as store:
         yield Deps(config=config, path=str(loaded.path), store=store, registry=registry,
                    launcher=launcher(config),
-                   reporter=Reporter(registry, str(loaded.path)))
+                   reporter=Reporter(registry, str(loaded.path)) if config.reports else None)
 
 
 @contextmanager

@@ -299,6 +299,9 @@ class Config(Section):
     """What is written on standard error."""
     traces: Traces | None = None
     """Where spans are sent; absent: nowhere."""
+    reports: bool = True
+    """Evidently's reports, of windows that are not stable and of what retrains were judged on: a
+    process of its own each, of about ten seconds. Off: none are made."""
     models: list[Model] = Field(min_length=1)
     """The deployed models."""
 

@@ -115,6 +115,7 @@ def settings(model: Model, frame: pd.DataFrame, reference: Window) -> dict[str, 
     policy = plain["policy"] | {"promotion": "automatic", "shadow": {"rows": 0},
                                 "compression": {"rows": 0}}
     return {"mlflow": {"tracking_uri": "sqlite:///mlflow.db"}, "store": "sqlite:///holdfast.db",
+            "reports": False,  # which nobody could read afterwards
             "models": [{"name": model.name, "log": log,
                         "reference": plain["reference"] | {
                             "from": isoformat(reference.start), "to": isoformat(reference.end),

@@ -140,9 +140,9 @@ def _report(work: Work, result: dict[str, Any]) -> str:
     """Evidently's report of the holdout against the older rows, as an artifact's path; a job goes
     on without it ('').
 
-    ``options: {report: false}`` leaves it out.
+    ``options: {report: false}`` and ``reports: false`` leave it out.
     """
-    if work.request.options.get("report") is False:
+    if work.request.options.get("report") is False or not work.config.reports:
         return ""
     if work.request.kind == "bootstrap" and work.model.reference.source is not None:
         return ""

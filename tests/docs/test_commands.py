@@ -27,10 +27,11 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the README's log, configuration and champion, after one tick."""
+    """A folder with the README's log, configuration and champion, after one tick; no reports are
+    made, of ten seconds each."""
     folder, before = tmp_path_factory.mktemp("prepared"), Path.cwd()
     shown = {item.file: item.text for item in blocks("README.md") if item.file}
-    (folder / "holdfast.yaml").write_text(shown["holdfast.yaml"])
+    (folder / "holdfast.yaml").write_text(shown["holdfast.yaml"] + "reports: false\n")
     os.chdir(folder)
     try:
         for block in blocks("README.md"):

@@ -50,5 +50,6 @@ def holdfast(*words: object) -> Said:
 def configured(folder: Path, *models: dict[str, Any], **settings: Any) -> Path:
     """A configuration file in ``folder``; its MLflow is an embedded one there."""
     path = folder / "holdfast.yaml"
-    path.write_text(yaml.safe_dump({"models": list(models), **settings}, sort_keys=False))
+    path.write_text(yaml.safe_dump({"models": list(models), "reports": False, **settings},
+                                   sort_keys=False))
     return path

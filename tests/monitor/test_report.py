@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitor.config import MLflow
+from monitor.assembly import opened
+from monitor.config import MLflow, load
 from monitor.errors import HoldfastError
 from monitor.registry import Registry
 from monitor.report import Reporter, Subject, columns, render
@@ -171,6 +172,14 @@ def test_the_guard_of_the_test_above_sees_what_is_sent(tmp_path: Path) -> None:
     code = "import urllib.request as u\ntry: u.urlopen('http://example.invalid')\nexcept OSError: 0"
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert "example.invalid" in (tmp_path / "sent").read_text()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_configuration_may_have_none(reporter: Reporter, wanted: bool) -> None:
+    path = Path(reporter.config)
+    path.write_text(f"reports: {str(wanted).lower()}\n{path.read_text()}")
+    with opened(load(path)) as deps:
+        assert (deps.reporter is not None) == wanted
 
 
 def test_too_little_memory_is_an_error_in_words(reporter: Reporter, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_no_secret_leaves_a_whole_deployment(
 
 def _deployment(folder: Path, mlflow_uri: str, postgres: str, address: str, *, salt: str) -> Path:
     """Log, labels and store on PostgreSQL; a column is hashed, and a second model has no table."""
-    deployment = deploy(folder, mlflow_uri, privacy={"hash": ["zone"], "salt": salt},
+    deployment = deploy(folder, mlflow_uri, reports=True, privacy={"hash": ["zone"], "salt": salt},
                         training={"kind": "torch", "epochs": 2, "widths": [8], "prune": [0.5]})
     logs = Logs("postgres", folder, postgres)
     for table in ("log", "labels"):

@@ -1,6 +1,6 @@
 """A process of its own for a request, forked from one that has read the libraries already.
 
-It runs what ``python -m retrain`` runs; five seconds of imports are spared each time. Deaths and
+It runs what ``python -m retrain`` runs; four seconds of imports are spared each time. Deaths and
 limits of memory are tried on real ones (`shop.start`).
 """
 
@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 _READY = multiprocessing.get_context("forkserver")
-_READY.set_forkserver_preload(["retrain.cli", "retrain.train", "retrain.score", "mlflow",
-                               "mlflow.pyfunc", "mlflow.tracking"])
+_READY.set_forkserver_preload(["retrain.cli", "monitor.source", "monitor.baseline",
+                               "monitor.registry", "torch", "sklearn.ensemble", "mlflow"])
+"""Nothing that starts a thread of its own, as ONNX Runtime does: no fork would have it."""
 
 
 def worked(request: Path, log: Path, within: float) -> int | None:

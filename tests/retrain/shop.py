@@ -30,7 +30,7 @@ INPUTS = ("distance_km", "items", "temperature_c", "rain_mm", "traffic", "courie
 
 
 def shop(folder: Path, uri: str, *, name: str = "shop", right: float = 0.7,
-         **training: Any) -> Path:
+         reports: bool = False, **training: Any) -> Path:
     """The configuration file of a shop whose log lies beside it.
 
     The answers in the log are those of version 1, a share of ``right`` of them true; labels lie
@@ -45,7 +45,7 @@ def shop(folder: Path, uri: str, *, name: str = "shop", right: float = 0.7,
     small = {"kind": "torch", "window": "21d", "holdout": "7d", "epochs": 10, "widths": [16],
              "prune": [0.5], "accuracy_budget": 0.05, "ladder": ["recall", "tune", "refit"]}
     config = {
-        "mlflow": {"tracking_uri": founded(uri)},
+        "mlflow": {"tracking_uri": founded(uri)}, "reports": reports,
         "models": [{
             "name": name,
             "log": {"source": "log.parquet", "timestamp": "timestamp", "id": "request_id",

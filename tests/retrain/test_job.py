@@ -26,7 +26,7 @@ class Deployed:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}")
+        self.path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}", reports=True)
         self.registry = Registry(load(self.path).config.mlflow)
         self.bootstrap = request(self.path, "bootstrap", options={"report": False})
         self.first = work(self.bootstrap, folder)

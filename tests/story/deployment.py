@@ -42,14 +42,15 @@ class Deployment:
                        Registry(self.loaded.config.mlflow), None, None)
 
 
-def deploy(folder: Path, mlflow_uri: str, *, plan: Plan = PLAN, **model: Any) -> Deployment:
+def deploy(folder: Path, mlflow_uri: str, *, plan: Plan = PLAN, reports: bool = False,
+           **model: Any) -> Deployment:
     """A deployment whose champion is a rule of thumb that somebody registered by hand."""
     for name, content in _files(plan).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     register(mlflow_uri, "deliveries")
     settings = {
-        "mlflow": {"tracking_uri": mlflow_uri},
+        "mlflow": {"tracking_uri": mlflow_uri}, "reports": reports,
         "models": [{
             "name": "deliveries",
             "log": {"source": "log/*.parquet", "timestamp": "timestamp",

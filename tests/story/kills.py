@@ -127,7 +127,7 @@ def set_up(folder: Path, kind: str, *, free: bool = False,
     asked = KINDS[kind] | {
         "ladder": LADDER, "enough": 1.0, "minimum_gain": 0.0, "windows": ["all"],
         "search": {"trials": 3, "workers": 2 if free else 1, "minutes": 60}} | training
-    path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}", **asked)
+    path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}", reports=True, **asked)
     stage = Stage(folder, path, Registry(load(path).config.mlflow), len(spans), free)
     for number, (start, end) in enumerate(spans, start=1):
         other = path.with_name(f"first-{number}.yaml")

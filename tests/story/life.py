@@ -40,7 +40,7 @@ RIGHT = {"1": (0.85, 0.45), "2": (0.4, 0.4)}
 
 
 def settle_in(folder: Path, *, tracking: str = "sqlite:///mlflow.db", site: str = "",
-              **changed: Any) -> None:
+              reports: bool = False, **changed: Any) -> None:
     """Write the configuration and the reference's log: what is there before the life begins."""
     folder.mkdir(parents=True)
     log = {"source": "log/*.parquet", "timestamp": "timestamp", "ingested_at": "received_at",
@@ -62,6 +62,7 @@ def settle_in(folder: Path, *, tracking: str = "sqlite:///mlflow.db", site: str 
               for key, value in changed.items()}
     (folder / "holdfast.yaml").write_text(
         yaml.safe_dump({"mlflow": {"tracking_uri": tracking}, "http": {"url": site},
+                        "reports": reports,
                         "models": [model]}))
     frame = deliveries(PLAN)
     write_log(folder, frame, REFERENCE, "1")

@@ -49,7 +49,7 @@ def configured(folder: Path, log: Log) -> Path:
     register(f"sqlite:///{folder / 'mlflow.db'}", "parcels")
     path = folder / "holdfast.yaml"
     path.write_text(yaml.safe_dump({
-        "schedule": {"every": "1h", "jitter": "0s"}, "http": {"port": 0},
+        "schedule": {"every": "1h", "jitter": "0s"}, "http": {"port": 0}, "reports": False,
         "models": [{
             "name": "parcels", "task": "binary",
             "log": {"source": "log/*.parquet", "timestamp": "at", "ingested_at": "received",

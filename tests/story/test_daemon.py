@@ -46,7 +46,7 @@ def settle(folder: Path, **models: dict[str, Any]) -> Path:
     }
     path = folder / "holdfast.yaml"
     path.write_text(yaml.safe_dump({
-        "schedule": {"every": "1s", "jitter": "0s"}, "http": {"port": 0},
+        "schedule": {"every": "1s", "jitter": "0s"}, "http": {"port": 0}, "reports": False,
         "models": [plain | {"name": name} | {
             key: plain.get(key, {}) | value if isinstance(value, dict) else value
             for key, value in changed.items()} for name, changed in models.items()]}))

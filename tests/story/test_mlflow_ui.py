@@ -41,7 +41,8 @@ def waiting(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str, thumb:
     """A champion that somebody made degrades; a retrain ends with a challenger that waits."""
     folder, registered = tmp_path_factory.mktemp("ui") / "town", f"parcels-{uuid4().hex[:6]}"
     rules = {"promotion": "manual", "shadow": {"rows": 0}}
-    with town(folder, mlflow_server, registered, policy=rules, site=ADDRESS) as place:
+    with town(folder, mlflow_server, registered, policy=rules, site=ADDRESS,
+              reports=True) as place:
         place.client.copy_model_version(thumb, registered)
         place.promote("1")
         for day in range(28, 41):

@@ -21,7 +21,17 @@ from monitor.lines import PARTED, THINNED, WHOLE, parted
 from monitor.merging import Kept
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
-from monitor.schema import BULKY, PREFIX, counted, increments, reports, upkeep, verdicts
+from monitor.schema import (
+    BULKY,
+    PREFIX,
+    counted,
+    increments,
+    reports,
+    untended,
+    upkeep,
+    verdicts,
+)
+from monitor.secrets import redact
 from monitor.source import Increment
 from monitor.window import Window
 
@@ -43,6 +53,16 @@ class Tended:
     merged: int = 0
     thinned: int = 0
     dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Untended:
+    """Why a model's old rows could not be seen to, since when, and how often that failed."""
+
+    reason: str
+    first: datetime
+    last: datetime
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +94,22 @@ class Clearance(Database):
             write.run(made.on_conflict_do_update(index_elements=[upkeep.c.model], set_={
                 "at": made.excluded.at,
                 **{name: upkeep.c[name] + made.excluded[name] for name in parts}}))
+            write.run(delete(untended).where(untended.c.model == model))
+
+    def failing(self) -> dict[str, Untended]:
+        """Models whose old rows could not be seen to the last time."""
+        with self._read() as connection:
+            return {row["model"]: Untended(*(row[item.name] for item in fields(Untended)))
+                    for row in connection.execute(select(untended)).mappings()}
+
+    def not_tended(self, model: str, at: datetime, reason: str) -> None:
+        """Keep why that failed, secrets masked."""
+        with self._write(model) as write:
+            made = write.insert(untended).values(model=model, reason=redact(reason), first=at,
+                                                 last=at, times=1)
+            write.run(made.on_conflict_do_update(index_elements=[untended.c.model], set_={
+                "reason": made.excluded.reason, "last": made.excluded.last,
+                "times": untended.c.times + 1}))
 
     def keys(self, model: str) -> list[tuple[str, datetime | None, datetime | None]]:
         """(key, merged, emptied) of every baseline that the model was counted for."""

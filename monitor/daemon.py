@@ -52,7 +52,9 @@ AGAIN = timedelta(seconds=10)
 """... and how often a model is woken for what could not be done yet."""
 DELIVER = timedelta(seconds=10)
 """How often messages that wait are sent."""
-UPKEEP, COURIER = "/upkeep", "/courier"
+WATCH = timedelta(seconds=20)
+"""How often it is asked whether work that runs elsewhere, or died, has ended."""
+UPKEEP, COURIER, ENDS = "/upkeep", "/courier", "/ends"
 """What those are called among the jobs; no model is."""
 BACK = timedelta(seconds=5)
 """How far the clock may go back without it being news: wakings are that late then."""
@@ -149,6 +151,7 @@ class Daemon:
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(WORKERS),
                                      UPKEEP: ThreadPoolExecutor(1),
+                                     ENDS: ThreadPoolExecutor(1),
                                      COURIER: ThreadPoolExecutor(2)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
 
@@ -187,6 +190,9 @@ class Daemon:
                 jitter=int(schedule.jitter.total_seconds()) or None)
         self._scheduler.add_job(self._tend, "interval", id=UPKEEP, executor=UPKEEP,
                                 seconds=TEND.total_seconds())
+        if self._deps.launcher is not None:
+            self._scheduler.add_job(self._watch, "interval", id=ENDS, executor=ENDS,
+                                    seconds=WATCH.total_seconds())
         if self._deps.config.notify is not None:
             self._scheduler.add_job(self._post, "interval", id=COURIER, executor=COURIER,
                                     seconds=DELIVER.total_seconds(), max_instances=2)
@@ -265,6 +271,11 @@ class Daemon:
             log.error("upkeep failed", reason=str(error))
         finally:
             self._busy.discard(UPKEEP)
+
+    def _watch(self) -> None:
+        """Note the models whose work has ended untold, while this daemon leads."""
+        if self._deps.launcher is not None and self._may():
+            self._done |= self._deps.launcher.over()
 
     def _post(self) -> None:
         """Send the messages that wait, while this daemon leads."""

@@ -380,6 +380,9 @@ def _upkeep(page: Page, store: Store, models: set[str]) -> None:
     tended = store.tended()
     for model in sorted(models & tended.keys()):
         page.put("holdfast_upkeep_last_success_timestamp_seconds", tended[model].at, model)
+    for model, why in sorted(store.failing().items()):
+        if model in models:
+            say(page, model, "upkeep", why.reason)
     for what in ("merged", "thinned", "dropped"):
         page.put("holdfast_upkeep_rows_total",
                  sum(getattr(item, what) for item in tended.values()), what)

@@ -40,6 +40,7 @@ class Jobs:
         self._settings = settings
         self._template = template(settings)
         self._known: Cluster | None = None
+        self._watched: dict[str, str] = {}
 
     @property
     def _cluster(self) -> Cluster:
@@ -56,11 +57,15 @@ class Jobs:
         except Refused as error:
             if error.status != 409:
                 raise
+        self._watched[request.request_id] = request.model
 
     def running(self, request_id: str) -> bool:
         """Whether the request's Job has not ended; one that waits for a node or a queue runs."""
         found = self._job(request_id)
-        return found is not None and not _over(found)
+        if found is None or _over(found):
+            return False
+        self._watched.setdefault(request_id, _asked_of(found))
+        return True
 
     def failures(self, request_id: str) -> int:
         """None: the cluster itself replaces pods that fail, and ``ended`` tells when no more."""
@@ -78,8 +83,21 @@ class Jobs:
         return f"Job {name(request_id)} failed: {why or 'for no reason that is told'}"
 
     def done(self) -> set[str]:
-        """None: to know would cost a call of the API server, which ticks make."""
+        """None: to know costs a call of the API server."""
         return set()
+
+    def over(self) -> set[str]:
+        """Models whose Job has ended or is gone: a call for each that was seen to run."""
+        found = set[str]()
+        for request_id, model in list(self._watched.items()):
+            try:
+                job = self._job(request_id)
+            except HoldfastError:
+                continue  # the API server is away: asked again
+            if job is None or _over(job):
+                self._watched.pop(request_id, None)
+                found |= {model} - {""}
+        return found
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """Nothing: Jobs go on without the daemon, and its successor finds them by their names."""
@@ -179,6 +197,15 @@ def _pod(made: dict[str, Any], settings: KubernetesJobs, *, labels: dict[str, st
         if asked:
             resources[key] = resources.get(key, {}) | asked
     return made
+
+
+def _asked_of(found: dict[str, Any]) -> str:
+    """The model whose request the Job works on; '' where that cannot be read."""
+    held = found["spec"]["template"].get("metadata", {}).get("annotations", {})
+    try:
+        return Request.from_json(held[ANNOTATION]).model
+    except (ValueError, KeyError, TypeError, HoldfastError):
+        return ""
 
 
 def _over(found: dict[str, Any]) -> dict[str, Any] | None:

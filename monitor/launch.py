@@ -7,6 +7,7 @@ whether somebody works on it. A Kubernetes Job (``jobs``) or a Ray job is anothe
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
 import signal
@@ -25,6 +26,9 @@ from monitor.errors import HoldfastError
 from monitor.request import Request
 from monitor.secrets import redact
 
+AGAIN = timedelta(minutes=1)
+"""After how long a child that died is started again, at the first time; each later time it takes
+ten times as long, so that what is away has time to come back."""
 GRACE = timedelta(seconds=20)
 """How long a child may take to hand back its work when it is told to stop."""
 
@@ -46,7 +50,11 @@ class Launcher(Protocol):
 
     def done(self) -> set[str]:
         """Models whose work came to an outcome since this was last asked, where that costs nothing
-        to know: others are found by the next tick."""
+        to know."""
+
+    def over(self) -> set[str]:
+        """Models whose work ended otherwise since this was last asked: asked once in a while, as it
+        may cost a question to somebody else for each that runs."""
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """Ask all that run to hand back their work, and end those that do not."""
@@ -70,6 +78,9 @@ class LocalProcess:
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _ended: Counter[str] = field(default_factory=Counter)
     _whose: dict[str, str] = field(default_factory=dict)
+    _died: dict[str, float] = field(default_factory=dict)
+    _others: set[str] = field(default_factory=set)
+    """Requests that another daemon's child was seen to work on."""
 
     def start(self, request: Request) -> None:
         """Start the child unless one works on this request; ``HoldfastError`` if it cannot."""
@@ -99,13 +110,17 @@ class LocalProcess:
         child = self._children.get(request_id)
         if child is not None and child.poll() is None:
             return True
-        return _held(self.place(request_id) / "lock")
+        held = _held(self.place(request_id) / "lock")
+        if held:
+            self._others.add(request_id)
+        return held
 
     def failures(self, request_id: str) -> int:
         """How often a child of this launcher ended; one that died with its daemon is not told."""
         child = self._children.get(request_id)
         if child is not None and child.poll() is not None:
             del self._children[request_id]
+            self._died.pop(request_id, None)
             self._ended[request_id] += 1
         return self._ended[request_id]
 
@@ -114,12 +129,28 @@ class LocalProcess:
         return ""
 
     def done(self) -> set[str]:
-        """Models whose child ended with an outcome; one that died waits for the next tick, so that
-        what is away has time to come back before the next attempt."""
+        """Models whose child ended with an outcome."""
         over = [name for name, child in list(self._children.items()) if child.poll() in OUTCOME]
         for name in over:
             self._children.pop(name, None)
         return {self._whose.pop(name) for name in over}
+
+    def over(self) -> set[str]:
+        """Models whose child died ``AGAIN`` ago, and those that another daemon's child worked for,
+        however that ended."""
+        now, found = time.monotonic(), set[str]()
+        for name, child in list(self._children.items()):
+            if child.poll() is None or child.poll() in OUTCOME:
+                continue
+            since = self._died.setdefault(name, now)
+            wait = AGAIN.total_seconds() * 10 ** self._ended[name]
+            if since != math.inf and now - since >= wait:
+                self._died[name] = math.inf  # told once; the tick takes it from here
+                found.add(self._whose[name])
+        for name in [item for item in self._others if not _held(self.place(item) / "lock")]:
+            self._others.discard(name)
+            found |= _asked_of(self.place(name))
+        return found
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """Tell this launcher's children to hand back; kill those that still run after ``grace``."""
@@ -179,6 +210,14 @@ def _held(lock: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def _asked_of(folder: Path) -> set[str]:
+    """The model of the request in this folder; none where it cannot be read."""
+    try:
+        return {Request.from_json((folder / "request.json").read_text("utf-8")).model}
+    except (OSError, ValueError, KeyError, TypeError, HoldfastError):
+        return set()
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

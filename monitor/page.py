@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from monitor import audit, fidelity, shadow
 from monitor.acknowledgement import Acknowledgement
+from monitor.clearance import Untended
 from monitor.config import Config, Model
 from monitor.exporter import TOP, ruling, severity
 from monitor.memo import memo
@@ -82,6 +83,7 @@ class Card:
     champion: Link | None
     challenger: Link | None
     trouble: Trouble | None
+    untended: Untended | None
     reports: list[Report]
     tick: Tick | None
     gaps: list[dict[str, Any]]
@@ -109,13 +111,15 @@ class Past:
 def cards(store: Store, config: Config, models: Sequence[Model] | None = None) -> list[Card]:
     """These models, else every configured one, in their order."""
     known, troubles, ticks = memo(store), store.troubles(), store.ticks()
+    failing = store.failing()
     return known.get(("card", id(config)), {model.name: partial(
         card, config=config, model=model, trouble=troubles.get(model.name),
-        tick=ticks.get(model.name)) for model in (config.models if models is None else models)})
+        tick=ticks.get(model.name), untended=failing.get(model.name))
+        for model in (config.models if models is None else models)})
 
 
 def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
-         tick: Tick | None) -> Card:
+         tick: Tick | None, untended: Untended | None) -> Card:
     """The model as it stands now."""
     recorded = store.recorded(model.name)
     state = recorded.state
@@ -135,7 +139,7 @@ def card(store: Store, config: Config, model: Model, *, trouble: Trouble | None,
         pending=store.pending(model.name), request=store.open_request(model.name),
         champion=_link(config, model, state.champion),
         challenger=_link(config, model, state.challenger),
-        trouble=trouble, reports=store.reports(model.name, 3), tick=tick,
+        trouble=trouble, untended=untended, reports=store.reports(model.name, 3), tick=tick,
         gaps=[gap for gap in measured.line.get("groups", []) if gap["value"] is not None]
         if measured else [],
         segments=_segments(store, measured or newest), shadow=shadow.newest(store, model.name),

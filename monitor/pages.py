@@ -101,7 +101,7 @@ def people(pages: Pages, store: Store, config: Config) -> APIRouter:
     def model(name: str, request: Request) -> Response:
         configured = named(config, name)
         made = card(store, config, configured, trouble=store.troubles().get(name),
-                    tick=store.ticks().get(name))
+                    tick=store.ticks().get(name), untended=store.failing().get(name))
         return pages.render(
             "model.html", card=made, past=past(store, name), line=timeline(store, name),
             acts=acts(configured, store, config, request.state.caller),

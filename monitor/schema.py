@@ -187,6 +187,16 @@ upkeep = Table(
 )
 """When a model's old rows were last seen to, and how many there have been."""
 
+untended = Table(
+    f"{PREFIX}untended", metadata,
+    _name("model", primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("first", Instant, nullable=False),
+    Column("last", Instant, nullable=False),
+    Column("times", BigInteger, nullable=False),
+)
+"""Why they could not be, since when, and how often that failed; gone once they are seen to."""
+
 transitions = Table(
     f"{PREFIX}transition", metadata,
     _id(), _name(),

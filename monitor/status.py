@@ -9,6 +9,7 @@ from typing import Any
 
 from monitor import audit, fidelity, shadow
 from monitor.canonical import dumps
+from monitor.clearance import Untended
 from monitor.config import Config, Model
 from monitor.memo import memo
 from monitor.ripening import ripening
@@ -48,11 +49,11 @@ def published(config: Config, store: Store) -> str:
 
 def _works(config: Config, store: Store) -> list[Callable[[Store], dict[str, Any]]]:
     """What reads the overview of each model."""
-    troubles, ticks = store.troubles(), store.ticks()
+    troubles, ticks, failing = store.troubles(), store.ticks(), store.failing()
 
     def told(store: Store, model: Model) -> dict[str, Any]:
         return _model(model.name, store, troubles.get(model.name), ticks.get(model.name)) | {
-            "labels": labels(model, store)}
+            "labels": labels(model, store), "upkeep": _untended(failing.get(model.name))}
 
     return [partial(told, model=model) for model in config.models]
 
@@ -72,6 +73,13 @@ def labels(model: Model, store: Store) -> dict[str, Any] | None:
     if curve is None:
         return None
     return curve.to_dict() | {"arrival": "logged" if timed else "assumed"}
+
+
+def _untended(why: Untended | None) -> dict[str, Any] | None:
+    """Why the model's old rows are not seen to; None where they are."""
+    return None if why is None else {
+        "reason": redact(why.reason), "since": isoformat(why.first), "last": isoformat(why.last),
+        "times": why.times}
 
 
 def _model(name: str, store: Store, trouble: Trouble | None, tick: Tick | None
@@ -152,6 +160,9 @@ def _lines(model: dict[str, Any]) -> str:
     for key, label in (("pending", "pending"), ("request", "request"), ("trouble", "trouble")):
         if model[key]:
             lines.append(f"  {label:<11} {model[key]}")
+    if model["upkeep"]:
+        lines.append(f"  upkeep      fails since {model['upkeep']['since'][:16]}: "
+                     f"{model['upkeep']['reason']}")
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ is done in pieces of a fraction of a second, and picked up where it was left.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 
 from monitor.clearance import Spared, Tended
 from monitor.config import Config, Model, Retention
-from monitor.errors import ConflictError
+from monitor.errors import ConflictError, HoldfastError
 from monitor.fold import Epoch, epochs_of, judging, oldest
 from monitor.merging import DAY, Kept, day_of, emptied, merged
 from monitor.secrets import redact
@@ -64,12 +65,21 @@ def upkeep(models: Iterable[Model], config: Config, store: Store, now: datetime,
             log.info("conflict", model=model.name, reason=str(error))
             continue
         except Exception as error:  # law 4
-            log.error("upkeep failed", model=model.name, reason=redact(str(error)))
+            _failed(model, store, now, error)
             continue
         found[model.name] = told
     while go() and store.shorten():
         pass
     return found
+
+
+def _failed(model: Model, store: Store, now: datetime, error: Exception) -> None:
+    """Say why a model's old rows stay as they are, and keep it where the store can."""
+    known = isinstance(error, HoldfastError)
+    reason = redact(str(error) if known else f"{type(error).__name__}: {error}")
+    log.error("upkeep failed", model=model.name, reason=reason)
+    with suppress(HoldfastError):  # another one leads now, or the store is away
+        store.not_tended(model.name, now, reason)
 
 
 def by_hand(models: Sequence[Model], config: Config, store: Store, now: datetime, *,
@@ -78,9 +88,10 @@ def by_hand(models: Sequence[Model], config: Config, store: Store, now: datetime
     before = store.size()
     found = upkeep(models, config, store, now)
     lines: list[dict[str, Any]] = []
+    failing = store.failing()
     for model in models:
-        done = found.get(model.name)
-        words = "not done; the log says why" if done is None else (
+        done, why = found.get(model.name), failing.get(model.name)
+        words = f"not done: {why.reason if why else 'the log says why'}" if done is None else (
             f"{done.merged} rows of counts merged, {done.thinned} verdicts thinned, "
             f"{done.dropped} dropped")
         lines.append({"model": model.name, "fine": done is not None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from monitor.config import Config, Log, MLflow, Model
+from monitor.daemon import Daemon
 from monitor.deployment import KubernetesJobs
 from monitor.deps import Deps
 from monitor.errors import ConfigError, HoldfastError
@@ -124,6 +125,43 @@ def test_a_job_that_failed_tells_why_and_is_not_started_again(cluster: StandIn, 
         f"Job {CALLED} failed: DeadlineExceeded: Job was active too long")
     ends(cluster, "Complete")
     assert "recorded no outcome" in launcher.ended(REQUEST.request_id)
+
+
+def test_the_end_of_a_job_is_told_once_by_whoever_saw_it_run(cluster: StandIn, tmp_path: Path
+                                                              ) -> None:
+    """Also by a daemon that was started later; one that saw none asks nothing."""
+    one, later, idle = jobs(tmp_path), jobs(tmp_path), jobs(tmp_path)
+    one.start(REQUEST)
+    assert later.running(REQUEST.request_id)
+    assert (one.over(), later.over(), idle.over()) == (set(), set(), set())
+    asked = len(cluster.asked)
+    ends(cluster, "Failed", reason="BackoffLimitExceeded")
+    assert idle.over() == set()
+    assert len(cluster.asked) == asked
+    for launcher in (one, later):
+        assert launcher.done() == set()
+        assert (launcher.over(), launcher.over()) == ({REQUEST.model}, set())
+
+
+def test_a_model_is_looked_at_once_its_job_has_ended(cluster: StandIn, tmp_path: Path) -> None:
+    model = Model(name=REQUEST.model, log=Log(source="log.csv", timestamp="at", label="late"))
+    config, later = Config(models=[model]), datetime.now(UTC) + timedelta(hours=1)
+    launcher = jobs(tmp_path)
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        daemon = Daemon(Deps(config, "holdfast.yaml", store, Registry(config.mlflow), launcher,
+                             None))
+        daemon._scheduler.start(paused=True)
+        job = daemon._scheduler.add_job(print, "interval", hours=1, id=model.name,
+                                        next_run_time=later)
+        launcher.start(REQUEST)
+        for over in (False, True):
+            daemon._watch()
+            daemon._heed()
+            daemon._heeded = 0.0
+            assert (job.next_run_time < later) == over
+            if not over:
+                ends(cluster, "Complete")
+        daemon._scheduler.shutdown(wait=False)
 
 
 def test_a_request_whose_job_failed_ends_with_the_clusters_reason(

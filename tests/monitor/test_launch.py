@@ -130,6 +130,41 @@ def test_a_model_is_woken_once_its_candidate_is_there(tmp_path: Path, code: int,
         assert launcher.failures("r1") == (not done)
 
 
+def test_a_child_that_died_is_told_after_a_while_and_once(
+        launcher: LocalProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick that follows starts it again; the second time that takes ten times as long."""
+    monkeypatch.setattr("monitor.launch.AGAIN", timedelta(seconds=0.2))
+    launcher.start(REQUEST)
+    ready(launcher)
+    assert launcher.over() == set()
+    os.kill(pids(launcher)[0], signal.SIGKILL)
+    until(lambda: not launcher.running("r1"))
+    assert launcher.over() == set(), "what is away has time to come back"
+    told: list[set[str]] = []
+    until(lambda: told.append(launcher.over()) or told[-1] != set())
+    assert (told[-1], launcher.over()) == ({"electricity"}, set())
+    launcher.start(REQUEST)
+    assert launcher.failures("r1") == 1
+    until(lambda: len(pids(launcher)) == 2)
+    os.kill(pids(launcher)[1], signal.SIGKILL)
+    until(lambda: not launcher.running("r1"))
+    launcher.over()
+    time.sleep(0.4)
+    assert launcher.over() == set()
+
+
+def test_the_end_of_another_daemons_child_is_told(launcher: LocalProcess) -> None:
+    launcher.start(REQUEST)
+    ready(launcher)
+    other = LocalProcess(launcher.folder, launcher.command)
+    assert other.over() == set()
+    assert other.running("r1")
+    assert other.over() == set()
+    os.kill(pids(launcher)[0], signal.SIGKILL)
+    until(lambda: not launcher.running("r1"))
+    assert (other.over(), other.over()) == ({"electricity"}, set())
+
+
 def test_stop_lets_the_child_hand_back(launcher: LocalProcess) -> None:
     launcher.start(REQUEST)
     ready(launcher)

@@ -112,7 +112,7 @@ def test_a_store_of_the_schema_before_is_read_on(tmp_path: Path) -> None:
     found = told()
     with Store.open(url) as store, store._engine.begin() as connection:
         for statement in (
-                "DROP TABLE holdfast_deployment",
+                "DROP TABLE holdfast_untended", "DROP TABLE holdfast_deployment",
                 "DROP TABLE holdfast_upkeep",
                 "ALTER TABLE holdfast_increment DROP COLUMN rows",
                 "ALTER TABLE holdfast_counted DROP COLUMN merged",

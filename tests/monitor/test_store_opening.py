@@ -94,7 +94,7 @@ def test_a_store_knows_itself_from_others(store: Store, tmp_path: Path) -> None:
 def test_a_store_of_schema_0011_keeps_its_name(url: str) -> None:
     Store.open(url).close()
     with create_engine(url, poolclass=NullPool).begin() as connection:
-        for statement in ("DROP TABLE holdfast_deployment",
+        for statement in ("DROP TABLE holdfast_untended", "DROP TABLE holdfast_deployment",
                           "INSERT INTO holdfast_touched (model, number) VALUES (':0a1b2c3d', -1)",
                           "UPDATE holdfast_schema SET version_num = '0011'"):
             connection.exec_driver_sql(statement)

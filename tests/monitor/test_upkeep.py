@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
@@ -27,11 +27,13 @@ from monitor.errors import ConflictError, HoldfastError
 from monitor.exporter import samples
 from monitor.merging import Kept, day_of, merged
 from monitor.outcomes import SUMS, Outcomes, total
+from monitor.page import cards
 from monitor.profile import Profile
 from monitor.registry import Registry
-from monitor.schema import increments
+from monitor.schema import adoptions, increments
 from monitor.source import Increment
 from monitor.state import ModelState
+from monitor.status import overview, words
 from monitor.store import Store
 from monitor.upkeep import by_hand, due, tend, upkeep
 from monitor.window import Window, isoformat
@@ -257,6 +259,25 @@ def test_one_models_trouble_is_not_anothers(store: Store) -> None:
     both = rules().model_copy(update={"models": [other, MODEL]})
     assert [model.name for model in due(both, store, LAST + HOUR)] == ["other"]
     assert [model.name for model in due(both, store, LAST + 6 * HOUR)] == ["other", "m"]
+    upkeep([other], rules(), store, LAST + HOUR)
+    assert store.failing().keys() == {"other"}
+    why = store.failing()["other"]
+    assert (why.first, why.last, why.times) == (LAST, LAST + HOUR, 2)
+    assert "JSONDecodeError" in why.reason
+    found = {key: value for key, value in samples(store, both)["holdfast_reason_info"].items()
+             if key[1] == "upkeep"}
+    assert found == {("other", "upkeep", why.reason): 1}
+    report = overview(both, store)
+    told = {model["model"]: model["upkeep"] for model in report["models"]}
+    assert (told["m"], told["other"]["times"]) == (None, 2)
+    assert f"fails since 2026-04-10T00:00: {why.reason}" in words(report)
+    assert why.reason in by_hand([other], rules(), store, LAST + HOUR, compact=False)[0]["words"]
+    made = {card.name: card.untended for card in cards(store, both)}
+    assert made == {"m": None, "other": store.failing()["other"]}
+    with store._write() as write:
+        write.run(delete(adoptions).where(adoptions.c.model == "other"))
+    upkeep([other], rules(), store, LAST + HOUR)
+    assert store.failing() == {}, "gone once they are seen to"
 
 
 def test_metrics_tell_what_was_done(store: Store) -> None:

@@ -154,6 +154,10 @@ class Story:
         with browsing(1280, 1250) as page:
             open_version(page, self.mlflow, NAME, version)
             page.locator("img[src*=get-artifact]").wait_for()
+            beside = page.locator("[data-component-id='mlflow.assistant.chat_panel.close']")
+            if beside.count():  # it leaves too little room to what people decide by
+                beside.first.click()
+                beside.first.wait_for(state="hidden")
             self._keep(page, "mlflow")
             promote(page)
 

@@ -195,9 +195,9 @@ def _unit(panel: Panel, value: float) -> str:
     if unit == "percentunit":
         return f"{100 * value:.3g} %"
     if unit == "s":
-        return f"{value:,.3g} s"
+        return f"{value:,.0f} s" if value >= 100 else f"{value:.3g} s"
     if unit == "bytes":
-        return f"{value / 1000:,.3g} kB"
+        return f"{value / 1e6:,.0f} MB" if value >= 1e7 else f"{value / 1e6:.1f} MB"
     return f"{value:,.4g}"
 
 

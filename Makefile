@@ -7,8 +7,12 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 WORKERS ?= 2
 BENCH ?=
+# What builds images, with flags of its own if it needs any, and flags of its `build`
+ENGINE ?= $(firstword $(notdir $(shell command -v docker podman buildah)))
+BUILD ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help setup servers demo demo-stop test check format docs bench soak clean
+.PHONY: help setup servers demo demo-stop test check format docs bench soak image image-test clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +69,16 @@ soak: setup  ## Kill the loop at random moments, and a retrain at every step, an
 	$(BIN)/python -m tests.story.soak
 	$(BIN)/python -m tests.story.kills
 	$(BIN)/python -m tests.story.kills --kind sklearn --free
+
+image:  ## Build the images holdfast and holdfast-trainer (ENGINE: docker, podman or buildah)
+	@test -n "$(ENGINE)" || { echo "nothing builds images here; right would be docker, podman or buildah on PATH" >&2; exit 1; }
+	for target in daemon trainer; do \
+	  $(ENGINE) build $(BUILD) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) --target $$target \
+	    --label org.opencontainers.image.revision=$$(git rev-parse HEAD) \
+	    --tag $$(test $$target = daemon && echo holdfast || echo holdfast-$$target):$(VERSION) . || exit 1; done
+
+image-test: setup image  ## Hold the images against what strangers expect, and run the chart's pods from them (Linux, as root)
+	$(BIN)/python -m tests.story.image --engine "$(ENGINE)" holdfast:$(VERSION) holdfast-trainer:$(VERSION)
 
 clean:  ## Remove what was made here
 	rm -rf $(VENV) demo-run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

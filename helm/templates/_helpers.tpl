@@ -53,6 +53,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and (kindIs "map" $retrain) (hasKey $retrain "true") }}
 {{- fail (printf "config.models[%d].policy.retrain: a key `true`, which YAML makes of on; right would be \"on\", in quotes" $place) }}
 {{- end }}
+{{- $kind := dig "training" "kind" "none" $model }}
+{{- if and (ne $kind "none") (eq $.Values.image.repository "holdfast") (not $.Values.jobs.enabled) }}
+{{- fail (printf "config.models[%d].training.kind: %s, and the image holdfast is without what trains; right would be jobs.enabled: true, or image.repository: holdfast-trainer" $place $kind) }}
+{{- end }}
 {{- end }}
 {{- if and (eq .Values.store.kind "postgresql") (not .Values.store.postgresql.existingSecret) }}
 {{- fail "store.postgresql.existingSecret: absent; right would be the Secret with the database's URL" }}

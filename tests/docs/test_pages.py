@@ -25,7 +25,9 @@ from tests.helm.test_chart import render
 from tests.monitor.command import holdfast
 from tests.servers import need
 
-LANGUAGES = {"sh", "yaml", "json", "python", ""}
+LANGUAGES = {"sh", "yaml", "json", "python", "dockerfile", ""}
+VALUES = {"values.yaml", "retrains.yaml"}
+"""Files for Helm."""
 SHOWN = [block for page in PAGES for block in blocks(page)]
 LEAST: dict[str, Any] = {"name": "least", "log": {
     "source": "l", "timestamp": "at", "prediction": "p", "label": "truth", "id": "id"}}
@@ -46,10 +48,10 @@ def test_every_block_says_what_it_is_in() -> None:
 @pytest.mark.parametrize("block", of("yaml"))
 def test_a_configuration_is_one(block: Block, tmp_path: Path) -> None:
     (tmp_path / "shown.yaml").write_text(block.text)
-    shown = yaml.safe_load(block.text) if block.file == "values.yaml" else parsing.read(
+    shown = yaml.safe_load(block.text) if block.file in VALUES else parsing.read(
         tmp_path / "shown.yaml")
     keys = set(shown)
-    if block.file == "values.yaml":
+    if block.file in VALUES:
         assert render(shown)
     elif keys <= {"scrape_configs", "receivers"}:
         _known_to_prometheus(shown, tmp_path)

@@ -221,6 +221,7 @@ def test_every_alert_and_dashboard_is_shipped() -> None:
 @pytest.mark.parametrize(("values", "words"), [
     ({"config": {"models": []}}, r"config\.models: empty"),
     ({"config": {"models": [{"policy": {"retrain": {"true": []}}}]}}, r'right would be \\?"on\\?"'),
+    ({"config": {"models": [{"training": {"kind": "torch"}}]}}, "kind: torch, and the image"),
     ({"store": {"kind": "postgresql"}}, "existingSecret: absent"),
     ({"http": {"tls": {"mutual": True}}}, r"http\.tls\.mutual: true without"),
     ({"persistence": {"enabled": False}}, "would lose the store"),

@@ -183,10 +183,14 @@ def settings(scene: Scene, mlflow: str, *, by_hand: bool) -> dict[str, Any]:
 
 
 def training(scene: Scene) -> dict[str, Any]:
-    """How candidates are made: enough days for a gate that can tell, and four times as many."""
+    """How candidates are made: enough days for a gate that can tell, and four times as many.
+
+    Without blends, which are not made small: people come to see that too.
+    """
     rows = len(scene.frame) / max((scene.live.end - scene.reference.start) / timedelta(days=1), 1)
     holdout = min(max(round(HOLDOUT_ROWS / rows), 5), 28)
-    return {"kind": "torch", "window": f"{4 * holdout}d", "holdout": f"{holdout}d"}
+    return {"kind": "torch", "window": f"{4 * holdout}d", "holdout": f"{holdout}d",
+            "ladder": ["recall", "probabilities", "ranges", "tune", "refit"]}
 
 
 def free_port() -> int:

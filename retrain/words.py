@@ -48,6 +48,8 @@ def _version(row: Check) -> str:
     if row.role == CHAMPION and not row.passed and row.allowed:
         borne = (f", at least {-row.allowed:.3f} better is asked" if row.allowed < 0 else
                  f", surely more than the {row.allowed:.3f} that is borne")
+    elif row.role == CHAMPION and row.difference > 0:
+        borne = f", not surely more than the {row.allowed:.3f} that is borne of newer weights"
     instead = (f" ({row.asked} needs scores that are not logged)"
                if row.asked != row.metric else "")
     sure = f", {percent(row.sure)} sure to be better" if row.sure is not None else ""

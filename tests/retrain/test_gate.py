@@ -91,6 +91,7 @@ def test_a_loss_that_is_borne_is_refused_where_it_surely_is_larger() -> None:
     assert passed.table[0]["low"] <= 0.02
     assert passed.passed
     assert passed.table[0]["level"] == pytest.approx(0.9)
+    assert "the champion, not surely more than the 0.020 that is borne of newer" in passed.reason
     assert refused.table[0]["low"] > 0.02
     assert not refused.passed
     assert "the champion, surely more than the 0.020 that is borne" in refused.reason

@@ -12,6 +12,7 @@ from monitor import effects
 from monitor.baseline import Baseline, calibrate
 from monitor.binning import make_bins
 from monitor.bins import Bins
+from monitor.calibration import FEW
 from monitor.config import Model
 from monitor.effects import ROWS, VALUES, Losses
 from monitor.errors import HoldfastError
@@ -26,9 +27,20 @@ SAMPLED = 4000
 """Rows that importances are taken from where the version itself cannot be run."""
 FIRST_WINDOWS = 28
 """Windows of the log that serve as reference where none is configured."""
+VERSION = "holdfast_version"
+"""Column of a scratch log that says which rows a version was fitted to."""
 FITTED = "holdfast:fitted"
 """What a log calls a version on rows that it was fitted to: such answers say by how much answers
 vary from one window to the next, and not what they look like."""
+LONG, PART = timedelta(days=20), 0.4
+"""Rows that a version never saw are few below this time (and ``FEW`` windows), in which weekdays
+and weather have not shown by how much answers vary, or below this share of all: a window is held
+against the others without the fifth around it."""
+
+
+def few_unseen(model: Model, span: Window, unseen: datetime) -> bool:
+    """Whether the rows from ``unseen`` on are too few to tell alone by how much answers vary."""
+    return span.end - unseen < max(FEW * model.calendar.length, LONG, PART * span.length)
 
 
 def mapping_key(model: Model) -> str:

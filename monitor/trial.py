@@ -32,7 +32,14 @@ from monitor.launch import LocalProcess
 from monitor.outcomes import Outcomes
 from monitor.playback import LABEL_ARRIVAL, Stage
 from monitor.policies import Variant
-from monitor.reference import build, reference_span, sealed
+from monitor.reference import (
+    FITTED,
+    VERSION,
+    build,
+    few_unseen,
+    reference_span,
+    sealed,
+)
 from monitor.registry import Registry
 from monitor.rehearsal import HANDOVER, rows_of, settings
 from monitor.request import Request
@@ -174,8 +181,8 @@ def _scheduled(scene: Stage, variant: Variant, now: datetime) -> None:
 def recalibrated(begun: Opening, model: Model, limits: Limits) -> Baseline:
     """The first champion's baseline under another policy, from the same reference rows.
 
-    Rows that it was fitted to keep saying nothing of its answers: as many of the newest ones
-    have one as in its own baseline.
+    Rows that it was fitted to keep saying no more of its answers than in its own baseline: as many
+    of the newest ones have one; where those are few, the others tell by how much answers vary.
     """
     frame, own = begun.frame, begun.baseline
     times = frame["_timestamp"]
@@ -186,9 +193,13 @@ def recalibrated(begun: Opening, model: Model, limits: Limits) -> Baseline:
             counts = own.reference.counts[part]
             share = 1 - float(counts[0] / max(counts.sum(), 1))
     newest = rows.index[len(rows) - max(round(share * len(rows)), 1):]
-    answers = begun.answers.loc[newest].reindex(rows.index)
     path = begun.folder / "recalibrated.parquet"
-    scratch = _flat_log(model, rows, answers, path)
+    if few_unseen(model, begun.reference, times.loc[newest[0]].to_pydatetime()):
+        versions = pd.Series(FIRST, index=rows.index).where(rows.index.isin(newest), FITTED)
+        scratch = _flat_log(model, rows.assign(**{VERSION: versions}),
+                            begun.answers.loc[rows.index], path)
+    else:
+        scratch = _flat_log(model, rows, begun.answers.loc[newest].reindex(rows.index), path)
     with Source(scratch, limits) as source:
         baseline = build(scratch, source, FIRST, span=begun.reference, outcomes=own.performance)
     path.unlink()
@@ -218,6 +229,7 @@ def _flat_log(model: Model, rows: pd.DataFrame, answers: pd.DataFrame, path: Pat
               score="score" if "score" in answered else None, label=LABEL,
               positive_label=model.log.positive_label, segments=[
                   name for name in model.log.segments if name in rows or name in groups.values()],
+              model_version=VERSION if VERSION in rows else None,
               features=model.log.features.model_copy(
                   update={"exclude": ["request_id", "received_at", *groups.values()]}))
     return model.model_copy(update={"log": log})

@@ -11,12 +11,11 @@ import pandas as pd
 
 from monitor.baseline import Baseline
 from monitor.bins import Bins
-from monitor.calibration import FEW
 from monitor.config import Features, Limits, Log, Model, Reference
 from monitor.errors import HoldfastError
 from monitor.outcomes import Outcomes
 from monitor.profile import Profile
-from monitor.reference import FITTED, build
+from monitor.reference import FITTED, VERSION, build, few_unseen
 from monitor.sampling import SEGMENT
 from monitor.source import Source
 from monitor.window import Window
@@ -25,12 +24,8 @@ from retrain.evaluate import Answers
 from retrain.work import Work
 
 EVER = timedelta(days=36500)
-LONG, PART = timedelta(days=20), 0.4
-"""Rows that a candidate never saw are few below this time (and ``FEW`` windows), in which weekdays
-and weather have not shown by how much answers vary, or below this share of all: a window is held
-against the others without the fifth around it."""
-OWN, VERSION = "own", "holdfast_version"
-"""What a scratch log calls the version on rows that it never saw, and the column that says so."""
+OWN = "own"
+"""What a scratch log calls the version on rows that it never saw."""
 
 
 def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, span: Window,
@@ -44,7 +39,7 @@ def own(model: Model, limits: Limits, frame: pd.DataFrame, *, answers: Answers, 
     through a scratch log in ``folder``, removed afterwards.
     """
     path = folder / "scratch-log.parquet"
-    few = span.end - unseen < max(FEW * model.calendar.length, LONG, PART * span.length)
+    few = few_unseen(model, span, unseen)
     try:
         _as_logged(model, frame, answers, unseen, fitted=few).to_parquet(path)
         scratch = _scratch(model, path, frame, span, versions=few)

@@ -52,7 +52,8 @@ class Audited:
     def configure(self, *, floor: float, epochs: int = 15) -> None:
         config = yaml.safe_load(self.path.read_text())
         config["models"][0] |= {"audit": {"every": "7d"}, "benchmarks": [
-            {"name": "hard", "source": "golden.parquet", "floor": floor, "budget": 0.2}]}
+            {"name": "hard", "source": "golden.parquet", "floor": floor, "budget": 0.2}],
+            "policy": {"compression": {"rows": 0}}}
         config["models"][0]["training"]["epochs"] = epochs
         self.path.write_text(yaml.safe_dump(config))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from monitor.config import load
 from monitor.registry import Registry, Version
@@ -180,7 +181,9 @@ def test_probation_compares_with_the_predecessor_on_the_same_rows(deployed: Depl
 
 def test_where_no_score_is_logged_probation_compares_by_accuracy(deployed: Deployed) -> None:
     scored = deployed.path.with_name("scored.yaml")
-    scored.write_text(deployed.path.read_text() + "  policy: {performance: {metric: roc_auc}}\n")
+    config = yaml.safe_load(deployed.path.read_text())
+    config["models"][0]["policy"] = {"performance": {"metric": "roc_auc"}}
+    scored.write_text(yaml.safe_dump(config))
     outcome = work(request(scored, "score", champion="1", predecessors=("2",),
                            options={"window": ["2026-02-01", "2026-02-15"]}), deployed.folder)
     assert outcome.status == "done"

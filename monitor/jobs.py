@@ -20,7 +20,7 @@ from monitor.deployment import KubernetesJobs
 from monitor.errors import ConfigError, HoldfastError
 from monitor.launch import GRACE
 from monitor.parsing import read
-from monitor.request import Request
+from monitor.request import Request, model_of
 
 FINAL = [2, 42]
 """Exit codes of ``python -m retrain`` after which another try would end no other way."""
@@ -201,11 +201,8 @@ def _pod(made: dict[str, Any], settings: KubernetesJobs, *, labels: dict[str, st
 
 def _asked_of(found: dict[str, Any]) -> str:
     """The model whose request the Job works on; '' where that cannot be read."""
-    held = found["spec"]["template"].get("metadata", {}).get("annotations", {})
-    try:
-        return Request.from_json(held[ANNOTATION]).model
-    except (ValueError, KeyError, TypeError, HoldfastError):
-        return ""
+    return model_of(found["spec"]["template"].get("metadata", {}).get("annotations", {}).get(
+        ANNOTATION, ""))
 
 
 def _over(found: dict[str, Any]) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from monitor import traces
 from monitor.errors import HoldfastError
-from monitor.request import Request
+from monitor.request import Request, model_of
 from monitor.secrets import redact
 
 AGAIN = timedelta(minutes=1)
@@ -214,10 +214,9 @@ def _held(lock: Path) -> bool:
 
 def _asked_of(folder: Path) -> set[str]:
     """The model of the request in this folder; none where it cannot be read."""
-    try:
-        return {Request.from_json((folder / "request.json").read_text("utf-8")).model}
-    except (OSError, ValueError, KeyError, TypeError, HoldfastError):
-        return set()
+    with suppress(OSError):
+        return {model_of((folder / "request.json").read_text("utf-8"))} - {""}
+    return set()
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -73,3 +73,11 @@ class Request:
         if request.kind not in KINDS:
             raise HoldfastError(f"kind: {request.kind!r}; right would be one of {', '.join(KINDS)}")
         return request
+
+
+def model_of(text: str) -> str:
+    """The model that a request in JSON is for; '' where the text is no request."""
+    try:
+        return Request.from_json(text).model
+    except HoldfastError:
+        return ""

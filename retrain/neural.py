@@ -24,8 +24,8 @@ from retrain.trainer import Options, Split
 BATCHES = (64, 128, 256, 512)
 """Rows of an update that a search chooses among."""
 
-RATES = (3e-4, 1e-2)
-"""Learning rates that it chooses between."""
+RATES, DECAYS, DROPOUTS = (3e-4, 1e-2), (1e-4, 1e-1), (0.0, 0.4)
+"""Ends of the learning rates, weight decays and shares of dropout that it chooses between."""
 
 
 class Neural:
@@ -96,16 +96,16 @@ def checked(settings: Mapping[str, Any], known: Mapping[str, type]) -> dict[str,
 def common(trial: Any, options: Options) -> Options:
     """What an Optuna trial suggests for every network: how it is trained."""
     return replace(
-        options, dropout=trial.suggest_float("dropout", 0.0, 0.4),
+        options, dropout=trial.suggest_float("dropout", *DROPOUTS),
         rate=trial.suggest_float("rate", *RATES, log=True),
-        weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
+        weight_decay=trial.suggest_float("weight_decay", *DECAYS, log=True),
         batch=trial.suggest_categorical("batch", BATCHES))
 
 
 def _paces(options: Options) -> list[dict[str, Any]]:
     """Values of ``common`` to try first: training as it is, and in smaller and longer steps."""
-    return [{"dropout": min(options.dropout, 0.4),
-             "weight_decay": _within(options.weight_decay, 1e-4, 1e-1),
+    return [{"dropout": _within(options.dropout, *DROPOUTS),
+             "weight_decay": _within(options.weight_decay, *DECAYS),
              "rate": _within(options.rate * longer, *RATES),
              "batch": nearest(options.batch // smaller, BATCHES)}
             for longer, smaller in ((1, 1), (2.5, 4))]

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from monitor.performance import RELATIVE
 from retrain.checkpoints import Checkpoints
@@ -111,9 +112,7 @@ class Proof:
     def _now(self, item: Tried) -> Scores:
         """The trial's own artifact on validation."""
         name = f"{item.folder}/model.onnx" if item.folder else "default.onnx"
-        rows = self.quest.data.validation
-        return score(name, answer(session(self.quest.folder / name), rows, self.quest.contract),
-                     rows, contract=self.quest.contract, metrics=(self.quest.metric,))
+        return self._scored(item, self.quest.folder / name, self.quest.data)
 
     def _earlier(self) -> list[Split]:
         rows = self.quest.data.train
@@ -128,8 +127,12 @@ class Proof:
         fitted = quest.trainer.fresh(part, options, checkpoints=Checkpoints(place))
         place.mkdir(parents=True, exist_ok=True)
         artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
-        return score(item.folder, answer(session(artifact), part.validation, quest.contract),
-                     part.validation, contract=quest.contract, metrics=(quest.metric,))
+        return self._scored(item, artifact, part)
+
+    def _scored(self, item: Tried, artifact: Path, part: Split) -> Scores:
+        rows, contract = part.validation, self.quest.contract
+        return score(item.folder or "default", answer(session(artifact), rows, contract), rows,
+                     contract=contract, metrics=(self.quest.metric,))
 
     def _gap(self, one: Scores, others: Sequence[Scores]) -> float:
         """How much worse ``one`` is than the others on average; errors as a share of theirs."""

@@ -7,10 +7,9 @@ log are real.
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tests.helm.test_chart import render
 from tests.servers import free_port
 from tests.servers.cluster import StandIn
 from tests.servers.mlflow import start_mlflow, stop_mlflow
+from tests.story.meanwhile import meanwhile
 from tests.story.pod import Contained, Image, Pod
 from tests.story.production import NAME, PORT, Log, values
 
@@ -40,23 +40,14 @@ class Kubelet:
     ended: dict[str, int] = field(default_factory=dict)
     said: str = ""
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        stop = threading.Event()
+    def working(self) -> AbstractContextManager[None]:
+        """Jobs are run, one after the other, while the block lasts."""
+        return meanwhile(self._look, 0.3)
 
-        def work() -> None:
-            while not stop.wait(0.3):
-                for job in self.cluster.all("jobs"):
-                    if job["metadata"]["name"] not in self.ended:
-                        self._run(job)
-
-        worker = threading.Thread(target=work)
-        worker.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            worker.join()
+    def _look(self) -> None:
+        for job in self.cluster.all("jobs"):
+            if job["metadata"]["name"] not in self.ended:
+                self._run(job)
 
     def _run(self, job: dict[str, Any]) -> None:
         name, template = job["metadata"]["name"], job["spec"]["template"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from tests.story.meanwhile import meanwhile
 
 
 class Growing(ABC):
@@ -45,19 +45,6 @@ class Growing(ABC):
         os.rename(draft, self.folder / f"{until:%H%M%S}.parquet")
         self._written = until
 
-    @contextmanager
-    def growing(self) -> Iterator[None]:
+    def growing(self) -> AbstractContextManager[None]:
         """Written every other second while the block lasts."""
-        stop = threading.Event()
-
-        def grow() -> None:
-            while not stop.wait(2):
-                self.write(datetime.now(UTC).replace(microsecond=0))
-
-        writer = threading.Thread(target=grow)
-        writer.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            writer.join()
+        return meanwhile(lambda: self.write(datetime.now(UTC).replace(microsecond=0)), 2)

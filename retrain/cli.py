@@ -43,8 +43,16 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _hand_back)
     try:
         request = Request.from_json(path.read_text("utf-8"))
-        speaking(request)
-        return _locked(request, given.work or path.parent / "work")
+    except (HoldfastError, OSError) as error:
+        return _say(str(error), 2)
+    with speaking(request):
+        return _answered(request, given.work or path.parent / "work")
+
+
+def _answered(request: Request, folder: Path) -> int:
+    """The exit code; what went wrong is said in words."""
+    try:
+        return _locked(request, folder)
     except (RegistryError, SourceError) as error:
         return _say(f"try again: {error}", AGAIN)
     except ConfigError as error:

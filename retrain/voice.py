@@ -6,9 +6,9 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bound_contextvars
 
 from monitor import logs, traces
 from monitor.config import Config
@@ -27,9 +27,9 @@ def early(form: str = "auto", level: str = "info") -> None:
     logs.begin("console" if form == "auto" and file else form, level)
 
 
-def speaking(request: Request) -> None:
-    """Every line from here on says which request it is about."""
-    bind_contextvars(request_id=request.request_id, model=request.model)
+def speaking(request: Request) -> AbstractContextManager[None]:
+    """Every line within says which request it is about."""
+    return bound_contextvars(request_id=request.request_id, model=request.model)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+from structlog.contextvars import get_contextvars
 
 from monitor.config import load
 from monitor.registry import Registry
@@ -30,3 +31,4 @@ def test_a_recorded_failure_is_final_and_a_refusal_to_start_too(tmp_path: Path, 
     assert (work / "lock").exists()
     config.unlink()
     assert main([str(path), "--work", str(work)]) == 2
+    assert get_contextvars() == {}  # later lines of this process are about something else

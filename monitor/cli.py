@@ -371,7 +371,8 @@ def password() -> None:
 @click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]),
               default="binary", show_default=True, help="What is predicted.")
 @click.option("--positive", help="The class that the score speaks of.")
-@click.option("--delay", default="7d", show_default=True, help="How late labels arrive.")
+@click.option("--delay", type=Span(), default="7d", show_default=True,
+              help="How late labels arrive.")
 @click.option("--reference", default=0.25, show_default=True,
               type=click.FloatRange(0.05, 0.9), help="Share of the log that is the reference.")
 @click.option("--wait-for-me", is_flag=True, help="Leave promotions to you, in the MLflow UI.")

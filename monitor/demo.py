@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from monitor import showcase
 from monitor.config import load
 from monitor.deps import Deps
-from monitor.errors import ConfigError, HoldfastError
+from monitor.errors import ConfigError
 from monitor.launch import LocalProcess
 from monitor.playback import ARRIVAL, ID, LABEL_ARRIVAL, Stage, log_mapping
 from monitor.registry import Registry
@@ -30,8 +30,10 @@ from monitor.report import Reporter
 from monitor.results import Results, results
 from monitor.simulate import START, Plan, deliveries
 from monitor.store import Store
-from monitor.window import Window, isoformat, parse_duration
+from monitor.window import Window, format_duration, isoformat
 
+OURS = ".holdfast-demo"
+"""Marks a folder that a demo made, and that the next one may throw away."""
 HOLDOUT_ROWS = 1400
 """Labelled rows that a gate should see; the holdout is as many days as that takes."""
 
@@ -54,8 +56,8 @@ def demo(*, folder: Path, log_file: Path | None, wait_for_me: bool, serve: bool,
     """Play the scene and print what it brought."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     console = Console(stderr=True, highlight=False)
-    folder = _fresh(folder.resolve(), console)
     scene = logged(log_file, **options) if log_file else simulated()
+    folder = _fresh(folder.resolve(), console)
     console.print(f"[bold]{scene.name}[/]: {len(scene.frame):,} rows, reference "
                   f"{scene.reference.start:%Y-%m-%d} to {scene.reference.end:%Y-%m-%d}, live until "
                   f"{scene.live.end:%Y-%m-%d}. Everything is written to {folder}")
@@ -131,35 +133,65 @@ def simulated() -> Scene:
 
 
 def logged(file: Path, *, timestamp: str, label: str | None, exclude: tuple[str, ...],
-           categorical: tuple[str, ...], task: str, positive: str | None, delay: str,
+           categorical: tuple[str, ...], task: str, positive: str | None, delay: timedelta,
            reference: float, **_: Any) -> Scene:
     """A real log: its oldest share is the reference, labels come ``delay`` after their rows."""
-    frame = pd.read_parquet(file)
+    frame = _read(file)
     for option, column in (("--timestamp", timestamp), ("--label", label),
-                           *(("--exclude", name) for name in exclude)):
+                           *(("--exclude", name) for name in exclude),
+                           *(("--categorical", name) for name in categorical)):
         if column not in frame.columns:
             raise ConfigError([f"{option}: {column!r} is not a column of {file}; it has "
                                + ", ".join(frame.columns)])
     assert label is not None
     frame = frame.drop(columns=list(exclude)).dropna(subset=[label])
     frame = frame.sort_values(timestamp, kind="stable").reset_index(drop=True)
-    times = pd.to_datetime(frame[timestamp], utc=True).astype("datetime64[us, UTC]")
+    times = _times(frame[timestamp])
     frame[timestamp], frame[ARRIVAL] = times, times
-    frame[LABEL_ARRIVAL] = times + parse_duration(delay)
+    frame[LABEL_ARRIVAL] = times + delay
     frame[ID] = [f"r{row:08d}" for row in range(len(frame))]
     if isinstance(frame[label].dtype, pd.CategoricalDtype):
         frame[label] = frame[label].astype(str)
     start, last = times.iloc[0].to_pydatetime(), times.iloc[-1].to_pydatetime()
     split = (start + reference * (last - start)).replace(hour=0, minute=0, second=0, microsecond=0)
+    if split <= start:
+        raise ConfigError([f"--log: {file} has labelled rows of {start:%Y-%m-%d %H:%M} to "
+                           f"{last:%Y-%m-%d %H:%M}; right would be some weeks of them"])
     model: dict[str, Any] = {
         "task": task,
         "log": log_mapping(label, timestamp, categorical=list(categorical)),
-        "maturity": {"ratio": 0.9, "delay": delay},
+        "maturity": {"ratio": 0.9, "delay": format_duration(delay)},
     }
     if task == "binary":
-        model["log"]["positive_label"] = positive or sorted(frame[label].astype(str).unique())[-1]
+        model["log"]["positive_label"] = _positive(positive, frame[label])
     return Scene(file.stem, frame, model, Window(start, split),
                  Window(split, last + timedelta(seconds=1)), label)
+
+
+def _read(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"--log: {file} cannot be read as Parquet: {error}"]) from error
+
+
+def _times(column: pd.Series) -> pd.Series:
+    """Instants in UTC. Numbers are refused: seconds, milliseconds and years all look alike."""
+    try:
+        if pd.api.types.is_numeric_dtype(column):
+            raise ValueError("it holds numbers")
+        return pd.to_datetime(column, utc=True).astype("datetime64[us, UTC]")
+    except (TypeError, ValueError) as error:
+        raise ConfigError([f"--timestamp: {column.name!r} holds no times ({error}); right would be "
+                           "the column of the rows' event time"]) from error
+
+
+def _positive(asked: str | None, label: pd.Series) -> str:
+    classes = sorted(label.astype(str).unique())
+    if asked is not None and asked not in classes:
+        raise ConfigError([f"--positive: {asked!r} is none of the classes "
+                           + ", ".join(classes[:9])])
+    return asked or classes[-1]
 
 
 def settings(scene: Scene, mlflow: str, *, by_hand: bool) -> dict[str, Any]:
@@ -203,14 +235,18 @@ def free_port() -> int:
 
 def _fresh(folder: Path, console: Console) -> Path:
     """An empty folder; an earlier demo in it is stopped and removed, anything else refused."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / "holdfast.yaml").exists():
-            raise HoldfastError(f"--folder: {folder} holds something that no demo wrote; right "
-                                "would be a new folder")
-        showcase.stop(folder)
-        console.print(f"removing the earlier demo in {folder}")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            if not (folder / OURS).exists():
+                raise ConfigError([f"--folder: {folder} holds something that no demo wrote; right "
+                                   "would be a new folder"])
+            showcase.stop(folder)
+            console.print(f"removing the earlier demo in {folder}")
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / OURS).write_text("made by `holdfast demo`; the next one removes this folder\n")
+    except OSError as error:
+        raise ConfigError([f"--folder: {folder} cannot be written to: {error.strerror}"]) from error
     return folder
 
 

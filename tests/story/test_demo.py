@@ -74,9 +74,24 @@ def test_wrong_columns_and_foreign_folders_are_refused(tmp_path: Path, log: Path
         said = holdfast("demo", "--folder", folder, "--log", log, "--label", "late", option, "laat")
         assert said.code == 2
         assert f"{words} is not a column" in said.err
+    (tmp_path / "text").write_text("at,late\n")
+    for option, value, words in (
+            ("--positive", "maybe", "'maybe' is none of the classes no, yes"),
+            ("--timestamp", "distance_km", "'distance_km' holds no times"),
+            ("--delay", "soon", "'soon' is not a duration"),
+            ("--log", tmp_path / "text", "cannot be read as Parquet"),
+            ("--folder", log, "is a file"), ("--folder", log / "below", "cannot be written to")):
+        said = holdfast("demo", "--folder", folder, "--log", log, "--label", "late", option, value)
+        assert said.code == 2
+        assert words in said.err
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "holdfast.yaml"])
+def test_a_folder_that_no_demo_made_is_left_as_it_is(tmp_path: Path, log: Path, name: str) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    (tmp_path / "mine" / name).write_text("years of work")
     said = holdfast("demo", "--folder", tmp_path / "mine", "--log", log, "--label", "late")
-    assert said.code == 1
+    assert said.code == 2
     assert "holds something that no demo wrote" in said.err
-    assert (tmp_path / "mine" / "thesis.txt").exists()
+    assert (tmp_path / "mine" / name).read_text() == "years of work"

@@ -1,5 +1,7 @@
 # Targets: `daemon` watches, without torch; `trainer` works on retrains too.
 # Wheels alone are installed, so no stage needs a compiler; pip stays behind where it was needed.
+# Where your index is not PyPI: --secret id=pip,src=pip.conf, and with id=certificates,src=… what it trusts, which
+# pip.conf then names as /run/secrets/certificates. Neither stays in a layer.
 ARG PYTHON=3.11
 FROM python:${PYTHON}-slim AS builder
 # with SOURCE_DATE_EPOCH bytecode is held against its source's content, whatever time a file in a layer has
@@ -17,14 +19,16 @@ RUN printf '%s\n' 'import sys, tomllib' \
 ENV TESTS=".*/(matplotlib|numpy|pandas|pyarrow|scipy|sklearn|statsmodels)/(.*/)?tests"
 
 FROM builder AS daemon-packages
-RUN python needs.py kubernetes notify s3 > needs.txt \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certificates \
+    python needs.py kubernetes notify s3 > needs.txt \
     && pip --python /opt/holdfast/bin/python install --only-binary=:all: -c constraints.txt -r needs.txt \
     && find /opt/holdfast -regextype egrep -regex "${TESTS}" -prune -exec rm -r {} +
 
 FROM builder AS trainer-packages
 # torch by itself brings several GB for GPUs; of the CPU's index it is small
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN python needs.py retrain kubernetes notify s3 > needs.txt \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certificates \
+    python needs.py retrain kubernetes notify s3 > needs.txt \
     && pip --python /opt/holdfast/bin/python install --only-binary=:all: --extra-index-url ${TORCH_INDEX} \
        torch==2.13.0 -c constraints.txt -r needs.txt \
     && find /opt/holdfast -regextype egrep -regex "${TESTS}" -prune -exec rm -r {} +
@@ -34,7 +38,8 @@ COPY README.md LICENSE ./
 COPY docs/runbooks docs/runbooks
 COPY monitor monitor
 COPY retrain retrain
-RUN pip --python /opt/holdfast/bin/python install --only-binary=:all: --no-deps --root /program .
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certificates \
+    pip --python /opt/holdfast/bin/python install --only-binary=:all: --no-deps --root /program .
 
 FROM python:${PYTHON}-slim AS runtime
 LABEL org.opencontainers.image.title="holdfast" \

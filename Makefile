@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 WORKERS ?= 2
 BENCH ?=
 # What builds images, with flags of its own if it needs any, and flags of its `build`
-ENGINE ?= $(firstword $(notdir $(shell command -v docker podman buildah)))
+ENGINE ?= $(firstword $(foreach name,docker podman buildah,$(if $(shell command -v $(name) 2>/dev/null),$(name))))
 BUILD ?=
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 

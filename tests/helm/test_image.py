@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
+from pathlib import Path
+
+import pytest
 
 from tests.data import ROOT
 
@@ -48,3 +53,25 @@ def test_everything_that_is_copied_is_let_through() -> None:
               for name in words.split()}
     assert copied == let
     assert all((ROOT / name).exists() for name in let)
+
+
+def test_what_asks_an_index_takes_its_configuration_as_a_secret() -> None:
+    asking = [line for line in TEXT.splitlines() if re.search(r"pip .*install", line)]
+    assert len(asking) == 3
+    assert all("--mount=type=secret,id=pip,target=/etc/pip.conf" in line
+               and "--mount=type=secret,id=certificates " in line for line in asking)
+
+
+@pytest.mark.parametrize(("there", "taken"), [
+    (["buildah"], "buildah"), (["podman"], "podman"), (["buildah", "podman"], "podman"),
+    (["buildah", "docker"], "docker"), ([], "")])
+def test_make_builds_by_what_is_there(there: list[str], taken: str, tmp_path: Path) -> None:
+    for name in ("git", "sed"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    for name in there:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    said = subprocess.run(
+        [str(shutil.which("make")), "--dry-run", "image"], cwd=ROOT, check=True,
+        capture_output=True, text=True, env={"PATH": str(tmp_path)}).stdout
+    assert f'test -n "{taken}"' in said

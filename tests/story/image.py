@@ -60,7 +60,7 @@ class Engine:
 
     @property
     def builds_only(self) -> bool:
-        return Path(self.words[0]).name == "buildah"
+        return any(Path(word).name == "buildah" for word in self.words)
 
     def settings(self, image: str) -> dict[str, Any]:
         """What the image says of itself: User, Env, Entrypoint, Labels."""
@@ -75,14 +75,17 @@ class Engine:
         """The image's files, in a folder of their own."""
         with tempfile.TemporaryDirectory(prefix="holdfast-image-") as folder:
             if self.builds_only:
-                made = self("from", "--pull-never", image)
-                packed = ["tar", "-C", self("mount", made), "-c", "."]
+                made = self("from", "--pull=never", image)
             else:
                 made = self("create", image)
-                packed = [*self.words, "export", made]
-            subprocess.run(["bash", "-o", "pipefail", "-c",
-                            f"{shlex.join(packed)} | tar -C {shlex.quote(folder)} -xp"], check=True)
-            self("rm", made)
+            try:
+                packed = ["tar", "-C", self("mount", made), "-c", "."] if self.builds_only else [
+                    *self.words, "export", made]
+                subprocess.run(
+                    ["bash", "-o", "pipefail", "-c", f"{shlex.join(packed)} | "
+                     f"tar -C {shlex.quote(folder)} --numeric-owner -xp"], check=True)
+            finally:
+                self("rm", made)
             Path(folder).chmod(0o755)
             yield Path(folder)
 

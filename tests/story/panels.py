@@ -1,8 +1,8 @@
 """The panels of a dashboard, drawn from what its own queries are answered, laid out as it says.
 
-There is no Grafana here: places, titles, units, colours of values and legends are those of the
-dashboard; what stands in a panel comes from Prometheus (its newest instant, or the time since the
-story began) and from PostgreSQL.
+There is no Grafana here: places, titles, units, colours of values, legends and tables' columns are
+those of the dashboard; what stands in a panel comes from Prometheus (its newest instant, or the
+time since the story began) and from PostgreSQL.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from html import escape
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
 from tests.data import ROOT
 from tests.servers.prometheus import Prometheus
+from tests.story.tables import Row, asked_rows, in_unit, said, table
 
 NAMES = ("fleet", "model", "retraining", "daemon", "history")
 SINCE = 150.0
@@ -36,8 +32,10 @@ grid-auto-rows:23px}section{background:#fff;border:1px solid #dfe1e3;border-radi
 padding:6px 9px;overflow:hidden;display:flex;flex-direction:column;min-width:0}h2{font-size:12px;
 margin:0 0 4px;font-weight:600}.big{font-size:34px;font-weight:600;margin:auto}table{width:100%;
 border-collapse:collapse}td{font-size:11px;padding:2px 8px 2px 0;border-bottom:1px solid #eceeef;
-vertical-align:top}.none{color:#7a828a}svg{flex:1;min-height:0;width:100%}.legend{font-size:10px;
-color:#4c5660;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.legend i{
+vertical-align:top}th{font-size:11px;text-align:left;padding:2px 8px 2px 0;color:#4c5660;
+border-bottom:1px solid #cfd3d6}.none{color:#7a828a}svg{flex:1;min-height:0;
+width:100%}.legend{font-size:10px;color:#4c5660;white-space:nowrap;overflow:hidden;
+text-overflow:ellipsis}.legend i{
 display:inline-block;width:9px;height:3px;margin:0 4px 2px 9px}
 .bar{background:#e8eaec;height:11px;border-radius:2px}
 .bar b{display:block;height:11px;border-radius:2px;background:#3274d9}.state{color:#fff;
@@ -62,9 +60,19 @@ class Panel:
     """One panel: how it is shown, and what its queries were answered."""
 
     shown: dict[str, Any]
-    rows: list[list[str]] = field(default_factory=list)
+    frames: list[list[Row]] = field(default_factory=list)
+    """One of each query: its rows, by column."""
     values: list[tuple[str, float]] = field(default_factory=list)
     lines: list[tuple[str, Points]] = field(default_factory=list)
+
+    @property
+    def told(self) -> bool:
+        """Whether any query was answered with anything."""
+        return any(self.frames)
+
+    @property
+    def unit(self) -> str:
+        return str(self.shown["fieldConfig"]["defaults"].get("unit"))
 
 
 def answers(name: str, asked: Prometheus, database: str, model: str, *, when: When = NOW
@@ -75,13 +83,15 @@ def answers(name: str, asked: Prometheus, database: str, model: str, *, when: Wh
         panel = Panel(shown)
         for target in shown["targets"]:
             if "rawSql" in target:
-                panel.rows += _rows(database, target["rawSql"], model)
+                panel.frames.append(asked_rows(database, target["rawSql"], model))
+                if shown["type"] == "timeseries":
+                    panel.lines += _series(panel.frames[-1])
                 continue
             told = target["expr"].replace("$model", model).replace("$__rate_interval", "1m")
-            for item in asked.query(told, when.at):
-                value, labels = float(item["value"][1]), _labels(item)
-                panel.rows.append([labels, "" if labels and value == 1 else f"{value:,.5g}"])
-                panel.values.append((_legend(target, item) or labels, value))
+            found = asked.query(told, when.at)
+            panel.frames.append([_row(item) for item in found])
+            panel.values += [(_legend(target, item) or said(item["metric"].get("model", "")),
+                              float(item["value"][1])) for item in found]
             if shown["type"] in {"timeseries", "state-timeline"}:
                 panel.lines += [(_legend(target, item), _points(item))
                                 for item in asked.over(told, when.since, when.at)]
@@ -104,23 +114,28 @@ def page(name: str, found: list[Panel], tall: int = TALL) -> str:
 
 def _body(panel: Panel) -> str:
     kind = panel.shown["type"]
-    if not panel.rows and not panel.lines:
+    if not panel.told and not panel.lines:
         return "<span class=none>No data</span>"
     if kind == "stat" and panel.values:
-        return f"<span class=big>{_unit(panel, panel.values[0][1])}</span>"
+        return f"<span class=big>{in_unit(panel.unit, panel.values[0][1])}</span>"
     if kind == "bargauge" and panel.values:
         most = max(abs(value) for _, value in panel.values) or 1
         return "<table>" + "".join(
             f"<tr><td>{escape(name)}</td><td style='width:55%'><div class=bar><b style='width:"
-            f"{100 * abs(value) / most:.0f}%'></b></div></td><td>{_unit(panel, value)}</td></tr>"
+            f"{100 * abs(value) / most:.0f}%'></b></div></td>"
+            f"<td>{in_unit(panel.unit, value)}</td></tr>"
             for name, value in sorted(panel.values, key=lambda item: -item[1])[:7]) + "</table>"
     if kind == "state-timeline" and panel.lines:
         return "".join(_states(panel, name, points) for name, points in panel.lines[:6])
     if kind == "timeseries" and panel.lines:
         return _drawn(panel)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
-                   for row in panel.rows[: panel.shown["gridPos"]["h"] - 1])
-    return f"<table>{rows}</table>"
+    if kind != "table":
+        return "<span class=none>No data</span>"
+    columns, rows = table(panel.shown, panel.frames)
+    heads = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+                    for row in rows[: panel.shown["gridPos"]["h"] - 2])
+    return f"<table><tr>{heads}</tr>{cells}</table>"
 
 
 def _drawn(panel: Panel) -> str:
@@ -129,7 +144,7 @@ def _drawn(panel: Panel) -> str:
     values = [value for _, points in lines for _, value in points]
     times = [at for _, points in lines for at, _ in points]
     high = max(values) or 1.0
-    low = min(values) if min(values) < 0 or min(values) > 0.4 * high else 0.0
+    low = min(values) if min(values) < 0 or 0.4 * high < min(values) < high else 0.0
     start, end = min(times), max(times) or 1.0
 
     def place(at: float, value: float) -> str:
@@ -150,7 +165,7 @@ def _drawn(panel: Panel) -> str:
             legend.append(f'<i style="background:{ink}"></i>{escape(name)}')
     ticks = "".join(
         f'<line x1="46" x2="538" y1="{y}" y2="{y}" stroke="#eceeef"/><text x="42" y="{y + 3}" '
-        f'text-anchor="end" font-size="9" fill="#4c5660">{_unit(panel, value)}</text>'
+        f'text-anchor="end" font-size="9" fill="#4c5660">{in_unit(panel.unit, value)}</text>'
         for y, value in ((10, high), (69, (low + high) / 2), (128, low)))
     when = "".join(
         f'<text x="{x}" y="142" font-size="9" fill="#4c5660" text-anchor="middle">'
@@ -190,42 +205,26 @@ def _ink(words: dict[str, Any]) -> str:
         color.split("-")[-1], named["text"])
 
 
-def _unit(panel: Panel, value: float) -> str:
-    unit = panel.shown["fieldConfig"]["defaults"].get("unit")
-    if unit == "percentunit":
-        return f"{100 * value:.3g} %"
-    if unit == "s":
-        return f"{value:,.0f} s" if value >= 100 else f"{value:.3g} s"
-    if unit == "bytes":
-        return f"{value / 1e6:,.0f} MB" if value >= 1e7 else f"{value / 1e6:.1f} MB"
-    return f"{value:,.4g}"
-
-
 def _legend(target: dict[str, Any], item: dict[str, Any]) -> str:
     return re.sub(r"{{(\w+)}}", lambda found: str(item["metric"].get(found[1], "")),
                   target.get("legendFormat") or "").strip()
 
 
-def _labels(item: dict[str, Any]) -> str:
-    return ", ".join(value[:110] for key, value in item["metric"].items() if key not in {
-        "__name__", "job", "instance", "model"})
+def _row(item: dict[str, Any]) -> Row:
+    """A series at its instant, as Grafana makes a row of it."""
+    return {**{key: value for key, value in item["metric"].items()
+               if key not in {"__name__", "job", "instance"}}, "Value": float(item["value"][1])}
+
+
+def _series(rows: list[Row]) -> list[tuple[str, Points]]:
+    """Lines of rows that are (time, metric, value), by metric."""
+    found: dict[str, Points] = {}
+    for row in rows:
+        found.setdefault(str(row["metric"]), []).append(
+            (row["time"].timestamp(), float(row["value"])))
+    return list(found.items())
 
 
 def _points(item: dict[str, Any]) -> Points:
     return [(float(at), float(value)) for at, value in item["values"]
             if math.isfinite(float(value))]
-
-
-def _rows(database: str, text: str, model: str) -> list[list[str]]:
-    until = (int(time.time()) + 86_400) * 10**9
-    told = text.replace("${model:sqlstring}", f"'{model}'").replace(
-        "$__unixEpochNanoFrom()", "0").replace("$__unixEpochNanoTo()", str(until))
-    with psycopg.connect(database) as session:
-        return [[_cell(cell) for cell in row]
-                for row in session.execute(sql.SQL(told)).fetchall()]
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, datetime):
-        return f"{value:%H:%M:%S}"
-    return f"{value:,.5g}" if isinstance(value, float | Decimal) else str(value)[:60]

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from monitor.allowance import overdue, withheld
-from monitor.config import Model
 from monitor.degradation import change
 from monitor.performance import Performance
 from monitor.performance import measure as counted
@@ -46,49 +45,14 @@ from retrain.scikit import Scikit
 from retrain.train import WEIGHED
 from retrain.trainer import Fitted, Options, Split
 from retrain.windows import windows
+from tests.benchmarks.courses import COURSES, Course, defaults, framed
 from tests.benchmarks.peers import Evidently
 from tests.benchmarks.windowed import Windows
-from tests.data import stream
 
 DAY, DELAY, MONTH = timedelta(days=1), timedelta(days=7), timedelta(days=30)
 WEEK = timedelta(days=7)
 POOL = timedelta(days=28)
 """Matured event time that performance is pooled over, as in `monitor.fold`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """A stream: its metric, what the first version learns from, and when the world changes."""
-
-    stream: str
-    task: str
-    metric: str
-    label: str
-    drop: tuple[str, ...]
-    first: int
-    """Rows of the first version; the rest is lived through."""
-    onset: int | None
-    positive: Any = None
-    categorical: tuple[str, ...] = ()
-    every: timedelta | None = None
-    """Event time between rows, where the stream's own times are made up."""
-    scored: str = ""
-    """What the table tells, where it is not what decides."""
-
-
-COURSES = {
-    "elec2": Course("elec2", "binary", "accuracy", "class", ("date",), 10_000, 17_424, "UP",
-                    ("day",)),
-    "bike_sharing": Course("bike_sharing", "regression", "r2", "cnt",
-                           ("casual", "registered", "yr"), 4344, 8645),
-    "insects_gradual": Course("insects_gradual", "multiclass", "accuracy", "class", (), 6037,
-                              14_028, every=timedelta(minutes=30)),
-    "hotel_booking": Course("hotel_booking", "binary", "roc_auc", "is_canceled",
-                            ("y_pred", "y_pred_proba"), 12_900, 35_000, 1,
-                            scored="average_precision"),
-    "control_elec2_shuffled": Course("control_elec2_shuffled", "binary", "accuracy", "class",
-                                     ("date",), 10_000, None, "UP", ("day",)),
-}
 POLICIES = ("never", "blind", "evidently", "holdfast")
 
 
@@ -130,18 +94,10 @@ class Life:
 
     def __post_init__(self) -> None:
         course = self.course
-        frame = stream(course.stream).rename(columns={"timestamp": "_timestamp",
-                                                      course.label: "_label"})
-        frame = frame.drop(columns=list(course.drop))
-        if course.every is not None:
-            frame["_timestamp"] = pd.Timestamp("2024-01-01") + np.arange(len(frame)) * course.every
-        frame["_timestamp"] = pd.to_datetime(frame["_timestamp"]).dt.tz_localize("UTC")
-        for column in frame.select_dtypes(["category", "string"]).columns:
-            frame[column] = frame[column].astype(object)
-        self.frame = frame.reset_index(drop=True).assign(_place=np.arange(len(frame)))
-        self.model = _model(course)
+        self.frame, self.model = framed(course), defaults(course)
         first = self.frame.head(course.first)
-        classes = () if course.task == "regression" else tuple(sorted(frame["_label"].unique()))
+        classes = () if course.task == "regression" else tuple(sorted(
+            self.frame["_label"].unique()))
         self.contract: Contract = default(first, course.task, classes=classes,
                                           positive=course.positive)
         self.options = Options(course.task, course.categorical, self.contract.classes)
@@ -387,18 +343,6 @@ def _joined(parts: list[Any]) -> Any:
 def _span(frame: pd.DataFrame) -> Window:
     end = frame["_timestamp"].max() + pd.Timedelta(seconds=1)
     return Window(frame["_timestamp"].min().to_pydatetime(), end.to_pydatetime())
-
-
-def _model(course: Course) -> Model:
-    """The committed defaults, for a log with this stream's columns."""
-    return Model.model_validate({
-        "name": course.stream.replace("_", "-"), "task": course.task,
-        "log": {"source": "x.parquet", "timestamp": "_timestamp", "prediction": "p",
-                "label": "_label"},
-        "reference": {"from": datetime(1990, 1, 1, tzinfo=UTC).isoformat(),
-                      "to": datetime(1990, 2, 1, tzinfo=UTC).isoformat()},
-        "policy": {"performance": {"metric": course.metric}},
-        "training": {"kind": "sklearn"}})
 
 
 def _windows(frame: pd.DataFrame) -> Windows:

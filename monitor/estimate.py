@@ -9,6 +9,7 @@ can tell, that the labels came to depend on something else, ``check`` tells once
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,9 @@ ESTIMATED: dict[bool, tuple[str, ...]] = {
 }
 """What is estimated: of one score, and where each class has its own."""
 _UNBOUNDED = {"log_loss"}
+KEPT = 4096
+"""Baselines whose errors beyond chance are kept, some hundred bytes each."""
+_EXCESS: dict[bytes, tuple[float, ...]] = {}
 _MEANS = {"accuracy", "log_loss", "brier"}
 
 
@@ -98,10 +102,24 @@ class Estimator:
     def excess(self) -> dict[str, float]:
         """Standard deviation of the error beyond chance, on stretches of the reference left out.
 
-        The smaller one of what short and what long stretches show: what lasts shows in both.
+        The smaller one of what short and what long stretches show: what lasts shows in both. Kept
+        by what was learned from, as every tick reads its baseline anew.
         """
-        shown = [self._excess(merged(self.found, count)) for count in LENGTHS]
-        return {name: min(item[index] for item in shown) for index, name in enumerate(self.metrics)}
+        place = self._learned
+        if place not in _EXCESS:
+            shown = [self._excess(merged(self.found, count)) for count in LENGTHS]
+            if len(_EXCESS) >= KEPT:
+                _EXCESS.clear()
+            _EXCESS[place] = tuple(min(errors) for errors in zip(*shown, strict=True))
+        return dict(zip(self.metrics, _EXCESS[place], strict=True))
+
+    @property
+    def _learned(self) -> bytes:
+        """What the answers, the stretches and the losses that this learned from come down to."""
+        told = hashlib.blake2b(repr((self.answers, self.found.rows.shape, sorted(
+            self.shift.items()))).encode(), digest_size=16)
+        told.update(np.ascontiguousarray(self.found.rows))
+        return told.digest()
 
     def _excess(self, found: Tally) -> list[float]:
         errors = []

@@ -26,6 +26,7 @@ class Ledger:
         self._panes: dict[datetime, list[Increment]] = defaultdict(list)
         self._parts: dict[tuple[datetime, str], list[Increment]] = defaultdict(list)
         self._news: dict[datetime, list[Increment]] = defaultdict(list)
+        self._summed: dict[tuple[datetime, str, str, int], Outcomes] = {}
         for increment in increments:
             self._panes[increment.pane].append(increment)
             self._parts[increment.pane, increment.segment].append(increment)
@@ -48,9 +49,18 @@ class Ledger:
                     if item.version == version), Profile.empty(self._bins))
 
     def outcomes(self, window: Window, at: datetime, version: str, segment: str = "") -> Outcomes:
-        """Labelled rows of the window that ``version`` answered."""
-        return total(item.outcomes for item in self._known(window, at, segment)
-                     if item.version == version)
+        """Labelled rows of the window that ``version`` answered.
+
+        Those of one pane are kept: pools of a month ask for the same ones window by window. What
+        is known of a pane only grows, so that the number of its increments says what it is.
+        """
+        known = [item for item in self._known(window, at, segment) if item.version == version]
+        if not known or known[0].pane != known[-1].pane:
+            return total(item.outcomes for item in known)
+        place = known[0].pane, segment, version, len(known)
+        if place not in self._summed:
+            self._summed[place] = total(item.outcomes for item in known)
+        return self._summed[place]
 
     def segments(self, window: Window, at: datetime) -> dict[str, int]:
         """Segments that the window's rows fall in, as known at a checkpoint, and their rows."""

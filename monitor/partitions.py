@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import groupby
 from typing import Protocol
 
@@ -111,13 +112,13 @@ class Layout:
 
     def matches(self, path: str) -> bool:
         """Whether a path is one of the glob's."""
-        return re.fullmatch(_expression(self.segments), path) is not None
+        return _expression(self.segments).fullmatch(path) is not None
 
     def near(self, path: str, near: Near | None) -> bool:
         """Whether a file may hold what is looked for, by the dates in its path."""
         if near is None or not self.dated:
             return True
-        found = re.fullmatch(_expression(self.segments), path)
+        found = _expression(self.segments).fullmatch(path)
         return found is None or _overlaps(period(found.groupdict()), near)
 
     def globs(self, start: int) -> list[str]:
@@ -155,7 +156,7 @@ class _Walk:
     def _level(self, folder: str, depth: int, known: Mapping[str, str]
                ) -> Iterator[list[Object]]:
         """The same, by folders whose names the segment at ``depth`` describes."""
-        expression = re.compile(_expression(self.layout.segments[depth:depth + 1]))
+        expression = _expression(self.layout.segments[depth:depth + 1])
         found = [(name, {**known, **{key: text for key, text in match.groupdict().items() if text}})
                  for name in self.place.names(folder) if (match := expression.fullmatch(name))]
         kept = [(name, parts) for name, parts in found
@@ -278,14 +279,15 @@ def _joined(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder or name == "" else name
 
 
-def _expression(segments: Sequence[str]) -> str:
+@lru_cache(maxsize=1024)  # asked for every file of every listing
+def _expression(segments: tuple[str, ...]) -> re.Pattern[str]:
     """A regular expression of paths, with a group per part of a date."""
     seen: set[str] = set()
     parts = []
     for place, part in enumerate(segments):
         end = "" if place == len(segments) - 1 else "/"
         parts.append(r"(?:[^/.][^/]*/)*" if part == "**" and end else _segment(part, seen) + end)
-    return "".join(parts)
+    return re.compile("".join(parts))
 
 
 def _segment(part: str, seen: set[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from scipy import special
 
 from monitor.bins import SCORE_CELLS, AnswerBins, Bins
-from monitor.chances import choose, tally
+from monitor.chances import Tally, choose, tally
 from monitor.estimate import ESTIMATED, Estimator, estimator
 from monitor.outcomes import SUMS, Outcomes
 from monitor.performance import measure
@@ -209,3 +209,21 @@ def test_cells_of_answers_travel_with_the_bins_and_are_no_column() -> None:
     assert Bins.from_dict(bins.to_dict()) == bins
     assert (bins.columns, bins.size) == (0, 4 * (SCORE_CELLS + 1))
     assert not bins.slices
+
+
+def test_errors_beyond_chance_are_found_once_for_the_same_reference(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick reads its baseline anew; what the reference shows stays what it was."""
+    reference, other = (rows(3000, np.random.default_rng(seed), bent=1.1) for seed in (51, 52))
+    found, looked = learned(reference).excess, []
+    fresh = Estimator._excess
+
+    def look(self: Estimator, tally: Tally) -> list[float]:
+        looked.append(tally)
+        return fresh(self, tally)
+
+    monkeypatch.setattr(Estimator, "_excess", look)
+    assert learned(reference).excess == found
+    assert not looked
+    assert learned(other).excess != found
+    assert looked

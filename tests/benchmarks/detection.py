@@ -4,9 +4,10 @@
 
 Prints one JSON object. ``--quick`` takes fewer streams, ``--only`` some of the parts,
 ``--write`` writes the tables into ``docs/benchmarks.md``. Parts: ``false_alarms`` (real streams
-without drift), ``simulated`` (alarms over budget on simulated ones), ``delay`` (to real onsets, at
-one alarm rate), ``seasonal`` (alarms that no loss follows), ``estimation`` (performance without
-labels), ``power`` (of the shifts that `baseline` promises to find), ``judging`` (CPU seconds).
+without drift), ``fresh`` (about a fresh version's answers), ``simulated`` (alarms over budget on
+simulated streams), ``delay`` (to real onsets, at one alarm rate), ``seasonal`` (alarms that no loss
+follows), ``estimation`` (performance without labels), ``power`` (of the shifts that `baseline`
+promises to find), ``judging`` (CPU seconds).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.benchmarks import (
     delay,
     estimation,
     false_alarms,
+    fresh,
     judging,
     power,
     seasons,
@@ -47,6 +49,7 @@ def _power(quick: bool) -> Answer:
 
 PARTS: dict[str, Callable[[bool], Answer]] = {
     "false_alarms": lambda quick: {"false_alarms": false_alarms.measure(quick)},
+    "fresh": lambda quick: {"fresh": fresh.measure(quick)},
     "simulated": _simulated,
     "delay": lambda quick: {"delay": delay.measure(quick)},
     "seasonal": _seasonal,

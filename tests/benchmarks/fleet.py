@@ -4,14 +4,14 @@
                                      [--folder FOLDER] [--json FILE]
 
 One model lives through the time by the daemon's own code: a log of 50 rows an hour in a file per
-day, labels a day late, counted and judged in catch-up ticks of four weeks; a life that stands in
-FOLDER already goes on. Then its old rows are seen to by the daemon's own code, at once what
-otherwise happens day by day. With ``--lived`` it lives through so many of the weeks only, and those
-before them are rows of its oldest weeks again, under earlier dates: nobody looks at them any more.
-Its rows in the store are then copied under the names of the other models, whose logs are the same
-files, so their ticks are real. Then the next hour comes for all of them (or for ``--ticked`` of
-them), twice: the first time the process makes the SQL that it keeps. A day later their old rows are
-seen to again, for real. Seconds are CPU seconds of this process.
+day, labels a day late, counted and judged in catch-up ticks of four weeks, after each of which an
+hourly tick is timed and old rows are seen to; a life that stands in FOLDER already goes on. With
+``--lived`` it lives through so many of the weeks only, and those before them are rows of its oldest
+weeks again, under earlier dates: nobody looks at them any more. Its rows in the store are then
+copied under the names of the other models, whose logs are the same files, so their ticks are real.
+Then the next hour comes for all of them (or for ``--ticked`` of them), and one more for some: the
+first time the process makes the SQL that it keeps. A day later their old rows are seen to again,
+for real. Seconds are CPU seconds of this process.
 ``--quick``: 30 models, eight weeks.
 """
 
@@ -25,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,8 +36,9 @@ import pandas as pd
 import yaml
 from sqlalchemy import event, text
 
+from monitor import logs
 from monitor.config import Config, Model, load
-from monitor.daemon import attend
+from monitor.daemon import WORKERS, attend
 from monitor.deps import Deps
 from monitor.exporter import Snapshot
 from monitor.registry import Registry
@@ -50,6 +52,10 @@ HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 MICRO = timedelta(microseconds=1)
 NUMERIC, CATEGORICAL, ROWS = 30, 10, 50
 REFERENCE = 4 * WEEK
+KEPT = 13
+"""Weeks after which rows are seen to, by the default of `retention`."""
+AGAIN = 30
+"""Models that are looked at a second and a third time."""
 COPIED = ("model", "baseline", "adoption", "increment", "counted", "verdict", "transition",
           "episode", "decision", "tick", "tally", "upkeep")
 NAMED = {"model": "name"}
@@ -67,6 +73,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep everything here")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    logs.begin("console", "warning")
     with tempfile.TemporaryDirectory(prefix="holdfast-fleet-") as scratch:
         folder = given.folder or Path(scratch)
         folder.mkdir(exist_ok=True)
@@ -83,17 +90,16 @@ def measure(folder: Path, *, models: int, weeks: int, lived: int, ticked: int) -
     """Build the fleet, let the next hour come, and look at everything."""
     names = [f"model-{place:03}" for place in range(models)]
     last = START + lived * WEEK
-    config = settle(folder, names, last)
+    config = settle(folder, names, START - (weeks - lived) * WEEK, last)
     answer: dict[str, Any] = {"models": models, "weeks": weeks, "weeks_lived": lived}
     with Store.open(config.store) as store:
         deps = Deps(config, str(folder / "holdfast.yaml"), store, Registry(config.mlflow), None,
                     None)
         answer |= history(deps, last)
-        answer |= kept(deps, folder, last)
-        older(store, names[0], (weeks - lived) * WEEK)
+        answer |= kept(deps, last)
+        older(store, names[0], weeks - lived, lived)
         answer |= copied(store, names)
         answer["store_bytes"] = size(folder)
-        answer["ticked"] = min(ticked, models)
         answer |= hour(deps, last + HOUR + timedelta(minutes=10), ticked)
         answer |= surface(deps)
         answer |= tended(deps, last + DAY + HOUR)
@@ -102,12 +108,12 @@ def measure(folder: Path, *, models: int, weeks: int, lived: int, ticked: int) -
     return answer
 
 
-def settle(folder: Path, names: list[str], last: datetime) -> Config:
+def settle(folder: Path, names: list[str], first: datetime, last: datetime) -> Config:
     """The log, a file per day, the registered champion, and the configuration."""
     from mlflow import MlflowClient
 
     (folder / "log").mkdir(exist_ok=True)
-    for place in range((last + DAY - START) // DAY):
+    for place in range((first - START) // DAY, (last + DAY - START) // DAY):
         file = folder / "log" / f"{START + place * DAY:%Y-%m-%d}.parquet"
         if not file.exists():
             day(place).to_parquet(file, index=False)
@@ -132,7 +138,7 @@ def settle(folder: Path, names: list[str], last: datetime) -> Config:
 
 def day(place: int) -> pd.DataFrame:
     """A day of rows; from time to time a column moves for some days, so that there are alarms."""
-    rng = np.random.default_rng([7, place])
+    rng = np.random.default_rng([7, place % 2**32])
     rows = 24 * ROWS
     moment = START + place * DAY
     values = rng.normal(size=(rows, NUMERIC))
@@ -150,30 +156,36 @@ def day(place: int) -> pd.DataFrame:
 
 
 def history(deps: Deps, last: datetime) -> dict[str, Any]:
-    """The first model's life up to ``last``, four weeks at a time."""
+    """The first model's life up to ``last``, four weeks at a time, each followed by an hourly tick
+    and by upkeep: what both cost, and the store's bytes, by weeks of age."""
     began, model = time.process_time(), deps.config.models[0]
-    now = START + REFERENCE + HOUR
-    checkpoints = 0
+    now, lived = START + REFERENCE + HOUR, deps.store.recorded(model.name).folded_to
+    while lived is not None and now < min(lived, last):
+        now = min(now + 4 * WEEK, last)
+    ages: dict[str, dict[str, Any]] = {}
     while True:
         assert attend(model, deps, now), deps.store.troubles()[model.name]
-        checkpoints += 1
-        print(f"{now:%Y-%m-%d} after {time.process_time() - began:.0f} s", file=sys.stderr,
-              flush=True)
         if now >= last:
             break
+        tick = timed(lambda at=now + HOUR: attend(model, deps, at))
+        done, seconds = _tended(deps, [model], now)
+        store = deps.store.size()
+        ages[str((now - START) // WEEK)] = {"tick_cpu_seconds": tick, "store_bytes": store,
+                                            "upkeep_cpu_seconds": seconds, "upkeep": done}
+        print(f"{now:%Y-%m-%d} after {time.process_time() - began:.0f} s: tick {tick} s, "
+              f"{store / 1e6:.1f} MB", file=sys.stderr, flush=True)
         now = min(now + 4 * WEEK, last)
-    return {"history_cpu_seconds": round(time.process_time() - began, 1),
+    return {"history_cpu_seconds": round(time.process_time() - began, 1), "by_age": ages,
             "verdicts_per_model": sum(deps.store.verdict_totals().values())}
 
 
-def kept(deps: Deps, folder: Path, now: datetime) -> dict[str, Any]:
-    """The first model's old rows are seen to, all of its life's at once."""
-    before, lines = size(folder), deps.store.verdict_totals()
-    done, seconds = _tended(deps, deps.config.models[:1], now)
+def kept(deps: Deps, now: datetime) -> dict[str, Any]:
+    """The first model's old rows are seen to, and the file is as small as it can be."""
+    lines = deps.store.verdict_totals()
+    _tended(deps, deps.config.models[:1], now)
     deps.store.compact()
     assert deps.store.verdict_totals() == lines
-    return {"model_bytes_before": before, "model_bytes_after": deps.store.size(),
-            "first_upkeep_cpu_seconds": seconds, "first_upkeep": done}
+    return {"model_bytes": deps.store.size()}
 
 
 def tended(deps: Deps, now: datetime) -> dict[str, Any]:
@@ -190,22 +202,32 @@ def _tended(deps: Deps, models: Sequence[Model], now: datetime) -> tuple[dict[st
             for what in ("merged", "thinned", "dropped")}, round(time.process_time() - began, 1)
 
 
-def older(store: Store, first: str, by: timedelta) -> None:
-    """The rows of the model's oldest time again, before it."""
+def older(store: Store, first: str, weeks: int, lived: int) -> None:
+    """The rows of the model's oldest weeks, which were seen to, again and again before it."""
+    unit = lived - REFERENCE // WEEK - KEPT
+    assert weeks == 0 or unit > 0, "too few weeks are lived for any to be old"
     for table, since, moved in (("increment", START, ("pane", "known_at")),
                                 ("verdict", START + REFERENCE, ("known_at", "start", "end"))):
-        with store._engine.connect().execution_options(holdfast_write=True) as connection:
-            info = connection.execute(text(f"PRAGMA table_info(holdfast_{table})")).all()
-            columns = [f'"{row[1]}"' for row in info if row[1] != "id"]
-            given = [f"{column} - :by" if column.strip('"') in moved else column
-                     for column in columns]
-            connection.execute(text(
-                f"INSERT INTO holdfast_{table} ({', '.join(columns)}) SELECT {', '.join(given)} "
-                f"FROM holdfast_{table} WHERE model = :first AND {moved[0]} >= :since AND "
-                f"{moved[0]} < :until"), {
-                    "first": first, "by": by // MICRO, "since": (since - EPOCH) // MICRO,
-                    "until": (since + by - EPOCH) // MICRO})
-            connection.commit()
+        for done in range(0, weeks, max(unit, 1)):
+            span = min(unit, weeks - done) * WEEK
+            _again(store, first, (table, moved), since=since, span=span, by=done * WEEK + span)
+
+
+def _again(store: Store, first: str, of: tuple[str, Sequence[str]], *, since: datetime,
+           span: timedelta, by: timedelta) -> None:
+    """The model's rows of a span again, under earlier dates."""
+    table, moved = of
+    with store._engine.connect().execution_options(holdfast_write=True) as connection:
+        info = connection.execute(text(f"PRAGMA table_info(holdfast_{table})")).all()
+        columns = [f'"{row[1]}"' for row in info if row[1] != "id"]
+        given = [f"{column} - :by" if column.strip('"') in moved else column for column in columns]
+        connection.execute(text(
+            f"INSERT INTO holdfast_{table} ({', '.join(columns)}) SELECT {', '.join(given)} "
+            f"FROM holdfast_{table} WHERE model = :first AND {moved[0]} >= :since AND "
+            f"{moved[0]} < :until"), {"first": first, "by": by // MICRO,
+                                      "since": (since - EPOCH) // MICRO,
+                                      "until": (since + span - EPOCH) // MICRO})
+        connection.commit()
 
 
 def copied(store: Store, names: list[str]) -> dict[str, Any]:
@@ -246,15 +268,18 @@ def size(folder: Path) -> int:
 
 def hour(deps: Deps, now: datetime, ticked: int) -> dict[str, Any]:
     """Ticks that find an hour of news, the first and the second of the process, and one that finds
-    none."""
+    none: by as many workers as the daemon has."""
     told: dict[str, Any] = {}
-    for name, at in (("tick", now), ("second_tick", now + HOUR),
-                     ("idle_tick", now + HOUR + timedelta(minutes=1))):
+    for name, at, many in (("tick", now, ticked), ("second_tick", now + HOUR, AGAIN),
+                           ("idle_tick", now + HOUR + timedelta(minutes=1), AGAIN)):
         with counted(deps.store) as asked:
             began, wall = time.process_time(), time.monotonic()
-            fine = [attend(model, deps, at) for model in deps.config.models[:ticked]]
+            with ThreadPoolExecutor(WORKERS) as pool:
+                fine = list(pool.map(lambda model, at=at: attend(model, deps, at),
+                                     deps.config.models[:many]))
             assert all(fine), deps.store.troubles()
-            told |= {f"{name}_cpu_seconds": round(time.process_time() - began, 2),
+            told |= {f"{name}_models": len(fine),
+                     f"{name}_cpu_seconds": round(time.process_time() - began, 2),
                      f"{name}_wall_seconds": round(time.monotonic() - wall, 2),
                      f"{name}_statements_per_model": round(asked[0] / len(fine), 1)}
     told["rss_after_ticks_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -278,7 +303,8 @@ def surface(deps: Deps) -> dict[str, Any]:
     told |= {"metrics_bytes": len(body), "series": sum(
         not line.startswith(b"#") for line in body.splitlines())}
     with TestClient(create_app(deps.store, deps.config, snapshot)) as client:
-        pages = {"front": "/", "model": "/models/model-001", "api_status": "/api/status"}
+        pages = {"front": "/", "model": "/models/model-001", "api_models": "/api/models",
+                 "api_status": "/api/status"}
         for name, path in pages.items():
             for again in ("first", "again"):
                 with counted(deps.store) as asked:

@@ -42,6 +42,19 @@ def _false_alarms(answer: Told) -> list[str]:
         for stream, sizes in answer["false_alarms"].items() for rows, tools in sizes.items()))
 
 
+def _fresh(answer: Told) -> list[str]:
+    def broken(told: Told, share: str) -> str:
+        drifted, known = (told[f"{how}_{share}"] / told["days"] for how in ("drifted", "told"))
+        return f"{drifted:.0%}; {known:.0%}"
+
+    return table(("stream", "limits", "days", "budget", "alarms", "warned of", "one answer to all",
+                  "one answer to half"), (
+        (f"`{stream}`", way, f"{told['days']:,}", f"{told['expected']:.1f}",
+         f"{told['alarms']} ({told['ratio']:.2f}; {told['loud'] / told['days']:.1%})",
+         f"{told['warned'] / told['days']:.1%}", broken(told, "1"), broken(told, "0.5"))
+        for stream, ways in answer["fresh"].items() for way, told in ways.items()))
+
+
 def _simulated(answer: Told) -> list[str]:
     return table(("tool", "alarms / budget", "95 % interval", "windows that alarm", "streams"), (
         (name, f"{told['ratio']:.2f}", f"{told['low']:.2f} to {told['high']:.2f}",
@@ -126,7 +139,7 @@ def _transfer(answer: Told) -> list[str]:
 
 
 RENDERED: dict[str, Callable[[Told], list[str]]] = {
-    "false_alarms": _false_alarms, "simulated_ratio": _simulated, "delay": _delay,
+    "false_alarms": _false_alarms, "fresh": _fresh, "simulated_ratio": _simulated, "delay": _delay,
     "seasonal": _seasonal, "estimation": _estimation, "power_error": _power,
     "judge_cpu_seconds": _judging, "compression": _compression, "loop": _loop,
     "transfer": _transfer,

@@ -106,12 +106,14 @@ class Estimator:
         by what was learned from, as every tick reads its baseline anew.
         """
         place = self._learned
-        if place not in _EXCESS:
+        known = _EXCESS.get(place)
+        if known is None:
             shown = [self._excess(merged(self.found, count)) for count in LENGTHS]
+            known = tuple(min(errors) for errors in zip(*shown, strict=True))
             if len(_EXCESS) >= KEPT:
                 _EXCESS.clear()
-            _EXCESS[place] = tuple(min(errors) for errors in zip(*shown, strict=True))
-        return dict(zip(self.metrics, _EXCESS[place], strict=True))
+            _EXCESS[place] = known
+        return dict(zip(self.metrics, known, strict=True))
 
     @property
     def _learned(self) -> bytes:

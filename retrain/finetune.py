@@ -61,9 +61,14 @@ def train(data: Split, options: Options, *, start: Network | None = None, name: 
     """
     if start is not None:
         return tuned(start, data, options, name=name, checkpoints=checkpoints, progress=progress)
+    return best(beginners(data, options), data, options, checkpoints=checkpoints,
+                progress=progress)
+
+
+def beginners(data: Split, options: Options) -> list[Network]:
+    """An untrained network over tables of each of the widths."""
     encoder = Encoder.fit(data.train, features_of(data.train), options.categorical)
-    return best([fresh(encoder, data.train, options, width) for width in options.widths], data,
-                options, checkpoints=checkpoints, progress=progress)
+    return [fresh(encoder, data.train, options, width) for width in options.widths]
 
 
 def best(untrained: Sequence[Network], data: Split, options: Options, *,

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from retrain.checkpoints import Checkpoints
 from retrain.contract import features_of
-from retrain.finetune import Network, best, target, untrained
+from retrain.finetune import Network, target, untrained
 from retrain.neural import Neural, checked, common, ended, halves, nearest
 from retrain.pixels import Pixels
 from retrain.spec import ImageSpec
@@ -33,8 +32,7 @@ class Image(Neural):
     head_epochs = 5
     decay = 0.7
 
-    def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
-              ) -> Network:
+    def beginners(self, data: Split, options: Options) -> list[Network]:
         settings = checked(options.settings, SETTINGS)
         encoder = Pixels.fit(data.train, features_of(data.train), settings.get("shape"))
         [pixels] = encoder.transform(data.train.head(2000))
@@ -42,10 +40,9 @@ class Image(Neural):
                          channels=encoder.channels, dropout=options.dropout,
                          mean=float(np.mean(pixels)), deviation=float(np.std(pixels)) or 1.0,
                          **target(data.train, options))
-        tried = [untrained(replace(spec, kernels=_kernels(width, settings),
-                                   hidden=settings.get("hidden", width)), encoder, options)
-                 for width in (options.widths if "kernels" not in settings else (64,))]
-        return best(tried, data, self.paced(data, options), checkpoints=checkpoints)
+        return [untrained(replace(spec, kernels=_kernels(width, settings),
+                                  hidden=settings.get("hidden", width)), encoder, options)
+                for width in (options.widths if "kernels" not in settings else (64,))]
 
     def capped(self, options: Options, fitted: Network, start: Network | None = None) -> Options:
         return replace(ended(options, fitted), settings={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ import pandas as pd
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
 from retrain.contract import Contract
+from retrain.distillation import taught
 from retrain.export import to_onnx
-from retrain.finetune import Network, tuned
+from retrain.finetune import Network, best, tuned
 from retrain.network import load, save
 from retrain.prune import prune, recover
 from retrain.quantize import quantize
@@ -28,8 +30,8 @@ RATES, DECAYS, DROPOUTS = (3e-4, 1e-2), (1e-4, 1e-1), (0.0, 0.4)
 """Ends of the learning rates, weight decays and shares of dropout that it chooses between."""
 
 
-class Neural:
-    """A torch trainer without ``fresh`` and ``varied``; see ``retrain.trainer.Trainer``."""
+class Neural(ABC):
+    """A torch trainer without ``beginners`` and ``varied``; see ``retrain.trainer.Trainer``."""
 
     file: ClassVar[str] = "weights.safetensors"
     tunes_cheaply: ClassVar[bool] = True
@@ -45,6 +47,20 @@ class Neural:
         if not self.steps:
             return options
         return replace(options, batch=min(options.batch, max(32, len(data.train) // self.steps)))
+
+    @abstractmethod
+    def beginners(self, data: Split, options: Options) -> list[Network]:
+        """The untrained networks of which a training from scratch takes the best."""
+
+    def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
+              ) -> Network:
+        return best(self.beginners(data, options), data, self.paced(data, options),
+                    checkpoints=checkpoints)
+
+    def taught(self, teacher: Network, data: Split, options: Options, *,
+               checkpoints: Checkpoints | None = None) -> Network:
+        return taught(self.beginners(data, options), teacher, data, self.paced(data, options),
+                      checkpoints=checkpoints)
 
     def tuned(self, start: Network, data: Split, options: Options, *, name: str = "tune",
               checkpoints: Checkpoints | None = None) -> Network:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pandas as pd
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
 from retrain.contract import Contract, column_type, features_of
+from retrain.distillation import distilled
 from retrain.export import to_onnx
 from retrain.finetune import Network, fit, joined, plan_of, target
 from retrain.neural import Neural, checked, common, ended
@@ -45,8 +48,7 @@ class Passages(Neural):
         return replace(super().paced(data, options),
                        recovery_rate=min(options.recovery_rate, ALL_AT_ONCE))
 
-    def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
-              ) -> Network:
+    def beginners(self, data: Split, options: Options) -> list[Network]:
         from retrain.transformer import Transformer
 
         settings, train = checked(options.settings, SETTINGS), data.train
@@ -68,15 +70,27 @@ class Passages(Neural):
         if not module.feeding:
             raise HoldfastError(f"training.settings.folder: no feed-forward layers are found in "
                                 f"{settings['folder']}; right would be an encoder as BERT")
-        return _learned(Network(module, spec, encoder), data, self.paced(data, options),
-                        step=("fresh", options.rate), checkpoints=checkpoints)
+        return [Network(module, spec, encoder)]
+
+    def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
+              ) -> Network:
+        [made] = self.beginners(data, options)
+        return _learned(made, data, self.paced(data, options), step=("fresh", options.rate),
+                        learn=partial(fit, checkpoints=checkpoints))
+
+    def taught(self, teacher: Network, data: Split, options: Options, *,
+               checkpoints: Checkpoints | None = None) -> Network:
+        [made] = self.beginners(data, options)
+        return _learned(made, data, self.paced(data, options), step=("taught", options.rate),
+                        learn=partial(distilled, teacher=teacher, checkpoints=checkpoints))
 
     def tuned(self, start: Network, data: Split, options: Options, *, name: str = "tune",
               checkpoints: Checkpoints | None = None) -> Network:
         fitted = Network(copy.deepcopy(start.module), start.spec,
                          start.encoder.widened(data.train))
         return _learned(fitted, data, self.paced(data, options),
-                        step=(name, options.tuning_rate), checkpoints=checkpoints)
+                        step=(name, options.tuning_rate),
+                        learn=partial(fit, checkpoints=checkpoints))
 
     def pruned(self, fitted: Network, share: float, data: Split, *, options: Options,
                checkpoints: Checkpoints | None = None) -> Network:
@@ -111,8 +125,9 @@ def confined(fitted: Network) -> Network:
 
 
 def _learned(fitted: Network, data: Split, options: Options, *, step: tuple[str, float],
-             checkpoints: Checkpoints | None) -> Network:
-    """The network with LoRA trained beside its body, and merged into it; (name, rate) of the step.
+             learn: Callable[..., Network]) -> Network:
+    """The network with LoRA trained beside its body, and merged into it; (name, rate) of the step,
+    and what trains it by a plan.
 
     The head alone learns for ``options.head_epochs`` first.
     """
@@ -124,9 +139,9 @@ def _learned(fitted: Network, data: Split, options: Options, *, step: tuple[str,
     if options.head_epochs:
         plan = replace(plan_of(options, f"{name}-head", rate), frozen=True,
                        epochs=options.head_epochs, patience=options.head_epochs)
-        history = fit(fitted, data, plan=plan, checkpoints=checkpoints).history
+        history = learn(fitted, data=data, plan=plan).history
         fitted.head_epoch = fitted.best_epoch
-    fitted = fit(fitted, data, plan=plan_of(options, name, rate), checkpoints=checkpoints)
+    fitted = learn(fitted, data=data, plan=plan_of(options, name, rate))
     fitted.history = joined(history, fitted.history)
     merge(module)
     return fitted

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monitor.performance import RELATIVE
-from retrain.checkpoints import Checkpoints
 from retrain.evaluate import Scores, answer, compare, score, session
 from retrain.front import Tried, cheaper, front
 from retrain.quest import Quest
@@ -122,9 +121,14 @@ class Proof:
                 for cut, last in cuts]
 
     def _fitted(self, part: Split, options: Options, item: Tried, seed: int) -> Scores:
-        quest = self.quest
-        place = quest.folder / "proof" / f"{item.folder or 'default'}-{seed}-{len(part.train)}"
-        fitted = quest.trainer.fresh(part, options, checkpoints=Checkpoints(place))
+        """A model on a stretch: the default, or what the default of the same seed taught."""
+        quest, end = self.quest, f"{seed}-{len(part.train)}"
+        place, teacher = quest.folder / "proof" / f"{item.folder}-{end}", f"proof/default-{end}"
+        if item is self.default:
+            place = quest.folder / teacher
+            fitted = quest.default(part, teacher, seed=seed)
+        else:
+            fitted = quest.fitted(part, options, teacher=teacher, folder=place)
         place.mkdir(parents=True, exist_ok=True)
         artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
         return self._scored(item, artifact, part)

@@ -14,15 +14,24 @@ from retrain.trainer import Fitted, Options
 
 
 @dataclass(frozen=True, slots=True)
+class Teacher:
+    """The model that another one learned from, and how it was trained from scratch itself."""
+
+    fitted: Fitted
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a model was trained, so that it can be done once more: from where, on which window, and
-    how it was made small."""
+    """How a model was trained, so that it can be done once more: from where, on which window, by
+    whose answers beside the labels, and how it was made small."""
 
     start: Player | None
     window: str
     options: Options
     share: float | None = None
     int8: bool = False
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True, slots=True)

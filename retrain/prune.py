@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
-from retrain.finetune import Network, encode, finished, label_loss, mean, plan_of
-from retrain.loop import Loss, Progress, Rows, run
+from retrain.distillation import distilled
+from retrain.finetune import Network, plan_of
+from retrain.loop import Progress
 from retrain.spec import ROUND_TO
 from retrain.trainer import Options, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ALPHA, TEMPERATURE = 0.7, 2.0
-"""Weight of the teacher's answers against the labels, and how much they are softened."""
-
 
 def prune(fitted: Network, share: float, *, ratios: Sequence[float] | None = None) -> Network:
     """A copy without the ``share`` of hidden units of each layer that weigh least.
@@ -70,29 +67,5 @@ def recover(student: Network, teacher: Network, data: Split, *, options: Options
     """The student trained in place on labels and on the teacher's answers (Hinton 2015)."""
     widths = repr([len(item) for item in student.module.parameters()])
     step = f"recover-{hashlib.sha256(widths.encode()).hexdigest()[:12]}"
-    state = run(student.module, encode(student, data.train, teacher),
-                validation=encode(student, data.validation, teacher),
-                plan=plan_of(options, step, options.recovery_rate),
-                loss=distillation(student), checkpoints=checkpoints, progress=progress)
-    return finished(student, state)
-
-
-def distillation(student: Network) -> Loss:
-    """``ALPHA`` x T^2 KL(teacher || student) of the softened classes + (1 - ALPHA) x label loss;
-    for regression Huber's loss against the teacher's value in place of KL."""
-    from torch.nn import functional
-
-    spec, labels = student.spec, label_loss(student.spec)
-
-    def loss(answer: Tensor, rows: Rows) -> Tensor:
-        if spec.task == "regression":
-            soft = functional.smooth_l1_loss(answer / spec.scale, rows.teacher / spec.scale,
-                                             beta=0.5, reduction="none")[:, 0]
-        else:
-            soft = TEMPERATURE**2 * functional.kl_div(
-                functional.log_softmax(answer / TEMPERATURE, dim=1),
-                functional.log_softmax(rows.teacher / TEMPERATURE, dim=1),
-                reduction="none", log_target=True).sum(dim=1)
-        return ALPHA * mean(soft, rows.weight) + (1 - ALPHA) * labels(answer, rows)
-
-    return loss
+    return distilled(student, teacher, data, plan=plan_of(options, step, options.recovery_rate),
+                     checkpoints=checkpoints, progress=progress)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from retrain import bend, blend
 from retrain.checkpoints import Checkpoints
 from retrain.ground import Ground
-from retrain.proposal import Proposal, room
+from retrain.proposal import Proposal, Recipe, room
 from retrain.quantize import CALIBRATION_ROWS
+from retrain.trainer import Fitted, Split, Trainer, taught
 
 
 def renewed(ground: Ground, proposal: Proposal) -> Proposal:
@@ -25,11 +27,7 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
     if recipe is None or proposal.fitted is None:
         return proposal
     data, folder = ground.split(recipe.window).whole, room(ground, "renewed")
-    start = None if recipe.start is None else recipe.start.fitted
-    options = trainer.capped(recipe.options, proposal.fitted, start)
-    checkpoints = Checkpoints(folder)
-    whole = (trainer.fresh(data, options, checkpoints=checkpoints) if start is None
-             else trainer.tuned(start, data, options, checkpoints=checkpoints))
+    whole = _trained(trainer, recipe, data, fitted=proposal.fitted, folder=folder)
     small = whole if recipe.share is None else trainer.pruned(
         whole, recipe.share, data, options=recipe.options,
         checkpoints=Checkpoints(folder / "small"))
@@ -41,3 +39,19 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
         artifact = trainer.quantized(parent, folder / "int8.onnx",
                                      calibration=data.train.tail(CALIBRATION_ROWS))
     return replace(proposal, artifact=artifact, parent=parent, whole=before, fitted=whole)
+
+
+def _trained(trainer: Trainer, recipe: Recipe, data: Split, *, fitted: Fitted, folder: Path
+             ) -> Fitted:
+    """A model by the recipe on these rows, in as many rounds as ``fitted`` took; its teacher too
+    knows them all."""
+    checkpoints, start = Checkpoints(folder), recipe.start
+    if start is not None:
+        assert start.fitted is not None
+        return trainer.tuned(start.fitted, data, trainer.capped(
+            recipe.options, fitted, start.fitted), checkpoints=checkpoints)
+    teacher = None if recipe.teacher is None else trainer.fresh(
+        data, trainer.capped(recipe.teacher.options, recipe.teacher.fitted),
+        checkpoints=Checkpoints(folder / "teacher"))
+    return taught(trainer, teacher, data, trainer.capped(recipe.options, fitted),
+                  checkpoints=checkpoints)

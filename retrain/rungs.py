@@ -16,7 +16,7 @@ from retrain.evaluate import Scores
 from retrain.gate import choose
 from retrain.ground import Ground, Player
 from retrain.points import WHOLE, Point, measured, points
-from retrain.proposal import Kept, Proposal, Recipe, alike, room, runnable
+from retrain.proposal import Kept, Proposal, Recipe, Teacher, alike, room, runnable
 from retrain.quantize import CALIBRATION_ROWS
 from retrain.quest import Quest, Spending
 from retrain.search import Found, search
@@ -102,7 +102,8 @@ def seek(ground: Ground, choice: Choose, *, spending: Spending,
     if found.number is None:
         raise HoldfastError(f"the search found nothing better than the default: {found.reason}")
     best = (f"{what}, by searched options: {found.reason}", found.fitted,
-            replace(recipe, options=found.options))
+            replace(recipe, options=found.options, teacher=Teacher(found.teacher, ground.options)
+                    if found.teacher is not None else None))
     return _compressed(replace(ground, options=found.options), "search", best, choice,
                        kept=_kept(ground, "search", [best]))
 

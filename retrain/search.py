@@ -7,16 +7,15 @@ seeds, and cheaper; or better at no cost (``proof``). What is tried is in ``tria
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from retrain.checkpoints import Checkpoints
 from retrain.front import Tried, cheaper, picture
 from retrain.proof import FOLDS, SEEDS, Proof, Proven
 from retrain.quest import Quest, Spending
 from retrain.record import Record
-from retrain.trainer import Fitted, Options
-from retrain.trials import tried
+from retrain.trainer import Fitted, Options, teaches
+from retrain.trials import DEFAULT, tried, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,8 @@ class Found:
     default: Tried
     tried: tuple[Tried, ...]
     reason: str
+    teacher: Fitted | None = None
+    """The default, where the choice learned from its answers."""
 
 
 def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
@@ -40,13 +41,13 @@ def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
     finished before a kill count.
     """
     quest.folder.mkdir(parents=True, exist_ok=True)
-    fitted = default or quest.trainer.fresh(quest.data, quest.options, checkpoints=Checkpoints(
-        quest.folder / "default"))
+    fitted = quest.default(quest.data, DEFAULT, fitted=default)
     artifact = quest.trainer.export(fitted, quest.contract, quest.folder / "default.onnx")
     first, trials = tried(quest, spending, artifact, loss=fitted.loss, said=said)
     chosen = Proof(quest, first).best(trials, spending.minutes)
     if chosen is not None:
-        return _found(quest, chosen, first, trials)
+        found = _found(quest, chosen, first, trials)
+        return replace(found, teacher=fitted) if teaches(quest.trainer) else found
     done = sum(item.state == "complete" for item in trials)
     return Found(None, fitted, quest.options, artifact, first, trials,
                  f"none of {done} complete trials (of {len(trials)}) is better than the default in "
@@ -55,15 +56,14 @@ def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
 
 def _found(quest: Quest, chosen: Proven, default: Tried, trials: tuple[Tried, ...]) -> Found:
     place = quest.folder / chosen.trial.folder
-    again = quest.trainer.load(place / quest.trainer.file)
-    assert chosen.trial.loss is not None
-    again.loss = chosen.trial.loss
     smaller, faster = cheaper(chosen.trial, default)
     words = ", ".join(f"{gap:+.4f}" for gap in chosen.gaps)
-    return Found(chosen.trial.number, again, chosen.options, place / "model.onnx", default, trials,
-                 f"trial {chosen.trial.number} of {len(trials)}: worse than the default by {words} "
-                 f"({quest.metric} on validation and on {len(FOLDS)} earlier parts, means of "
-                 f"{SEEDS} fits), {smaller:.2f} times smaller and {faster:.2f} times faster")
+    by = ", taught by the default" if teaches(quest.trainer) else ""
+    return Found(chosen.trial.number, whole(quest, chosen.options, place), chosen.options,
+                 place / "model.onnx", default, trials,
+                 f"trial {chosen.trial.number} of {len(trials)}{by}: worse than the default by "
+                 f"{words} ({quest.metric} on validation and on {len(FOLDS)} earlier parts, means "
+                 f"of {SEEDS} fits), {smaller:.2f} times smaller and {faster:.2f} times faster")
 
 
 def recorded(record: Record, found: Found, folder: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from retrain.checkpoints import Checkpoints
-from retrain.finetune import Network, train
+from retrain.finetune import Network, beginners
 from retrain.neural import Neural, common, ended, halves, nearest
 from retrain.trainer import Options, Split
 
@@ -17,9 +16,8 @@ WIDTHS, MOST_LAYERS = (8, 16, 32, 64, 128, 256), 4
 class Tabular(Neural):
     """Networks over tables; see ``retrain.trainer.Trainer`` for what each method promises."""
 
-    def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
-              ) -> Network:
-        return train(data, options, checkpoints=checkpoints)
+    def beginners(self, data: Split, options: Options) -> list[Network]:
+        return beginners(data, options)
 
     def capped(self, options: Options, fitted: Network, start: Network | None = None) -> Options:
         return replace(ended(options, fitted), widths=(fitted.spec.width,))

@@ -14,9 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from retrain.checkpoints import Checkpoints
 from retrain.contract import column_type, features_of
-from retrain.finetune import Network, best, target, untrained
+from retrain.finetune import Network, target, untrained
 from retrain.neural import Neural, checked, common, ended, halves, nearest
 from retrain.quantize import embedded, quantize
 from retrain.spec import TextSpec
@@ -41,8 +40,7 @@ class Text(Neural):
     def paced(self, data: Split, options: Options) -> Options:
         return replace(super().paced(data, options), unknown=max(HIDDEN, options.unknown))
 
-    def fresh(self, data: Split, options: Options, *, checkpoints: Checkpoints | None = None
-              ) -> Network:
+    def beginners(self, data: Split, options: Options) -> list[Network]:
         settings, train = checked(options.settings, SETTINGS), data.train
         names = settings.get("columns") or [
             name for name in features_of(train)
@@ -51,9 +49,8 @@ class Text(Neural):
                             length=settings.get("length", 64))
         spec = TextSpec(options.task, words=encoder.rows, length=encoder.length,
                         dropout=options.dropout, **target(train, options))
-        tried = [untrained(replace(spec, size=settings.get("size", width), layers=(width,)),
-                           encoder, options) for width in options.widths]
-        return best(tried, data, self.paced(data, options), checkpoints=checkpoints)
+        return [untrained(replace(spec, size=settings.get("size", width), layers=(width,)),
+                          encoder, options) for width in options.widths]
 
     def capped(self, options: Options, fitted: Network, start: Network | None = None) -> Options:
         return replace(ended(options, fitted), widths=fitted.spec.layers[-1:],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -151,3 +151,25 @@ class Trainer(Protocol):
     def firsts(self, options: Options) -> Sequence[Mapping[str, Any]]:
         """What a search tries first, as values of the names in ``varied`` (all or some of them);
         a class without it has nothing to name."""
+
+
+class Teaching(Trainer, Protocol):
+    """A trainer whose models can learn from another one's answers; not every one can."""
+
+    def taught(self, teacher: Fitted, data: Split, options: Options, *,
+               checkpoints: Checkpoints | None = None) -> Fitted:
+        """A model trained from scratch on labels and on the answers of ``teacher``, which is one of
+        other options and the same rows; its ``loss`` is of labels alone."""
+
+
+def teaches(trainer: Trainer) -> TypeGuard[Teaching]:
+    """Whether the trainer is such a one."""
+    return hasattr(trainer, "taught")
+
+
+def taught(trainer: Trainer, teacher: Fitted | None, data: Split, options: Options, *,
+           checkpoints: Checkpoints | None = None) -> Fitted:
+    """A model trained from scratch, by a teacher where there is one."""
+    if teacher is None or not teaches(trainer):
+        return trainer.fresh(data, options, checkpoints=checkpoints)
+    return trainer.taught(teacher, data, options, checkpoints=checkpoints)

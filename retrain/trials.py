@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from monitor.errors import HoldfastError
-from retrain.checkpoints import Checkpoints
 from retrain.evaluate import latency, session
 from retrain.front import Tried
 from retrain.quest import Quest, Spending
-from retrain.trainer import Options, Split
+from retrain.trainer import Fitted, Options, Split
 
 BEGINNING = 1 / 3
 """Share of the training rows, the newest, that a trial is fitted to first."""
 
 HOPELESS = 1.15
 """A trial ends after that when its loss is this many times the default's on the same rows."""
+
+DEFAULT, BEGUN = "default", "default-beginning"
+"""Names of the defaults that teach: of all training rows, and of that share of them."""
 
 MEASURED_ROWS, SECONDS = 256, 0.06
 """Validation rows that latency is measured on, and CPU seconds of each measurement."""
@@ -62,8 +64,7 @@ def options_of(quest: Quest, params: Mapping[str, Any]) -> Options:
 
 def _beginning_loss(quest: Quest) -> float:
     """The default's loss where it is fitted to the newest rows alone."""
-    return quest.trainer.fresh(_beginning(quest.data), quest.options, checkpoints=Checkpoints(
-        quest.folder / "default-beginning")).loss
+    return quest.default(_beginning(quest.data), BEGUN).loss
 
 
 def _beginning(data: Split) -> Split:
@@ -169,14 +170,13 @@ def _fit(quest: Quest, trial: Any, start: tuple[str, float]) -> tuple[float, ...
     """Loss, latency in units of the default's, and size; or why the trial ended early."""
     options = quest.trainer.varied(trial, quest.options)
     place = quest.folder / f"trial-{trial.number}"
-    first = quest.trainer.fresh(_beginning(quest.data), options,
-                                checkpoints=Checkpoints(place / "beginning"))
+    first = quest.fitted(_beginning(quest.data), options, teacher=BEGUN,
+                         folder=place / "beginning")
     if first.loss > HOPELESS * start[1]:
         return f"loss {first.loss:.4f} on a third of the rows, the default's is {start[1]:.4f}"
-    fitted = quest.trainer.fresh(quest.data, options, checkpoints=Checkpoints(place / "whole"))
+    fitted = whole(quest, options, place)
     place.mkdir(parents=True, exist_ok=True)
     artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
-    quest.trainer.save(fitted, place / quest.trainer.file)
     size = artifact.stat().st_size
     batches = tuple(sorted({1, *quest.max_latency}))
     taken = latency({"default": session(Path(start[0])), "it": session(artifact)}, _rows(quest),
@@ -188,6 +188,12 @@ def _fit(quest: Quest, trial: Any, start: tuple[str, float]) -> tuple[float, ...
         taken["it"][batch] * 1000 <= most for batch, most in quest.max_latency.items()))
     trial.set_user_attr("size", size)
     return fitted.loss, taken["it"][1] / taken["default"][1], float(size)
+
+
+def whole(quest: Quest, options: Options, place: Path) -> Fitted:
+    """The model of a trial in this folder, on all training rows; a second time from its
+    checkpoints."""
+    return quest.fitted(quest.data, options, teacher=DEFAULT, folder=place / "whole")
 
 
 def _rows(quest: Quest) -> Any:

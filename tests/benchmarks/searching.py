@@ -8,6 +8,7 @@ are ratios to it.
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 from dataclasses import replace
@@ -19,13 +20,13 @@ import pandas as pd
 
 from retrain.checkpoints import Checkpoints
 from retrain.contract import default
-from retrain.evaluate import answer, compare, latency, score, session
+from retrain.evaluate import Scores, answer, compare, latency, score, session
 from retrain.proof import TOLERANCE
 from retrain.quest import Quest, Spending
 from retrain.scikit import Scikit
-from retrain.search import search
+from retrain.search import Found, search
 from retrain.tabular import Tabular
-from retrain.trainer import Options, Split, Trainer
+from retrain.trainer import Options, Split, Trainer, taught
 from tests.benchmarks.tables import table
 from tests.data import stream
 
@@ -71,27 +72,30 @@ def _searched(name: str, kind: str, spending: Spending) -> Told:
         quest = Quest(TRAINERS[kind], options, contract, data, METRICS[name], Path(folder))
         found = search(quest, spending)
         before = Path(folder) / "default.onnx"
-        gaps = [_gap(quest, found.options, seed) for seed in range(FITS)]
+        gaps = [_gap(quest, found, seed) for seed in range(FITS)]
         taken = latency({"default": session(before), "chosen": session(found.artifact)},
                         data.holdout.tail(500), batches=(1, 256), seconds=0.5)
         smaller = before.stat().st_size / found.artifact.stat().st_size
     faster = {batch: taken["default"][batch] / taken["chosen"][batch] for batch in (1, 256)}
     worse = statistics.fmean(gap for _, gap in gaps)
+    error = statistics.stdev(gap for _, gap in gaps) / math.sqrt(FITS)
     return {"chosen": found.reason, "trials": len(found.tried),
             "pruned": sum(item.state == "pruned" for item in found.tried),
             "default": statistics.fmean(value for value, _ in gaps), "worse": worse,
-            "by_fit": [gap for _, gap in gaps], "smaller": smaller, "faster": faster[1],
+            "error": error, "by_fit": [gap for _, gap in gaps],
+            "smaller": smaller, "faster": faster[1],
             "faster_256": faster[256], "kept_its_word": _kept(worse, smaller, faster[1])}
 
 
-def _gap(quest: Quest, chosen: Options, seed: int) -> tuple[float, float]:
+def _gap(quest: Quest, found: Found, seed: int) -> tuple[float, float]:
     """The default options' quality on the newest rows, and how much worse the chosen ones are;
-    both fitted from this seed."""
-    scores = []
-    for name, options in (("default", quest.options), ("chosen", chosen)):
+    both fitted from this seed, the latter taught by the former where the search did."""
+    scores: list[Scores] = []
+    fitted = None
+    for name, options in (("default", quest.options), ("chosen", found.options)):
         place = quest.folder / "fits" / f"{name}-{seed}"
-        fitted = quest.trainer.fresh(quest.data, replace(options, seed=options.seed + seed),
-                                     checkpoints=Checkpoints(place))
+        fitted = taught(quest.trainer, None if found.teacher is None else fitted, quest.data,
+                        replace(options, seed=options.seed + seed), checkpoints=Checkpoints(place))
         place.mkdir(parents=True, exist_ok=True)
         artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
         rows = quest.data.holdout
@@ -112,9 +116,11 @@ def shown(told: Told) -> str:
     """The results as a table."""
     frame = pd.DataFrame([
         {"stream": name, "trainer": kind, "default": f"{it['default']:.4f}",
-         "chosen": f"{it['default'] - it['worse']:.4f}", "worse": f"{it['worse']:+.4f}",
+         "chosen": f"{it['default'] - it['worse']:.4f}",
+         "worse": f"{it['worse']:+.4f} +- {it['error']:.4f}",
          "by fit": ", ".join(f"{gap:+.3f}" for gap in it["by_fit"]),
          "smaller": f"{it['smaller']:.1f}", "faster": f"{it['faster']:.2f}",
+         "faster at 256": f"{it['faster_256']:.2f}",
          "trials": f"{it['trials']} ({it['pruned']} ended early)"}
         for name, kinds in told.items() for kind, it in kinds.items()])
     return "\n".join(table(list(frame.columns), frame.to_numpy().tolist()))

@@ -261,11 +261,12 @@ def _by_bytes() -> None:
 
 def _the_long_way() -> None:
     """No rung gains enough, the search finds something, and the dearest that passed is taken."""
-    from retrain import ascent, search, train
+    from retrain import ascent, proof, train
 
     ascent._lost = lambda ground, promised: 1.0
-    search._worth = lambda item, default, against, unit: 1.0
-    search.proven = lambda gaps: True
+    proof.nowhere_dearer = lambda item, default: True
+    proof.worth = lambda item, default, gap: 1.0
+    proof.proven = lambda gaps: True
     train.best = lambda attempts, borne: next(
         (item for item in reversed(attempts)
          if item.result == "passed" and item.rung != "reblend"), None)

@@ -26,6 +26,15 @@ TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
            "sklearn.tree._tree.Tree")
 """Types beyond skops' own that a saved model may hold: both hold arrays of nodes alone."""
 
+BOOSTED: dict[str, tuple[float, float]] = {"trees": (10, 300), "leaves": (4, 64),
+                                           "least": (5, 100), "rate": (0.02, 0.4),
+                                           "penalty": (1e-3, 10.0)}
+"""Ends of what a search of boosted trees chooses between."""
+
+BOLDER = ((1, 1 / 2, 1, 2, 1), (1, 1 / 2, 1 / 2, 1.5, 1), (1, 1 / 4, 1, 2, 1),
+          (2, 1 / 4, 1, 2, 1))
+"""Times the default's values that it tries first, in that order."""
+
 
 class Scikit:
     """scikit-learn over tables; see ``retrain.trainer.Trainer`` for what each method promises."""
@@ -112,9 +121,14 @@ class Scikit:
                         Design.from_dict(about["design"]), tuple(about["classes"]),
                         about["history"], about["loss"])
 
-    def firsts(self, options: Options) -> tuple[()]:
-        """Trees and linear models are searched from anywhere."""
-        return ()
+    def firsts(self, options: Options) -> list[dict[str, Any]]:
+        """Boosted trees of fewer leaves that correct more each; others are searched from anywhere.
+        """
+        name, asked = estimator.settings(options)
+        if name != "hist_gradient_boosting":
+            return []
+        return [{key: _inside(asked[key] * times, ends) for (key, ends), times in zip(
+            BOOSTED.items(), change, strict=True)} for change in BOLDER]
 
     def varied(self, trial: Any, options: Options) -> Options:
         name, _ = estimator.settings(options)
@@ -127,12 +141,16 @@ class Scikit:
                       "least": trial.suggest_int("least", 1, 50, log=True),
                       "features": trial.suggest_float("features", 0.1, 1.0)}
         else:
-            asked |= {"trees": trial.suggest_int("trees", 10, 300, log=True),
-                      "leaves": trial.suggest_int("leaves", 4, 64, log=True),
-                      "least": trial.suggest_int("least", 5, 100, log=True),
-                      "rate": trial.suggest_float("rate", 0.02, 0.4, log=True),
-                      "penalty": trial.suggest_float("penalty", 1e-3, 10.0, log=True)}
+            asked |= {key: trial.suggest_int(key, *ends, log=True) if isinstance(ends[0], int)
+                      else trial.suggest_float(key, *ends, log=True)
+                      for key, ends in BOOSTED.items()}
         return replace(options, settings=asked)
+
+
+def _inside(value: float, ends: tuple[float, float]) -> float:
+    """The value between these ends, a whole number where they are."""
+    held = min(max(value, ends[0]), ends[1])
+    return int(held) if isinstance(ends[0], int) else held
 
 
 def _rows(design: Design, data: Split, options: Options, classes: tuple[Any, ...]

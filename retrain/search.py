@@ -30,7 +30,7 @@ class Found:
     tried: tuple[Tried, ...]
     reason: str
     teacher: Fitted | None = None
-    """The default, where the choice learned from its answers."""
+    """The default, where what was tried learned from its answers."""
 
 
 def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
@@ -45,13 +45,13 @@ def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
     artifact = quest.trainer.export(fitted, quest.contract, quest.folder / "default.onnx")
     first, trials = tried(quest, spending, artifact, loss=fitted.loss, said=said)
     chosen = Proof(quest, first).best(trials, spending.minutes)
+    teacher = fitted if teaches(quest.trainer) else None
     if chosen is not None:
-        found = _found(quest, chosen, first, trials)
-        return replace(found, teacher=fitted) if teaches(quest.trainer) else found
+        return replace(_found(quest, chosen, first, trials), teacher=teacher)
     done = sum(item.state == "complete" for item in trials)
     return Found(None, fitted, quest.options, artifact, first, trials,
                  f"none of {done} complete trials (of {len(trials)}) is better than the default in "
-                 "every respect, now and earlier")
+                 "every respect, now and earlier", teacher)
 
 
 def _found(quest: Quest, chosen: Proven, default: Tried, trials: tuple[Tried, ...]) -> Found:
@@ -68,11 +68,12 @@ def _found(quest: Quest, chosen: Proven, default: Tried, trials: tuple[Tried, ..
 
 def recorded(record: Record, found: Found, folder: Path) -> None:
     """Each trial as a nested run, and the picture of the front as an artifact."""
+    teacher = "none" if found.teacher is None else "default"
     for item in found.tried:
         costs = {"loss": item.loss, "latency_batch_1_seconds": item.latency,
                  "size_bytes": item.size, "feasible": float(item.feasible)}
-        record.trial(f"trial-{item.number}", dict(item.params) | {"state": item.state,
-                                                            "reason": item.reason},
+        about = {"state": item.state, "reason": item.reason, "teacher": teacher}
+        record.trial(f"trial-{item.number}", dict(item.params) | about,
                      {key: float(value) for key, value in costs.items() if value is not None})
     record.file(picture(found.tried, found.default, found.number, folder / "front.png"),
                 "search/front.png")

@@ -91,10 +91,10 @@ def _gap(quest: Quest, found: Found, seed: int) -> tuple[float, float]:
     """The default options' quality on the newest rows, and how much worse the chosen ones are;
     both fitted from this seed, the latter taught by the former where the search did."""
     scores: list[Scores] = []
-    fitted = None
+    fitted, learns = None, found.number is not None and found.teacher is not None
     for name, options in (("default", quest.options), ("chosen", found.options)):
         place = quest.folder / "fits" / f"{name}-{seed}"
-        fitted = taught(quest.trainer, None if found.teacher is None else fitted, quest.data,
+        fitted = taught(quest.trainer, fitted if learns else None, quest.data,
                         replace(options, seed=options.seed + seed), checkpoints=Checkpoints(place))
         place.mkdir(parents=True, exist_ok=True)
         artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")

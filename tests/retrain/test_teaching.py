@@ -36,11 +36,12 @@ class Watched(Tabular):
 
     def __init__(self) -> None:
         self.lessons: list[tuple[Network, int, Options]] = []
-        self.scratch: list[tuple[Options, int]] = []
+        self.scratch: list[tuple[Network, int, Options]] = []
 
     def fresh(self, data: Split, options: Options, **given: Any) -> Network:
-        self.scratch.append((options, len(data.train)))
-        return super().fresh(data, options, **given)
+        made = super().fresh(data, options, **given)
+        self.scratch.append((made, len(data.train), options))
+        return made
 
     def taught(self, teacher: Network, data: Split, options: Options, **given: Any) -> Network:
         self.lessons.append((teacher, len(data.train), options))
@@ -49,9 +50,10 @@ class Watched(Tabular):
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes by bytes, and a proof that the worthiest always passes."""
+    """A clock that goes by bytes, and a proof of two seeds that the worthiest always passes."""
     monkeypatch.setattr(trials, "latency", by_size)
     monkeypatch.setattr(proof, "worth", lambda item, default, gap: 1.0)
+    monkeypatch.setattr(proof, "SEEDS", 2)
     monkeypatch.setattr(proof, "TOLERANCE", 1.0)
     monkeypatch.setattr(proof, "proven", lambda gaps: True)
 
@@ -65,20 +67,16 @@ def sought(folder: Path, trainer: Tabular | None = None) -> Found:
 
 @pytest.mark.usefixtures("eager")
 def test_each_trial_is_taught_by_the_default_of_the_same_rows_and_seed(tmp_path: Path) -> None:
-    watched, data = Watched(), rows()
+    watched = Watched()
     found = sought(tmp_path, watched)
     assert found.number is not None
     assert ", taught by the default: " in found.reason
-    assert {options for options, _ in watched.scratch} == {
-        replace(OPTIONS, seed=seed) for seed in range(proof.SEEDS)}, "only the default is not"
-    known = {(options.seed, count): Tabular().fresh(
-        replace(data, train=data.train.tail(count) if count == watched.lessons[0][1]
-                else data.train.head(count)), options) for options, count in watched.scratch[:3]}
-    for teacher, count, options in watched.lessons:
-        if (options.seed, count) in known:
-            assert same_weights(teacher, known[options.seed, count])
-    assert {(options.seed, count) for _, count, options in watched.lessons} == {
-        (options.seed, count) for options, count in watched.scratch}
+    assert all(made == replace(OPTIONS, seed=made.seed) for _, _, made in watched.scratch)
+    defaults = {(made.seed, count): fitted for fitted, count, made in watched.scratch}
+    assert len(defaults) == 2 * 4 + 1, "on all rows, three earlier stretches, and the newest third"
+    assert {(made.seed, count) for _, count, made in watched.lessons} == set(defaults)
+    assert all(same_weights(teacher, defaults[made.seed, count])
+               for teacher, count, made in watched.lessons)
 
 
 @pytest.mark.usefixtures("eager")

@@ -11,7 +11,7 @@ MOMENTS = ["file search/trial-1/model.onnx", "artifact model.onnx", "after a new
 
 
 def test_killed_anywhere_it_leaves_one_run_one_model_and_one_version(tmp_path: Path) -> None:
-    stage = set_up(tmp_path, "sklearn", spans=((2, 20),), ladder=["search", "refit"],
+    stage = set_up(tmp_path, "sklearn", spans=((2, 20),), ladder=["search"],
                    windows=["all"], prune=[], search={"trials": 2}, settings={"trees": 20})
     asked = stage.ask(report=False)
     toll = killed(stage, asked, MOMENTS, list(range(len(MOMENTS))), late=0.0)
@@ -19,4 +19,4 @@ def test_killed_anywhere_it_leaves_one_run_one_model_and_one_version(tmp_path: P
     found = told(stage, asked)
     assert found["outcome"].startswith("registered: Passed")
     assert differences(found, found, free=False) == []
-    assert [name for name, *_ in found["nested"]] == ["refit", "trial-0", "trial-1"]
+    assert [name for name, *_ in found["nested"]] == ["search", "trial-0", "trial-1"]

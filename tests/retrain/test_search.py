@@ -200,6 +200,34 @@ def test_smaller_networks_are_tried_first(made: Neural) -> None:
         assert [item.widths for item in firsts] == 2 * [(64,), (32,), (16,)]
 
 
+def test_boosted_trees_of_fewer_leaves_are_tried_first() -> None:
+    """Each within what a trial may suggest, relative to the settings that are asked for."""
+    made, options = Scikit(), Options("binary", settings={"leaves": 16, "rate": 0.3})
+    firsts = [made.varied(FixedTrial(params), options).settings
+              for params in made.firsts(options)]
+    assert [item["leaves"] for item in firsts] == [8, 8, 4, 4]
+    assert all(0.3 < item["rate"] <= 0.4 for item in firsts)
+    assert made.firsts(Options("binary", settings={"estimator": "linear"})) == []
+
+
+def test_a_choice_goes_by_the_longer_measurement(tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first measurement that a busy machine spoiled neither takes a trial nor leaves it."""
+    def spoiled(artifacts: Mapping[str, Any], frame: pd.DataFrame, *, batches: tuple[int, ...],
+                seconds: float) -> dict[str, dict[int, float]]:
+        times = by_size(artifacts, frame, batches=batches, seconds=seconds)
+        if seconds < trials.SURELY:
+            times["it"] = {batch: value * 100 for batch, value in times["it"].items()}
+        return times
+
+    monkeypatch.setattr(trials, "latency", spoiled)
+    found = search(quest(tmp_path), Spending(trials=2))
+    for item in found.tried:
+        assert item.latency is not None
+        assert item.size is not None
+        assert item.latency == pytest.approx(item.size * 1e-9)
+
+
 def test_the_tolerance_is_the_one_that_is_promised() -> None:
     assert proof.TOLERANCE == 0.005
 

@@ -1,4 +1,4 @@
-"""Distillation: a network that learns another one's answers beside the labels (Hinton 2015)."""
+"""Distillation: a network that learns others' answers beside the labels (Hinton 2015)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ALPHA, TEMPERATURE = 0.7, 2.0
-"""Weight of the teacher's answers against the labels, and how much they are softened."""
+"""Weight of the teachers' answers against the labels, and how much they are softened."""
 
 
-def taught(students: Sequence[Network], teacher: Network, data: Split, options: Options, *,
-           checkpoints: Checkpoints | None = None) -> Network:
+def taught(students: Sequence[Network], teachers: Sequence[Network], data: Split,
+           options: Options, *, checkpoints: Checkpoints | None = None) -> Network:
     """Each untrained student trained in place; the one with the least loss on validation."""
-    return min((distilled(item, teacher, data, plan=plan_of(options, f"taught-{place}",
-                                                            options.rate), checkpoints=checkpoints)
+    return min((distilled(item, teachers, data, plan=plan_of(options, f"taught-{place}",
+                                                             options.rate), checkpoints=checkpoints)
                 for place, item in enumerate(students)), key=lambda item: item.loss)
 
 
-def distilled(student: Network, teacher: Network, data: Split, *, plan: Plan,
+def distilled(student: Network, teachers: Sequence[Network], data: Split, *, plan: Plan,
               checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Network:
-    """The student trained in place on labels and on the teacher's answers.
+    """The student trained in place on labels and on the mean of what the teachers answer.
 
     Its epoch is chosen by both; its ``loss`` is of the labels alone, as every network's.
     """
-    _same_answers(student, teacher)
-    validation = encode(student, data.validation, teacher)
-    state = run(student.module, encode(student, data.train, teacher), validation=validation,
+    for teacher in teachers:
+        _same_answers(student, teacher)
+    validation = encode(student, data.validation, teachers)
+    state = run(student.module, encode(student, data.train, teachers), validation=validation,
                 plan=plan, loss=distillation(student), checkpoints=checkpoints, progress=progress)
     made = finished(student, state)
     made.loss = evaluate(made.module, validation, label_loss(made.spec))

@@ -168,14 +168,16 @@ def finished(fitted: Network, state: State) -> Network:
     return fitted
 
 
-def encode(fitted: Network, frame: pd.DataFrame, teacher: Network | None = None) -> Rows:
-    """Rows as tensors; those whose label is absent or none of the classes are left out."""
+def encode(fitted: Network, frame: pd.DataFrame, teachers: Sequence[Network] = ()) -> Rows:
+    """Rows as tensors, with the mean of what the teachers answer; those whose label is absent or
+    none of the classes are left out."""
     import torch
 
     frame = frame[_usable(fitted.spec, frame)]
     if not len(frame):
         raise HoldfastError("no row has a usable label; train on a window whose labels are mature")
-    answers = torch.zeros(len(frame), 0) if teacher is None else output(teacher, frame)
+    answers = (torch.stack([output(item, frame) for item in teachers]).mean(0) if teachers
+               else torch.zeros(len(frame), 0))
     weight = (frame[WEIGHT].to_numpy(np.float32) if WEIGHT in frame
               else np.ones(len(frame), dtype=np.float32))
     return Rows(tensors(fitted, frame), torch.from_numpy(_targets(fitted.spec, frame)), answers,

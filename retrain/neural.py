@@ -57,9 +57,9 @@ class Neural(ABC):
         return best(self.beginners(data, options), data, self.paced(data, options),
                     checkpoints=checkpoints)
 
-    def taught(self, teacher: Network, data: Split, options: Options, *,
+    def taught(self, teachers: Sequence[Network], data: Split, options: Options, *,
                checkpoints: Checkpoints | None = None) -> Network:
-        return taught(self.beginners(data, options), teacher, data, self.paced(data, options),
+        return taught(self.beginners(data, options), teachers, data, self.paced(data, options),
                       checkpoints=checkpoints)
 
     def tuned(self, start: Network, data: Split, options: Options, *, name: str = "tune",

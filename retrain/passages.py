@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,11 +78,11 @@ class Passages(Neural):
         return _learned(made, data, self.paced(data, options), step=("fresh", options.rate),
                         learn=partial(fit, checkpoints=checkpoints))
 
-    def taught(self, teacher: Network, data: Split, options: Options, *,
+    def taught(self, teachers: Sequence[Network], data: Split, options: Options, *,
                checkpoints: Checkpoints | None = None) -> Network:
         [made] = self.beginners(data, options)
         return _learned(made, data, self.paced(data, options), step=("taught", options.rate),
-                        learn=partial(distilled, teacher=teacher, checkpoints=checkpoints))
+                        learn=partial(distilled, teachers=teachers, checkpoints=checkpoints))
 
     def tuned(self, start: Network, data: Split, options: Options, *, name: str = "tune",
               checkpoints: Checkpoints | None = None) -> Network:

@@ -17,9 +17,9 @@ from pathlib import Path
 from monitor.performance import RELATIVE
 from retrain.evaluate import Scores, answer, compare, score, session
 from retrain.front import Tried, cheaper, front
-from retrain.quest import Quest
+from retrain.quest import SEEDS, Quest
 from retrain.trainer import Options, Split
-from retrain.trials import options_of
+from retrain.trials import DEFAULT, options_of
 
 TOLERANCE = 0.005
 """How much worse than the default a choice may be, in the metric (for mae, rmse and mape: as a
@@ -30,9 +30,6 @@ BETTER = 20.0
 
 FINALISTS = 8
 """Trials that are looked at, until one has proved itself."""
-
-SEEDS = 3
-"""Fits of each finalist and of the default on each stretch; the first is the trial's own."""
 
 FOLDS = ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 """Shares of the training rows: fitted up to the first, judged on what follows up to the second."""
@@ -121,14 +118,15 @@ class Proof:
                 for cut, last in cuts]
 
     def _fitted(self, part: Split, options: Options, item: Tried, seed: int) -> Scores:
-        """A model on a stretch: the default, or what the default of the same seed taught."""
-        quest, end = self.quest, f"{seed}-{len(part.train)}"
-        place, teacher = quest.folder / "proof" / f"{item.folder}-{end}", f"proof/default-{end}"
+        """A model on a stretch: the default, or what the defaults there taught."""
+        quest, end = self.quest, f"{len(part.train)}"
+        defaults = DEFAULT if part is quest.data else f"proof/default-{end}"
         if item is self.default:
-            place = quest.folder / teacher
-            fitted = quest.default(part, teacher, seed=seed)
+            place = quest.place(defaults, seed)
+            fitted = quest.default(part, defaults, seed)
         else:
-            fitted = quest.fitted(part, options, teacher=teacher, folder=place)
+            place = quest.folder / "proof" / f"{item.folder}-{end}-{seed}"
+            fitted = quest.fitted(part, options, teachers=defaults, folder=place)
         place.mkdir(parents=True, exist_ok=True)
         artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
         return self._scored(item, artifact, part)

@@ -15,7 +15,7 @@ from retrain.trainer import Fitted, Options
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """The model that another one learned from, and how it was trained from scratch itself."""
+    """A model that another one learned from, and how it was trained from scratch itself."""
 
     fitted: Fitted
     options: Options
@@ -31,7 +31,7 @@ class Recipe:
     options: Options
     share: float | None = None
     int8: bool = False
-    teacher: Teacher | None = None
+    teachers: tuple[Teacher, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

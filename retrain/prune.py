@@ -67,5 +67,5 @@ def recover(student: Network, teacher: Network, data: Split, *, options: Options
     """The student trained in place on labels and on the teacher's answers (Hinton 2015)."""
     widths = repr([len(item) for item in student.module.parameters()])
     step = f"recover-{hashlib.sha256(widths.encode()).hexdigest()[:12]}"
-    return distilled(student, teacher, data, plan=plan_of(options, step, options.recovery_rate),
+    return distilled(student, [teacher], data, plan=plan_of(options, step, options.recovery_rate),
                      checkpoints=checkpoints, progress=progress)

@@ -43,15 +43,15 @@ def renewed(ground: Ground, proposal: Proposal) -> Proposal:
 
 def _trained(trainer: Trainer, recipe: Recipe, data: Split, *, fitted: Fitted, folder: Path
              ) -> Fitted:
-    """A model by the recipe on these rows, in as many rounds as ``fitted`` took; its teacher too
-    knows them all."""
+    """A model by the recipe on these rows, in as many rounds as ``fitted`` took; its teachers too
+    know them all."""
     checkpoints, start = Checkpoints(folder), recipe.start
     if start is not None:
         assert start.fitted is not None
         return trainer.tuned(start.fitted, data, trainer.capped(
             recipe.options, fitted, start.fitted), checkpoints=checkpoints)
-    teacher = None if recipe.teacher is None else trainer.fresh(
-        data, trainer.capped(recipe.teacher.options, recipe.teacher.fitted),
-        checkpoints=Checkpoints(folder / "teacher"))
-    return taught(trainer, teacher, data, trainer.capped(recipe.options, fitted),
+    teachers = [trainer.fresh(data, trainer.capped(item.options, item.fitted),
+                              checkpoints=Checkpoints(folder / f"teacher-{place}"))
+                for place, item in enumerate(recipe.teachers)]
+    return taught(trainer, teachers, data, trainer.capped(recipe.options, fitted),
                   checkpoints=checkpoints)

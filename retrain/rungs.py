@@ -94,16 +94,16 @@ def seek(ground: Ground, choice: Choose, *, spending: Spending,
          told: Callable[[Found], None] = lambda found: None) -> Proposal:
     """The best options and architecture that a search finds on that window, made small."""
     what, fitted, recipe = _least(_fresh(ground))
-    found = search(Quest(ground.trainer, ground.options, ground.contract,
-                         ground.split(recipe.window), ground.metric, room(ground, "search"),
-                         ground.training.gate.max_size, ground.training.gate.max_latency),
-                   spending, default=fitted, said=ground.note)
+    quest = Quest(ground.trainer, ground.options, ground.contract, ground.split(recipe.window),
+                  ground.metric, room(ground, "search"), ground.training.gate.max_size,
+                  ground.training.gate.max_latency)
+    found = search(quest, spending, default=fitted, said=ground.note)
     told(found)
     if found.number is None:
         raise HoldfastError(f"the search found nothing better than the default: {found.reason}")
     best = (f"{what}, by searched options: {found.reason}", found.fitted,
-            replace(recipe, options=found.options, teacher=Teacher(found.teacher, ground.options)
-                    if found.teacher is not None else None))
+            replace(recipe, options=found.options, teachers=tuple(
+                Teacher(item, quest.seeded(seed)) for seed, item in enumerate(found.teachers))))
     return _compressed(replace(ground, options=found.options), "search", best, choice,
                        kept=_kept(ground, "search", [best]))
 

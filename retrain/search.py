@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from retrain.front import Tried, cheaper, picture
-from retrain.proof import FOLDS, SEEDS, Proof, Proven
-from retrain.quest import Quest, Spending
+from retrain.proof import FOLDS, Proof, Proven
+from retrain.quest import SEEDS, Quest, Spending
 from retrain.record import Record
 from retrain.trainer import Fitted, Options, teaches
 from retrain.trials import DEFAULT, tried, whole
@@ -29,8 +29,8 @@ class Found:
     default: Tried
     tried: tuple[Tried, ...]
     reason: str
-    teacher: Fitted | None = None
-    """The default, where what was tried learned from its answers."""
+    teachers: tuple[Fitted, ...] = ()
+    """The defaults, one seed apart, where what was tried learned from their answers."""
 
 
 def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
@@ -41,24 +41,25 @@ def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
     finished before a kill count.
     """
     quest.folder.mkdir(parents=True, exist_ok=True)
-    fitted = quest.default(quest.data, DEFAULT, fitted=default)
+    defaults = quest.defaults(quest.data, DEFAULT, first=default)
+    fitted = defaults[0]
     artifact = quest.trainer.export(fitted, quest.contract, quest.folder / "default.onnx")
     first, trials = tried(quest, spending, artifact, loss=fitted.loss, said=said)
     chosen = Proof(quest, first).best(trials, spending.minutes)
-    teacher = fitted if teaches(quest.trainer) else None
+    teachers = defaults if teaches(quest.trainer) else ()
     if chosen is not None:
-        return replace(_found(quest, chosen, first, trials), teacher=teacher)
+        return replace(_found(quest, chosen, first, trials), teachers=teachers)
     done = sum(item.state == "complete" for item in trials)
     return Found(None, fitted, quest.options, artifact, first, trials,
                  f"none of {done} complete trials (of {len(trials)}) is better than the default in "
-                 "every respect, now and earlier", teacher)
+                 "every respect, now and earlier", teachers)
 
 
 def _found(quest: Quest, chosen: Proven, default: Tried, trials: tuple[Tried, ...]) -> Found:
     place = quest.folder / chosen.trial.folder
     smaller, faster = cheaper(chosen.trial, default)
     words = ", ".join(f"{gap:+.4f}" for gap in chosen.gaps)
-    by = ", taught by the default" if teaches(quest.trainer) else ""
+    by = ", taught by the default's answers" if teaches(quest.trainer) else ""
     return Found(chosen.trial.number, whole(quest, chosen.options, place), chosen.options,
                  place / "model.onnx", default, trials,
                  f"trial {chosen.trial.number} of {len(trials)}{by}: worse than the default by "
@@ -68,7 +69,7 @@ def _found(quest: Quest, chosen: Proven, default: Tried, trials: tuple[Tried, ..
 
 def recorded(record: Record, found: Found, folder: Path) -> None:
     """Each trial as a nested run, and the picture of the front as an artifact."""
-    teacher = "none" if found.teacher is None else "default"
+    teacher = "default" if found.teachers else "none"
     for item in found.tried:
         costs = {"loss": item.loss, "latency_batch_1_seconds": item.latency,
                  "size_bytes": item.size, "feasible": float(item.feasible)}

@@ -154,12 +154,12 @@ class Trainer(Protocol):
 
 
 class Teaching(Trainer, Protocol):
-    """A trainer whose models can learn from another one's answers; not every one can."""
+    """A trainer whose models can learn from others' answers; not every one can."""
 
-    def taught(self, teacher: Fitted, data: Split, options: Options, *,
+    def taught(self, teachers: Sequence[Fitted], data: Split, options: Options, *,
                checkpoints: Checkpoints | None = None) -> Fitted:
-        """A model trained from scratch on labels and on the answers of ``teacher``, which is one of
-        other options and the same rows; its ``loss`` is of labels alone."""
+        """A model trained from scratch on labels and on the mean of the teachers' answers, which
+        are models of other options and the same rows; its ``loss`` is of labels alone."""
 
 
 def teaches(trainer: Trainer) -> TypeGuard[Teaching]:
@@ -167,9 +167,9 @@ def teaches(trainer: Trainer) -> TypeGuard[Teaching]:
     return hasattr(trainer, "taught")
 
 
-def taught(trainer: Trainer, teacher: Fitted | None, data: Split, options: Options, *,
+def taught(trainer: Trainer, teachers: Sequence[Fitted], data: Split, options: Options, *,
            checkpoints: Checkpoints | None = None) -> Fitted:
-    """A model trained from scratch, by a teacher where there is one."""
-    if teacher is None or not teaches(trainer):
+    """A model trained from scratch, by teachers where there are some."""
+    if not teachers or not teaches(trainer):
         return trainer.fresh(data, options, checkpoints=checkpoints)
-    return trainer.taught(teacher, data, options, checkpoints=checkpoints)
+    return trainer.taught(teachers, data, options, checkpoints=checkpoints)

@@ -29,7 +29,7 @@ BEGINNING = 1 / 3
 HOPELESS = 1.15
 """A trial ends after that when its loss is this many times the default's on the same rows."""
 
-DEFAULT, BEGUN = "default", "default-beginning"
+DEFAULT, BEGUN = "default", "beginning"
 """Names of the defaults that teach: of all training rows, and of that share of them."""
 
 MEASURED_ROWS, SECONDS, SURELY = 256, 0.06, 0.3
@@ -67,7 +67,7 @@ def options_of(quest: Quest, params: Mapping[str, Any]) -> Options:
 
 def _beginning_loss(quest: Quest) -> float:
     """The default's loss where it is fitted to the newest rows alone."""
-    return quest.default(_beginning(quest.data), BEGUN).loss
+    return quest.defaults(_beginning(quest.data), BEGUN)[0].loss
 
 
 def _beginning(data: Split) -> Split:
@@ -173,7 +173,7 @@ def _fit(quest: Quest, trial: Any, start: tuple[str, float]) -> tuple[float, ...
     """Loss, latency in units of the default's, and size; or why the trial ended early."""
     options = quest.trainer.varied(trial, quest.options)
     place = quest.folder / f"trial-{trial.number}"
-    first = quest.fitted(_beginning(quest.data), options, teacher=BEGUN,
+    first = quest.fitted(_beginning(quest.data), options, teachers=BEGUN,
                          folder=place / "beginning")
     if first.loss > HOPELESS * start[1]:
         return f"loss {first.loss:.4f} on a third of the rows, the default's is {start[1]:.4f}"
@@ -196,7 +196,7 @@ def _fit(quest: Quest, trial: Any, start: tuple[str, float]) -> tuple[float, ...
 def whole(quest: Quest, options: Options, place: Path) -> Fitted:
     """The model of a trial in this folder, on all training rows; a second time from its
     checkpoints."""
-    return quest.fitted(quest.data, options, teacher=DEFAULT, folder=place / "whole")
+    return quest.fitted(quest.data, options, teachers=DEFAULT, folder=place / "whole")
 
 
 def _rows(quest: Quest) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,7 @@ from retrain.quest import Quest, Spending
 from retrain.scikit import Scikit
 from retrain.search import Found, search
 from retrain.tabular import Tabular
-from retrain.trainer import Options, Split, Trainer, taught
+from retrain.trainer import Fitted, Options, Split, Trainer, taught
 from tests.benchmarks.tables import table
 from tests.data import stream
 
@@ -72,7 +73,7 @@ def _searched(name: str, kind: str, spending: Spending) -> Told:
         quest = Quest(TRAINERS[kind], options, contract, data, METRICS[name], Path(folder))
         found = search(quest, spending)
         before = Path(folder) / "default.onnx"
-        gaps = [_gap(quest, found, seed) for seed in range(FITS)]
+        gaps = _gaps(quest, found)
         taken = latency({"default": session(before), "chosen": session(found.artifact)},
                         data.holdout.tail(500), batches=(1, 256), seconds=0.5)
         smaller = before.stat().st_size / found.artifact.stat().st_size
@@ -87,22 +88,33 @@ def _searched(name: str, kind: str, spending: Spending) -> Told:
             "faster_256": faster[256], "kept_its_word": _kept(worse, smaller, faster[1])}
 
 
-def _gap(quest: Quest, found: Found, seed: int) -> tuple[float, float]:
-    """The default options' quality on the newest rows, and how much worse the chosen ones are;
-    both fitted from this seed, the latter taught by the former where the search did."""
-    scores: list[Scores] = []
-    fitted, learns = None, found.number is not None and found.teacher is not None
-    for name, options in (("default", quest.options), ("chosen", found.options)):
-        place = quest.folder / "fits" / f"{name}-{seed}"
-        fitted = taught(quest.trainer, fitted if learns else None, quest.data,
-                        replace(options, seed=options.seed + seed), checkpoints=Checkpoints(place))
-        place.mkdir(parents=True, exist_ok=True)
-        artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
-        rows = quest.data.holdout
-        scores.append(score(name, answer(session(artifact), rows, quest.contract), rows,
-                            contract=quest.contract, metrics=(quest.metric,)))
-    return scores[0].quality[quest.metric].value, compare(
-        scores[1], scores[0], quest.metric).difference
+def _gaps(quest: Quest, found: Found) -> list[tuple[float, float]]:
+    """Fit by fit the default options' quality on the newest rows, and how much worse the chosen
+    ones are from the same seed; where the search taught, taught by that default and the next."""
+    defaults = [_fitted(quest, "default", quest.options, seed) for seed in range(FITS)]
+    gaps = []
+    for seed, default_fit in enumerate(defaults):
+        teachers = [defaults[(seed + more) % FITS] for more in range(len(found.teachers))]
+        chosen = (default_fit if found.number is None else
+                  _fitted(quest, "chosen", found.options, seed, teachers))
+        before, after = (_scored(quest, fit, seed) for fit in (default_fit, chosen))
+        gaps.append((before.quality[quest.metric].value,
+                     compare(after, before, quest.metric).difference))
+    return gaps
+
+
+def _fitted(quest: Quest, name: str, options: Options, seed: int, teachers: Sequence[Fitted] = ()
+            ) -> Fitted:
+    return taught(quest.trainer, teachers, quest.data, replace(options, seed=options.seed + seed),
+                  checkpoints=Checkpoints(quest.folder / "fits" / f"{name}-{seed}"))
+
+
+def _scored(quest: Quest, fitted: Fitted, seed: int) -> Scores:
+    rows, path = quest.data.holdout, quest.folder / "fits" / "model.onnx"
+    path.parent.mkdir(exist_ok=True)
+    artifact = quest.trainer.export(fitted, quest.contract, path)
+    return score(str(seed), answer(session(artifact), rows, quest.contract), rows,
+                 contract=quest.contract, metrics=(quest.metric,))
 
 
 def _kept(worse: float, smaller: float, faster: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from monitor.policy import Training
-from retrain import proof, rungs, trials
+from retrain import proof, quest, rungs, trials
 from retrain.contract import default
 from retrain.finetune import Network
 from retrain.ground import Ground, metrics
@@ -35,7 +36,7 @@ class Watched(Tabular):
     """Remembers who taught whom on how many rows."""
 
     def __init__(self) -> None:
-        self.lessons: list[tuple[Network, int, Options]] = []
+        self.lessons: list[tuple[Sequence[Network], int, Options]] = []
         self.scratch: list[tuple[Network, int, Options]] = []
 
     def fresh(self, data: Split, options: Options, **given: Any) -> Network:
@@ -43,9 +44,10 @@ class Watched(Tabular):
         self.scratch.append((made, len(data.train), options))
         return made
 
-    def taught(self, teacher: Network, data: Split, options: Options, **given: Any) -> Network:
-        self.lessons.append((teacher, len(data.train), options))
-        return super().taught(teacher, data, options, **given)
+    def taught(self, teachers: Sequence[Network], data: Split, options: Options, **given: Any
+               ) -> Network:
+        self.lessons.append((teachers, len(data.train), options))
+        return super().taught(teachers, data, options, **given)
 
 
 @pytest.fixture
@@ -53,7 +55,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes by bytes, and a proof of two seeds that the worthiest always passes."""
     monkeypatch.setattr(trials, "latency", by_size)
     monkeypatch.setattr(proof, "worth", lambda item, default, gap: 1.0)
-    monkeypatch.setattr(proof, "SEEDS", 2)
+    for module in (quest, proof):
+        monkeypatch.setattr(module, "SEEDS", 2)
     monkeypatch.setattr(proof, "TOLERANCE", 1.0)
     monkeypatch.setattr(proof, "proven", lambda gaps: True)
 
@@ -66,17 +69,19 @@ def sought(folder: Path, trainer: Tabular | None = None) -> Found:
 
 
 @pytest.mark.usefixtures("eager")
-def test_each_trial_is_taught_by_the_default_of_the_same_rows_and_seed(tmp_path: Path) -> None:
+def test_each_trial_is_taught_by_the_defaults_of_the_same_rows(tmp_path: Path) -> None:
     watched = Watched()
     found = sought(tmp_path, watched)
     assert found.number is not None
-    assert ", taught by the default: " in found.reason
+    assert ", taught by the default's answers: " in found.reason
     assert all(made == replace(OPTIONS, seed=made.seed) for _, _, made in watched.scratch)
     defaults = {(made.seed, count): fitted for fitted, count, made in watched.scratch}
-    assert len(defaults) == 2 * 4 + 1, "on all rows, three earlier stretches, and the newest third"
-    assert {(made.seed, count) for _, count, made in watched.lessons} == set(defaults)
-    assert all(same_weights(teacher, defaults[made.seed, count])
-               for teacher, count, made in watched.lessons)
+    assert len(defaults) == 2 * 5, "on all rows, three earlier stretches, and the newest third"
+    assert {count for _, count, _ in watched.lessons} == {count for _, count in defaults}
+    for teachers, count, _ in watched.lessons:
+        assert len(teachers) == 2
+        assert all(same_weights(teacher, defaults[seed, count])
+                   for seed, teacher in enumerate(teachers))
 
 
 @pytest.mark.usefixtures("eager")
@@ -116,9 +121,9 @@ def test_a_trainer_that_does_not_teach_is_searched_all_the_same(tmp_path: Path) 
     made: Any = Untaught()
     found = sought(tmp_path, made)
     assert found.number is not None
-    assert found.teacher is None
+    assert found.teachers == ()
     assert "taught" not in found.reason
-    assert not (tmp_path / "default" / Tabular.file).exists()
+    assert not (tmp_path / "default-0" / Tabular.file).exists()
 
 
 def ground(folder: Path) -> Ground:
@@ -136,18 +141,17 @@ def found_by(standing: Ground) -> Proposal:
 
 @pytest.mark.usefixtures("eager")
 def test_what_was_taught_is_taught_again_on_all_rows(tmp_path: Path) -> None:
-    """By a teacher of the default's options that knows them all too, in as many rounds each."""
+    """By teachers of the default's options that know them all too, in as many rounds each."""
     standing, made = ground(tmp_path), found_by(ground(tmp_path))
     assert made.recipe is not None
-    assert made.recipe.teacher is not None
-    assert made.recipe.teacher.options == OPTIONS
+    teachers: Any = made.recipe.teachers
+    assert [item.options for item in teachers] == [replace(OPTIONS, seed=seed) for seed in (0, 1)]
     student: Any = made.fitted
-    teacher: Any = made.recipe.teacher.fitted
     assert student.best_epoch >= 1
     again: Any = renewed(standing, made).fitted
     trainer, whole = Tabular(), rows().whole
     taught = trainer.taught(
-        trainer.fresh(whole, trainer.capped(OPTIONS, teacher)), whole,
-        trainer.capped(made.recipe.options, student))
+        [trainer.fresh(whole, trainer.capped(item.options, item.fitted)) for item in teachers],
+        whole, trainer.capped(made.recipe.options, student))
     assert same_weights(again, taught)
     assert max(item["epoch"] for item in again.history) == student.best_epoch

@@ -115,6 +115,10 @@ def contours(store: Store, model: Model, line: dict[str, Any], shown: Sequence[R
             continue
         current = (inputs if item.kind == "inputs" else outputs)[part]
         sides = np.stack([reference[part], current], axis=1).astype(np.float64)
+        if item.kind != "inputs" and item.statistic != "null_rate":
+            # a version is not asked about rows that it was fitted to, labels come later: what its
+            # statistic leaves out is no change
+            sides[: _empty(bins.by_key[item.name])] = 0.0
         rows = sides.sum(axis=0)
         shares = sides / np.maximum(rows, 1.0)
         cells = tuple(cell for cell in _cells(bins.by_key[item.name], shares)
@@ -153,6 +157,11 @@ def _cells(bins: NumericBins | CategoryBins, shares: Any) -> Iterator[Cell]:
                 else _numbers(bins, shares))
 
 
+def _empty(bins: NumericBins | CategoryBins) -> int:
+    """How many cells, the first ones, hold rows without a value."""
+    return 2 if isinstance(bins, CategoryBins) else bins.first - 1
+
+
 def _cell(label: str, part: Any, missing: bool = False) -> Cell:
     reference, current = np.atleast_2d(part).sum(axis=0)
     return Cell(label, round(float(reference), 6), round(float(current), 6), missing)
@@ -167,7 +176,7 @@ def _categories(bins: CategoryBins, shares: Any) -> Iterator[Cell]:
         yield _cell(bins.categories[place] or "empty", named[place])
     yield _cell("others", np.concatenate([named[rest], shares[3:4]]))
     yield _cell("new values", shares[2])
-    yield _cell("missing", shares[:2], missing=True)
+    yield _cell("missing", shares[: _empty(bins)], missing=True)
 
 
 def _numbers(bins: NumericBins, shares: Any) -> Iterator[Cell]:
@@ -179,7 +188,7 @@ def _numbers(bins: NumericBins, shares: Any) -> Iterator[Cell]:
         yield _cell("others", shares[bins.first - 1 : bins.above + 1])
     else:
         yield from _ranges(bins, shares, exact)
-    yield _cell("missing", shares[: bins.first - 1], missing=True)
+    yield _cell("missing", shares[: _empty(bins)], missing=True)
     if bins.declared:
         yield _cell("impossible", shares[bins.impossible], missing=True)
 

@@ -78,7 +78,7 @@ class Window:
         return self.start <= instant < self.end
 
     def __str__(self) -> str:
-        return f"[{isoformat(self.start)}, {isoformat(self.end)})"
+        return f"{isoformat(self.start)} to {isoformat(self.end)}"
 
     @property
     def length(self) -> timedelta:

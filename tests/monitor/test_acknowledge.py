@@ -125,7 +125,7 @@ def test_a_candidate_that_learned_from_what_turns_out_to_be_faulty_is_withdrawn(
         request = request_for("train", model, deps, now, reason="a test")
         assert [start[:10] for start, _ in request.exclude] == ["2026-02-11", "2026-02-16"]
         assert tainted(request, result, model, deps, now=now) == ""
-        assert "[2026-02-11T00:00:00Z, 2026-02-12T00:00:00Z), which turned out" in tainted(
+        assert "2026-02-11T00:00:00Z to 2026-02-12T00:00:00Z, which turned out" in tainted(
             replace(request, exclude=()), result, model, deps, now=now)
         deps.store.request(request)
         deps.store.conclude(request.request_id, "registered", {"version": "2", "result": result})
@@ -145,7 +145,7 @@ def test_a_candidate_that_learned_from_what_turns_out_to_be_faulty_is_withdrawn(
         refused = _sound(outcome, request, model, deps, now=later)
         assert (refused.status, refused.version) == ("refused", None)
         assert refused.reason == ("version 2 is withdrawn: it learned from rows of "
-                                  "[2026-02-14T00:00:00Z, 2026-02-15T00:00:00Z), which turned "
+                                  "2026-02-14T00:00:00Z to 2026-02-15T00:00:00Z, which turned "
                                   "out to be faulty")
         assert _sound(outcome, request, model, deps, now=now) == outcome
 

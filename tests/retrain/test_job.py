@@ -97,7 +97,7 @@ def test_the_baseline_is_the_candidates_own(deployed: Deployed) -> None:
     baseline = Baseline.from_json(text)
     assert baseline.version == "2"
     assert baseline.window is not None
-    assert str(baseline.window) == "[2026-01-18T00:00:00Z, 2026-02-15T00:00:00Z)"
+    assert str(baseline.window) == "2026-01-18T00:00:00Z to 2026-02-15T00:00:00Z"
     assert "prediction:answer" in baseline.bins.by_key
     assert baseline.importance is not None
     assert baseline.importance.kind == "permutation"

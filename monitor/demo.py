@@ -55,10 +55,11 @@ def demo(*, folder: Path, log_file: Path | None, wait_for_me: bool, serve: bool,
          **options: Any) -> None:
     """Play the scene and print what it brought."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False,
+                      soft_wrap=not sys.stderr.isatty())
     scene = logged(log_file, **options) if log_file else simulated()
     folder = _fresh(folder.resolve(), console)
-    console.print(f"[bold]{scene.name}[/]: {len(scene.frame):,} rows, reference "
+    console.print(f"{scene.name}: {len(scene.frame):,} rows, reference "
                   f"{scene.reference.start:%Y-%m-%d} to {scene.reference.end:%Y-%m-%d}, live until "
                   f"{scene.live.end:%Y-%m-%d}. Everything is written to {folder}")
     console.print("starting an MLflow server")

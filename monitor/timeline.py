@@ -99,9 +99,7 @@ def timeline(store: Store, model: str) -> Timeline | None:
                   if line.get("severity") is not None)
     metric = next((line["performance"][0]["metric"] for line in reversed(lines)
                    if line["performance"]), "")
-    told = [(line, line["performance"][0]) for line in lines
-            if line["performance"] and line["performance"][0]["metric"] == metric]
-    known = [(line, item) for line, item in told if item["value"] is not None]
+    known = _known(lines, metric)
     measured = _measured(known)
     quality = tuple(_dot(line, item, at, measured) for line, item in known) if measured else ()
     runs = _runs([line for line, _ in known], quality)
@@ -113,6 +111,17 @@ def timeline(store: Store, model: str) -> Timeline | None:
         tuple(_retrain(row, at) for row in reversed(store.requests(model, WINDOWS))
               if row.request.kind in {"train", "bootstrap"}
               and start <= row.request.known_at <= latest), _ticks(start, latest, at))
+
+
+def _known(lines: Sequence[Line], metric: str) -> list[tuple[Line, Line]]:
+    """The deciding metric where it is measured: over the stretch that decides, or else, while no
+    such stretch is full, over each window."""
+    measured = [(line, [item for item in line["performance"]
+                        if item["metric"] == metric and item["value"] is not None])
+                for line in lines]
+    deciding = [(line, items[0]) for line, items in measured
+                if items and items[0] == line["performance"][0]]
+    return deciding or [(line, items[0]) for line, items in measured if items]
 
 
 def _place(value: float, ends: tuple[float, float], lane: tuple[float, float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from monitor.exporter import Snapshot
 from monitor.page import WORDS, number
+from monitor.performance import Performance
 from monitor.state import Decision, ModelState
 from monitor.store import Store
 from monitor.timeline import timeline
@@ -173,6 +175,21 @@ def test_a_model_page_draws_columns_beside_their_reference(
     assert all(y + height == pytest.approx(82) for _, y, _, height in bars)
     assert "Most changed: missing: 0 % in the reference, 10 % now" in text(page)
     assert "Values in all 3,000 3,000" in text(page)
+
+
+@pytest.mark.parametrize(("full", "shown"), [(0, [0.9, 0.9, 0.9]), (1, [0.8])])
+def test_windows_are_drawn_by_themselves_until_the_stretch_that_decides_is_full(
+        store: Store, full: int, shown: list[float]) -> None:
+    for day in range(3):
+        own = Performance("accuracy", 0.9, 0.88, 0.92, 100, span="1d")
+        deciding = replace(own, value=0.8 if full and day == 2 else None, low=None, high=None,
+                           span="7d")
+        store.advance("quiet", day, ModelState(champion="3"), at=at(day + 1), cause="x", verdicts=[
+            (verdict("quiet", day, performance=(deciding, own)), "stable", None,
+             Decision("none", "x"))])
+    made = timeline(store, "quiet")
+    assert made is not None
+    assert [float(dot.words.split("accuracy ")[1].split()[0]) for dot in made.quality] == shown
 
 
 def test_a_line_never_joins_two_versions(store: Store) -> None:

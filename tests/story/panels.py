@@ -146,9 +146,10 @@ def _drawn(panel: Panel) -> str:
     high = max(values) or 1.0
     low = min(values) if min(values) < 0 or 0.4 * high < min(values) < high else 0.0
     start, end = min(times), max(times) or 1.0
+    wide = 544 * panel.shown["gridPos"]["w"] / 12
 
     def place(at: float, value: float) -> str:
-        return (f"{46 + 490 * (at - start) / ((end - start) or 1):.1f},"
+        return (f"{46 + (wide - 54) * (at - start) / ((end - start) or 1):.1f},"
                 f"{128 - 118 * (value - low) / ((high - low) or 1):.1f}")
 
     drawn, legend = [], []
@@ -164,15 +165,16 @@ def _drawn(panel: Panel) -> str:
         if not aside or whole == name:
             legend.append(f'<i style="background:{ink}"></i>{escape(name)}')
     ticks = "".join(
-        f'<line x1="46" x2="538" y1="{y}" y2="{y}" stroke="#eceeef"/><text x="42" y="{y + 3}" '
-        f'text-anchor="end" font-size="9" fill="#4c5660">{in_unit(panel.unit, value)}</text>'
+        f'<line x1="46" x2="{wide - 6}" y1="{y}" y2="{y}" stroke="#eceeef"/>'
+        f'<text x="42" y="{y + 3}" text-anchor="end" font-size="9" fill="#4c5660">'
+        f"{in_unit(panel.unit, value)}</text>"
         for y, value in ((10, high), (69, (low + high) / 2), (128, low)))
     when = "".join(
         f'<text x="{x}" y="142" font-size="9" fill="#4c5660" text-anchor="middle">'
         f"{_moment(start + (end - start) * share, end - start)}</text>"
-        for x, share in ((70, 0.05), (292, 0.5), (510, 0.95)))
-    return (f'<svg viewBox="0 0 544 146" preserveAspectRatio="none">{ticks}{when}{"".join(drawn)}'
-            f'</svg><div class=legend>{"".join(legend[:9])}</div>')
+        for x, share in ((70, 0.05), (wide / 2 + 20, 0.5), (wide - 34, 0.95)))
+    return (f'<svg viewBox="0 0 {wide} 146" preserveAspectRatio="none">{ticks}{when}'
+            f'{"".join(drawn)}</svg><div class=legend>{"".join(legend[:9])}</div>')
 
 
 def _moment(at: float, span: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-LONG = 150
+LONG = 110
 """Characters of a cell that are shown."""
 
 Row = dict[str, Any]

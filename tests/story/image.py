@@ -72,18 +72,21 @@ class Engine:
 
     @contextmanager
     def unpacked(self, image: str) -> Iterator[Path]:
-        """The image's files, in a folder of their own."""
-        with tempfile.TemporaryDirectory(prefix="holdfast-image-") as folder:
-            if self.builds_only:
-                made = self("from", "--pull=never", image)
-            else:
-                made = self("create", image)
+        """The image's files: where buildah mounts them, or a copy of what a container exports."""
+        if self.builds_only:
+            made = self("from", "--pull=never", image)
             try:
-                packed = ["tar", "-C", self("mount", made), "-c", "."] if self.builds_only else [
-                    *self.words, "export", made]
+                yield Path(self("mount", made))
+            finally:
+                self("rm", made)
+            return
+        with tempfile.TemporaryDirectory(prefix="holdfast-image-") as folder:
+            made = self("create", image)
+            try:
+                packed = shlex.join([*self.words, "export", made])
                 subprocess.run(
-                    ["bash", "-o", "pipefail", "-c", f"{shlex.join(packed)} | "
-                     f"tar -C {shlex.quote(folder)} --numeric-owner -xp"], check=True)
+                    ["bash", "-o", "pipefail", "-c",
+                     f"{packed} | tar -C {shlex.quote(folder)} --numeric-owner -xp"], check=True)
             finally:
                 self("rm", made)
             Path(folder).chmod(0o755)
@@ -125,6 +128,9 @@ def files(found: Findings, root: Path) -> None:
              for name in os.listdir(root / place) if COMPILERS.fullmatch(name)]
     found.hold("compilers", tools, [])
     found.hold("pip", [str(path.relative_to(root)) for path in root.glob(f"{OWN}/**/pip")], [])
+    found.hold("of the build's secrets", [
+        str(path.relative_to(root)) for path in (root / "etc/pip.conf", *root.glob("run/secrets/*"))
+        if path.exists()], [])
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, os.stat_result]]:

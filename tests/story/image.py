@@ -39,7 +39,7 @@ class Findings:
     wrong: list[str] = field(default_factory=list)
 
     def say(self, what: str, found: object) -> None:
-        print(f"{self.name:9}{what:24}{found}", flush=True)
+        print(f"{self.name:9}{what:28}{found}", flush=True)
 
     def hold(self, what: str, found: object, right: object) -> None:
         """``found`` has to be ``right``."""

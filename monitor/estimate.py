@@ -120,7 +120,7 @@ class Estimator:
         """What the answers, the stretches and the losses that this learned from come down to."""
         told = hashlib.blake2b(repr((self.answers, self.found.rows.shape, sorted(
             self.shift.items()))).encode(), digest_size=16)
-        told.update(np.ascontiguousarray(self.found.rows))
+        told.update(self.found.rows.tobytes())
         return told.digest()
 
     def _excess(self, found: Tally) -> list[float]:

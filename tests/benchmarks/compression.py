@@ -13,6 +13,8 @@ columns, while torch still gets tensors.
 
 from __future__ import annotations
 
+import json
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -59,9 +61,13 @@ class Case:
 
 
 def measure(quick: bool) -> Told:
-    """{"compression": {network: what it gained}}."""
+    """{"compression": {network: what it gained}}; each is told as it ends, they take minutes."""
     torch.set_num_threads(1)
-    return {"compression": {name: compressed(make(quick)) for name, make in CASES.items()}}
+    found: dict[str, Told] = {}
+    for name, make in CASES.items():
+        found[name] = compressed(make(quick))
+        print(f"{name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
+    return {"compression": found}
 
 
 def compressed(case: Case) -> Told:

@@ -156,8 +156,8 @@ def day(place: int) -> pd.DataFrame:
 
 
 def history(deps: Deps, last: datetime) -> dict[str, Any]:
-    """The first model's life up to ``last``, four weeks at a time, each followed by an hourly tick
-    and by upkeep: what both cost, and the store's bytes, by weeks of age."""
+    """The first model's life up to ``last``, four weeks at a time, each followed by two hourly
+    ticks and by upkeep: what the second tick and upkeep cost, and the store's bytes, by weeks."""
     began, model = time.process_time(), deps.config.models[0]
     now, lived = START + REFERENCE + HOUR, deps.store.recorded(model.name).folded_to
     while lived is not None and now < min(lived, last):
@@ -167,7 +167,8 @@ def history(deps: Deps, last: datetime) -> dict[str, Any]:
         assert attend(model, deps, now), deps.store.troubles()[model.name]
         if now >= last:
             break
-        tick = timed(lambda at=now + HOUR: attend(model, deps, at))
+        attend(model, deps, now + HOUR)
+        tick = timed(lambda at=now + 2 * HOUR: attend(model, deps, at))
         done, seconds = _tended(deps, [model], now)
         store = deps.store.size()
         ages[str((now - START) // WEEK)] = {"tick_cpu_seconds": tick, "store_bytes": store,

@@ -40,6 +40,32 @@ class Adoption:
     at: datetime
 
 
+@dataclass(slots=True)
+class Packed:
+    """An increment as the store holds it: its counts are unpacked once they are asked for. A fold
+    reads months of panes, of which it looks at the labels of four weeks and the counts of few."""
+
+    pane: datetime
+    known_at: datetime
+    version: str
+    segment: str
+    packed: tuple[bytes, bytes]
+    _profile: Profile | None = None
+    _outcomes: Outcomes | None = None
+
+    @property
+    def profile(self) -> Profile:
+        if self._profile is None:
+            self._profile = Profile.unpack(self.packed[0])
+        return self._profile
+
+    @property
+    def outcomes(self) -> Outcomes:
+        if self._outcomes is None:
+            self._outcomes = Outcomes.unpack(self.packed[1])
+        return self._outcomes
+
+
 class Archive(Database):
     """What the log was counted to be, and against what it is judged."""
 
@@ -108,6 +134,14 @@ class Archive(Database):
 
     def increments(self, model: str, key: str, span: Window, *, until: datetime,
                    after: datetime | None = None, segment: str | None = None) -> list[Increment]:
+        """What ``packed`` tells, unpacked."""
+        return [Increment(item.pane, item.known_at, item.version, item.segment, item.profile,
+                          item.outcomes)
+                for item in self.packed(model, key, span, until=until, after=after,
+                                        segment=segment)]
+
+    def packed(self, model: str, key: str, span: Window, *, until: datetime,
+               after: datetime | None = None, segment: str | None = None) -> list[Packed]:
         """Increments of panes that start within ``span``, with ``after < known_at <= until``.
 
         Ordered by pane, checkpoint, version and segment. ``HoldfastError`` where some of them
@@ -133,9 +167,8 @@ class Archive(Database):
         if segment is not None:
             query = query.where(table.c.segment == segment)
         with self._read() as connection:
-            return [Increment(row.pane, row.known_at, row.version, row.segment,
-                              Profile.unpack(row.profile), Outcomes.unpack(row.outcomes))
-                    for row in connection.execute(query)]
+            return [Packed(row.pane, row.known_at, row.version, row.segment,
+                           (row.profile, row.outcomes)) for row in connection.execute(query)]
 
     def merged_to(self, model: str, key: str) -> datetime | None:
         """Counts of panes before this are those of days, or numbers of rows; None: of none."""

@@ -117,7 +117,7 @@ def fold(checkpoints: Sequence[datetime], epochs: Sequence[Epoch], model: Model,
     span = Window(oldest(live, model, first), last.end)
     bench = Bench(model, store, {
         epoch.key: Ledger(calendar, epoch.baseline.bins,
-                          store.increments(model.name, epoch.key, span, until=checkpoints[-1]))
+                          store.packed(model.name, epoch.key, span, until=checkpoints[-1]))
         for epoch in live}, epochs[0].baseline, source, store.acknowledgements(model.name))
     recent = Window(first.start, last.end)
     broken = {epoch.key: source.schema_faults(epoch.baseline.bins, recent) for epoch in live}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 
@@ -38,6 +39,23 @@ class Increment:
     segment: str
     profile: Profile
     outcomes: Outcomes
+
+
+class Known(Protocol):
+    """An increment, whether its counts are at hand or still packed."""
+
+    @property
+    def pane(self) -> datetime: ...
+    @property
+    def known_at(self) -> datetime: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def segment(self) -> str: ...
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def outcomes(self) -> Outcomes: ...
 
 
 def plans(shape: Shape, bins: Bins) -> tuple[Counting, Labelled]:

@@ -11,28 +11,28 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from monitor.bins import Bins, key_of
+from monitor.increments import Known
 from monitor.outcomes import Outcomes, total
 from monitor.profile import Profile
-from monitor.source import Increment
 from monitor.window import Calendar, Window
 
 
 class Ledger:
     """Increments of one model and baseline, indexed by pane and by checkpoint."""
 
-    def __init__(self, calendar: Calendar, bins: Bins, increments: Iterable[Increment]) -> None:
+    def __init__(self, calendar: Calendar, bins: Bins, increments: Iterable[Known]) -> None:
         self._calendar = calendar
         self._bins = bins
-        self._panes: dict[datetime, list[Increment]] = defaultdict(list)
-        self._parts: dict[tuple[datetime, str], list[Increment]] = defaultdict(list)
-        self._news: dict[datetime, list[Increment]] = defaultdict(list)
+        self._panes: dict[datetime, list[Known]] = defaultdict(list)
+        self._parts: dict[tuple[datetime, str], list[Known]] = defaultdict(list)
+        self._news: dict[datetime, list[Known]] = defaultdict(list)
         self._summed: dict[tuple[datetime, str, str, int], Outcomes] = {}
         for increment in increments:
             self._panes[increment.pane].append(increment)
             self._parts[increment.pane, increment.segment].append(increment)
             self._news[increment.known_at].append(increment)
 
-    def _known(self, window: Window, at: datetime, segment: str) -> Iterable[Increment]:
+    def _known(self, window: Window, at: datetime, segment: str) -> Iterable[Known]:
         for pane in self._calendar.panes(window):
             for increment in self._parts.get((pane, segment), ()):
                 if increment.known_at <= at:

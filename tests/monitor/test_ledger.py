@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import timedelta
 
+import pytest
+
+from monitor.archive import Packed
 from monitor.bins import Bins, NumericBins
 from monitor.increments import Increment
 from monitor.ledger import Ledger
@@ -34,3 +38,13 @@ def test_labels_are_those_known_at_the_checkpoint_whatever_was_asked_before() ->
             assert found.n == sum(found.cells.values()) == expected[hours]
             assert ledger.outcomes(PANE, START + hours * HOUR, "2").n == (7 if hours >= 24 else 0)
             assert ledger.outcomes(PANE, START + hours * HOUR, "3") == Outcomes()
+
+
+def test_what_a_store_holds_is_unpacked_when_it_is_asked_for() -> None:
+    item, bad = labels(5, 1), b"no counts"
+    packed = Packed(item.pane, item.known_at, "1", "", (bad, item.outcomes.pack()))
+    ledger = Ledger(Calendar(HOUR, HOUR, timedelta(0), 7 * 24 * HOUR), BINS, [packed])
+    assert ledger.outcomes(PANE, START + HOUR, "1") == item.outcomes
+    assert packed.outcomes is packed.outcomes
+    with pytest.raises(zlib.error):
+        ledger.inputs(PANE, START + HOUR)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ALPHA, TEMPERATURE = 0.7, 2.0
-"""Weight of the teachers' answers against the labels, and how much they are softened."""
+"""Weight of the teachers' answers against the labels where a network begins anew, and how much they
+are softened."""
 
 
 def taught(students: Sequence[Network], teachers: Sequence[Network], data: Split,
@@ -27,8 +28,10 @@ def taught(students: Sequence[Network], teachers: Sequence[Network], data: Split
 
 
 def distilled(student: Network, teachers: Sequence[Network], data: Split, *, plan: Plan,
-              checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Network:
-    """The student trained in place on labels and on the mean of what the teachers answer.
+              alpha: float = ALPHA, checkpoints: Checkpoints | None = None,
+              progress: Progress | None = None) -> Network:
+    """The student trained in place on labels and on the mean of what the teachers answer, which
+    weighs ``alpha``.
 
     Its epoch is chosen by both; its ``loss`` is of the labels alone, as every network's.
     """
@@ -36,15 +39,16 @@ def distilled(student: Network, teachers: Sequence[Network], data: Split, *, pla
         _same_answers(student, teacher)
     validation = encode(student, data.validation, teachers)
     state = run(student.module, encode(student, data.train, teachers), validation=validation,
-                plan=plan, loss=distillation(student), checkpoints=checkpoints, progress=progress)
+                plan=plan, loss=distillation(student, alpha), checkpoints=checkpoints,
+                progress=progress)
     made = finished(student, state)
     made.loss = evaluate(made.module, validation, label_loss(made.spec))
     return made
 
 
-def distillation(student: Network) -> Loss:
-    """``ALPHA`` x T^2 KL(teacher || student) of the softened classes + (1 - ALPHA) x label loss;
-    for regression Huber's loss against the teacher's value in place of KL."""
+def distillation(student: Network, alpha: float) -> Loss:
+    """``alpha`` x T^2 KL(teacher || student) of the softened classes + (1 - ``alpha``) x loss of
+    labels; for regression Huber's loss against the teacher's value in place of KL."""
     from torch.nn import functional
 
     spec, labels = student.spec, label_loss(student.spec)
@@ -58,7 +62,7 @@ def distillation(student: Network) -> Loss:
                 functional.log_softmax(answer / TEMPERATURE, dim=1),
                 functional.log_softmax(rows.teacher / TEMPERATURE, dim=1),
                 reduction="none", log_target=True).sum(dim=1)
-        return ALPHA * mean(soft, rows.weight) + (1 - ALPHA) * labels(answer, rows)
+        return alpha * mean(soft, rows.weight) + (1 - alpha) * labels(answer, rows)
 
     return loss
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from monitor.performance import RELATIVE
 from retrain.evaluate import Scores, answer, compare, score, session
-from retrain.front import Tried, cheaper, front
+from retrain.front import Tried, cheaper
 from retrain.quest import SEEDS, Quest
 from retrain.trainer import Options, Split
 from retrain.trials import DEFAULT, options_of
@@ -29,7 +29,7 @@ BETTER = 20.0
 """What a hundredth of quality is worth: as much as being smaller or faster by a fifth."""
 
 FINALISTS = 8
-"""Trials that are looked at, until one has proved itself."""
+"""Trials that are asked to prove themselves."""
 
 FOLDS = ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 """Shares of the training rows: fitted up to the first, judged on what follows up to the second."""
@@ -53,20 +53,23 @@ class Proof:
     _known: dict[tuple[str, int], list[Scores]] = field(default_factory=dict)
 
     def best(self, tried: Sequence[Tried], minutes: float) -> Proven | None:
-        """The trial of the front that is worth most of those that prove themselves in time."""
-        until = time.monotonic() + 60 * minutes
+        """The one that is worth most of those that prove themselves in time."""
+        until, found = time.monotonic() + 60 * minutes, list[Proven]()
         for item in self._promising(tried)[:FINALISTS]:
             options = options_of(self.quest, item.params)
             gaps = self._gaps(item, options)
             if gaps is not None and proven(gaps):
-                return Proven(item, options, gaps)
+                found.append(Proven(item, options, gaps))
             if time.monotonic() > until:
-                return None
-        return None
+                break
+        return max(found, default=None, key=lambda one: worth(
+            one.trial, self.default, statistics.fmean(one.gaps)))
 
     def _promising(self, tried: Sequence[Tried]) -> list[Tried]:
-        """Those nowhere dearer and not far worse on validation, the worthiest first."""
-        able = [item for item in front(tried) if nowhere_dearer(item, self.default)]
+        """Those nowhere dearer and not far worse on validation, the worthiest first; not of the
+        front alone, which one lucky fit may hold against all that are better earlier."""
+        able = [item for item in tried if item.state == "complete" and item.feasible
+                and nowhere_dearer(item, self.default)]
         if not able:
             return []
         standing = [fits[0] for fits in self._defaults()]
@@ -161,8 +164,8 @@ def worth(item: Tried, default: Tried, gap: float) -> float:
 
 
 def proven(gaps: Sequence[float]) -> bool:
-    """Whether it is no worse on the first, the newest stretch, nor on average, nor by more than
-    ``TOLERANCE`` with a standard error.
+    """Whether it is no worse on average, and by no more than ``TOLERANCE`` on the first, the newest
+    stretch, and with a standard error.
 
     No stretch counts for more than four times that, so that one where the default fails
     altogether does not decide.
@@ -170,4 +173,4 @@ def proven(gaps: Sequence[float]) -> bool:
     most = 4 * TOLERANCE
     held = [max(-most, min(gap, most)) for gap in gaps]
     mean, spread = statistics.fmean(held), statistics.stdev(held) / math.sqrt(len(held))
-    return gaps[0] <= 0 and mean <= 0 and mean + spread <= TOLERANCE
+    return gaps[0] <= TOLERANCE and mean <= 0 and mean + spread <= TOLERANCE

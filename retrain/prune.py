@@ -64,8 +64,9 @@ def example(spec: Any, rows: int = 2) -> tuple[Tensor, ...]:
 
 def recover(student: Network, teacher: Network, data: Split, *, options: Options,
             checkpoints: Checkpoints | None = None, progress: Progress | None = None) -> Network:
-    """The student trained in place on labels and on the teacher's answers (Hinton 2015)."""
+    """The student trained in place on the teacher's answers alone (Hinton 2015): labels would pull
+    it away from what it is held against (docs/benchmarks.md)."""
     widths = repr([len(item) for item in student.module.parameters()])
     step = f"recover-{hashlib.sha256(widths.encode()).hexdigest()[:12]}"
     return distilled(student, [teacher], data, plan=plan_of(options, step, options.recovery_rate),
-                     checkpoints=checkpoints, progress=progress)
+                     alpha=1.0, checkpoints=checkpoints, progress=progress)

@@ -11,7 +11,8 @@ import torch
 
 from monitor.errors import HoldfastError
 from retrain.checkpoints import Checkpoints
-from retrain.finetune import output
+from retrain.distillation import distilled
+from retrain.finetune import output, plan_of, probabilities
 from retrain.prune import prune, recover
 from tests.retrain.real import ELEC, elec_champion, elec_split, hotel, hotel_champion
 from tests.retrain.test_finetune import accuracy, same_weights
@@ -48,6 +49,17 @@ def test_distillation_recovers_what_pruning_took() -> None:
     recovered = recover(small, teacher, data, options=ELEC)
     whole = accuracy(teacher, data.holdout)
     assert accuracy(recovered, data.holdout) >= max(cut, whole - 0.01)
+
+
+def test_it_answers_more_as_before_than_where_labels_have_a_say() -> None:
+    teacher, data = elec_champion(), elec_split()
+    alone, both = (distilled(prune(teacher, 0.8), [teacher], data, alpha=alpha,
+                             plan=plan_of(ELEC, "recover", ELEC.recovery_rate))
+                   for alpha in (1.0, 0.3))
+    near, far = (np.abs(probabilities(item, data.holdout) - probabilities(
+        teacher, data.holdout)).mean() for item in (alone, both))
+    assert near < far
+    assert same_weights(alone, recover(prune(teacher, 0.8), teacher, data, options=ELEC))
 
 
 def test_a_second_recovery_from_its_checkpoint_is_the_same(tmp_path: Path) -> None:

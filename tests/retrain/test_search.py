@@ -183,7 +183,8 @@ def test_what_is_better_once_and_worse_before_is_not_proven() -> None:
     assert proof.proven([-0.03, -0.02, 0.004, 0.0])
     assert not proof.proven([-0.03, 0.02, 0.01, 0.01])
     assert not proof.proven([-0.03, 0.03, -0.03, 0.03])
-    assert not proof.proven([0.001, -0.01, -0.002, -0.004]), "the newest rows come first"
+    assert proof.proven([0.001, -0.01, -0.002, -0.004])
+    assert not proof.proven([0.006, -0.02, -0.02, -0.02]), "the newest rows come first"
     assert not proof.proven([-0.008, -0.2, -0.003, 0.024])  # once the default fails altogether
 
 

@@ -27,7 +27,7 @@ class Deployed:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}", reports=True)
+        self.path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}", reports=True, widths=[32])
         self.registry = Registry(load(self.path).config.mlflow)
         self.bootstrap = request(self.path, "bootstrap", options={"report": False})
         self.first = work(self.bootstrap, folder)
@@ -76,7 +76,10 @@ def test_metrics_of_steps_lie_in_a_run_per_stage(deployed: Deployed) -> None:
     assert run is not None
     children = client.search_runs([run.info.experiment_id],
                                   f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
-    assert {child.info.run_name for child in children} == {"tune", "tune-pruned-50"}
+    rungs = {child.info.run_name.split("-")[0] for child in children}
+    assert {"tune"} <= rungs <= {"tune", "refit"}
+    assert {child.info.run_name for child in children} == {
+        f"{rung}{size}" for rung in rungs for size in ("", "-pruned-50")}
     for child in children:
         steps = [item.step for item in
                  client.get_metric_history(child.info.run_id, "validation_loss")]

@@ -23,10 +23,15 @@ class Tried:
     folder: str = ""
 
 
+def able(tried: Sequence[Tried]) -> list[Tried]:
+    """The trials that are complete and keep every limit."""
+    return [item for item in tried if item.state == "complete" and item.feasible]
+
+
 def front(tried: Sequence[Tried]) -> tuple[Tried, ...]:
-    """The complete, feasible trials that none other beats in loss, latency and size at once."""
-    able = [item for item in tried if item.state == "complete" and item.feasible]
-    return tuple(item for item in able if not any(_beats(other, item) for other in able))
+    """Those of them that none other beats in loss, latency and size at once."""
+    each = able(tried)
+    return tuple(item for item in each if not any(_beats(other, item) for other in each))
 
 
 def _beats(one: Tried, other: Tried) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from monitor.performance import RELATIVE
 from retrain.evaluate import Scores, answer, compare, score, session
-from retrain.front import Tried, cheaper
+from retrain.front import Tried, able, cheaper
 from retrain.quest import SEEDS, Quest
 from retrain.trainer import Options, Split
 from retrain.trials import DEFAULT, options_of
@@ -68,13 +68,12 @@ class Proof:
     def _promising(self, tried: Sequence[Tried]) -> list[Tried]:
         """Those nowhere dearer and not far worse on validation, the worthiest first; not of the
         front alone, which one lucky fit may hold against all that are better earlier."""
-        able = [item for item in tried if item.state == "complete" and item.feasible
-                and nowhere_dearer(item, self.default)]
-        if not able:
+        cheap = [item for item in able(tried) if nowhere_dearer(item, self.default)]
+        if not cheap:
             return []
         standing = [fits[0] for fits in self._defaults()]
         worths = [(worth(item, self.default, self._gap(self._now(item), standing)), item)
-                  for item in able]
+                  for item in cheap]
         return [item for value, item in sorted(
             worths, key=lambda entry: -entry[0]) if value > 0]
 
@@ -122,7 +121,7 @@ class Proof:
 
     def _fitted(self, part: Split, options: Options, item: Tried, seed: int) -> Scores:
         """A model on a stretch: the default, or what the defaults there taught."""
-        quest, end = self.quest, f"{len(part.train)}"
+        quest, end = self.quest, len(part.train)
         defaults = DEFAULT if part is quest.data else f"proof/default-{end}"
         if item is self.default:
             place = quest.place(defaults, seed)

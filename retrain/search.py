@@ -7,7 +7,7 @@ seeds, and cheaper; or better at no cost (``proof``). What is tried is in ``tria
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from retrain.front import Tried, cheaper, picture
@@ -48,23 +48,25 @@ def search(quest: Quest, spending: Spending, *, default: Fitted | None = None,
     chosen = Proof(quest, first).best(trials, spending.minutes)
     teachers = defaults if teaches(quest.trainer) else ()
     if chosen is not None:
-        return replace(_found(quest, chosen, first, trials), teachers=teachers)
+        return _found(quest, chosen, first, trials, teachers)
     done = sum(item.state == "complete" for item in trials)
     return Found(None, fitted, quest.options, artifact, first, trials,
                  f"none of {done} complete trials (of {len(trials)}) is better than the default in "
                  "every respect, now and earlier", teachers)
 
 
-def _found(quest: Quest, chosen: Proven, default: Tried, trials: tuple[Tried, ...]) -> Found:
+def _found(quest: Quest, chosen: Proven, default: Tried, trials: tuple[Tried, ...],
+           teachers: tuple[Fitted, ...]) -> Found:
     place = quest.folder / chosen.trial.folder
     smaller, faster = cheaper(chosen.trial, default)
     words = ", ".join(f"{gap:+.4f}" for gap in chosen.gaps)
-    by = ", taught by the default's answers" if teaches(quest.trainer) else ""
+    by = ", taught by the default's answers" if teachers else ""
     return Found(chosen.trial.number, whole(quest, chosen.options, place), chosen.options,
                  place / "model.onnx", default, trials,
                  f"trial {chosen.trial.number} of {len(trials)}{by}: worse than the default by "
                  f"{words} ({quest.metric} on validation and on {len(FOLDS)} earlier parts, means "
-                 f"of {SEEDS} fits), {smaller:.2f} times smaller and {faster:.2f} times faster")
+                 f"of {SEEDS} fits), {smaller:.2f} times smaller and {faster:.2f} times faster",
+                 teachers)
 
 
 def recorded(record: Record, found: Found, folder: Path) -> None:

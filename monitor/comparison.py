@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from monitor.errors import ConfigError
 from monitor.picture import DARK, LIGHT, counted, draw, words
@@ -189,7 +188,6 @@ def write(reports: Sequence[Report], folder: Path) -> list[Path]:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("lab.html").render(
-        style=Markup((TEMPLATES / "style.css").read_text("utf-8")),  # noqa: S704 - ours
         reports=reports, first=reports[0], rows=rows(reports), words=words(reports),
         definitions=definitions(reports[0]), counted=counted,
         details={report["policy"]: list(details(report)) for report in reports},

@@ -63,12 +63,11 @@ class Pages:
         self._environment = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
             finalize=_finished, trim_blocks=True, lstrip_blocks=True)
-        style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+        style = self._environment.get_template("style.css").render()
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self.policy = (f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
                        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-        self._environment.globals |= {"style": Markup(style), "tones": TONES,  # noqa: S704 - ours
-                                      "refusal": refusal}
+        self._environment.globals |= {"tones": TONES, "refusal": refusal}
         self._environment.filters |= {"instant": instant, "number": number}
 
     def render(self, name: str, /, status: int = 200, *, forms: bool = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -33,3 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files begin first: those that begin last decide when the last worker ends."""
     items.sort(key=lambda item: next(
         (rank for rank, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG)))
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets() -> Iterator[None]:
+    """What a test makes a secret is masked until its end: others may show the same words."""
+    from monitor import secrets
+
+    before = set(secrets._known)
+    yield
+    secrets._known.intersection_update(before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import re
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 from monitor.exporter import Snapshot
 from monitor.page import WORDS, number
 from monitor.performance import Performance
+from monitor.secrets import known
 from monitor.state import Decision, ModelState
 from monitor.store import Store
 from monitor.timeline import timeline
@@ -32,6 +35,17 @@ def test_the_front_page_names_those_first_that_need_a_person(
     assert named == ["electricity", "air-quality", "new-model", "deliveries", "quiet"]
     assert "Needs you now: decide on version 4" in text(page)
     assert "Look when you can: name a champion" in text(page)
+
+
+def test_a_secret_that_is_a_word_of_the_style_leaves_the_style_as_it_is(
+        site: httpx.Client) -> None:
+    known(["auto", "width"])
+    page = site.get("/")
+    style = re.search("<style>(.*?)</style>", page.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in page.headers["content-security-policy"]
+    assert "width" in style[1]
 
 
 @pytest.mark.parametrize(("asked", "names"), [

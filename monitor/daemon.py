@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 import structlog
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from structlog.contextvars import bound_contextvars
@@ -146,6 +147,8 @@ class Daemon:
         self._heeded = 0.0
         self._woken: dict[str, float] = {}
         self._done: set[str] = set()
+        self._behind: set[str] = set()
+        self._said = -1e9
         self._seen = datetime.now(UTC)
         self._courier = Courier(deps)
         self._scheduler = BackgroundScheduler(
@@ -154,6 +157,7 @@ class Daemon:
                                      ENDS: ThreadPoolExecutor(1),
                                      COURIER: ThreadPoolExecutor(2)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
+        self._scheduler.add_listener(self._skipped, EVENT_JOB_MAX_INSTANCES)
 
     def run(self) -> bool:
         """Wake until SIGTERM or SIGINT; then running ticks end and requests are handed back.
@@ -176,6 +180,7 @@ class Daemon:
             time.sleep(LOOK.total_seconds())
             self._heed()
             self._look_at_the_clock()
+            self._look_behind()
         return self._end()
 
     def _leads(self) -> bool:
@@ -228,6 +233,19 @@ class Daemon:
             for job in self._scheduler.get_jobs():
                 job.modify(next_run_time=now)
         self._seen = now
+
+    def _skipped(self, event: JobSubmissionEvent) -> None:
+        """A job was due while it waits or runs; of models it is told, all else may last."""
+        if not event.job_id.startswith("/"):
+            self._behind.add(event.job_id)
+
+    def _look_behind(self) -> None:
+        """Tell that ticks last longer than the schedule has them follow each other, once for all
+        models and once an interval: the next one catches up."""
+        every = self._deps.config.schedule.every.total_seconds()
+        if self._behind and time.monotonic() - self._said >= every:
+            behind, self._behind, self._said = self._behind, set(), time.monotonic()
+            log.warning("ticks are behind", models=sorted(behind), every=every)
 
     def _end(self) -> bool:
         """See to what runs, in time, and give the lease away."""

@@ -38,6 +38,9 @@ EVENTS: dict[str, str] = {
                    "catches up",
     "well again": "the first tick that went well after trouble",
     "store is away": "nothing can be read or kept, for `reason`; the next tick catches up",
+    "ticks are behind": "ticks of `models` were due again before they had ended or begun, told "
+                        "once in `every` seconds; they catch up, and with a longer "
+                        "`schedule.every` they would keep up",
     "the clock went back": "the machine's, from `told`; the schedule wakes by the new time",
     "conflict": "another writer was faster; the next tick reads again",
     # what is known and decided
@@ -82,6 +85,8 @@ EVENTS: dict[str, str] = {
 
 ROOT = "holdfast"
 """The logger that structlog writes to."""
+TOLD = "apscheduler.scheduler"
+"""The logger that would tell of each waking that is skipped; the daemon tells of all at once."""
 
 
 def begin(form: str, level: str) -> None:
@@ -97,6 +102,7 @@ def begin(form: str, level: str) -> None:
     root.addHandler(handler)
     root.setLevel(logging.INFO if level == "debug" else logging.WARNING)
     ours.setLevel(level.upper())
+    logging.getLogger(TOLD).setLevel(logging.INFO if level == "debug" else logging.ERROR)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(ours.level),
         logger_factory=lambda *_: ours,

@@ -49,13 +49,14 @@ def test_every_logger_writes_the_same_json(capsys: pytest.CaptureFixture[str]) -
     with bound_contextvars(model="m"):
         structlog.get_logger().info("decision", action="retrain", value=float("nan"), at=DAY)
         structlog.get_logger().debug("tick")
-        logging.getLogger("apscheduler.scheduler").warning("%s jobs", 3)
-        logging.getLogger("apscheduler.scheduler").info("nobody has to know")
+        logging.getLogger("apscheduler.executors.default").warning("%s jobs", 3)
+        logging.getLogger("apscheduler.executors.default").info("nobody has to know")
+        logging.getLogger("apscheduler.scheduler").warning("one job is skipped")
     ours, theirs = lines(capsys.readouterr().err)
     assert list(ours) == ["timestamp", "level", "event", "action", "value", "at", "model"]
     assert (ours["level"], ours["value"], ours["at"]) == ("info", "nan", "1 day, 0:00:00")
     assert theirs["event"] == "3 jobs"
-    assert (theirs["logger"], theirs["model"]) == ("apscheduler.scheduler", "m")
+    assert (theirs["logger"], theirs["model"]) == ("apscheduler.executors.default", "m")
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+import structlog
 import yaml
 
 from monitor.assembly import opened
 from monitor.config import load
 from monitor.daemon import Daemon, tick
 from monitor.deps import Deps
+from monitor.registry import Registry
 from monitor.request import Request
 from monitor.simulate import START, Plan, deliveries
+from monitor.store import Store
 from monitor.window import isoformat
 from tests.story.deployment import DAY, register, write
 from tests.story.running import running
@@ -122,6 +127,29 @@ def test_a_signal_sets_a_flag_and_calls_nothing_that_could_take_a_lock() -> None
     daemon._told(signal.SIGTERM, None)
     assert daemon._stopping
     assert Daemon._told.__code__.co_names == ("_stopping",)
+
+
+def test_ticks_that_outlast_the_schedule_are_told_once_for_all_models(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two models are at work, a third waits for them; all three are due again meanwhile."""
+    path = settle(tmp_path, a={}, b={}, c={})
+    config = load(path).config
+    daemon = Daemon(Deps(config, str(path), cast(Store, None), cast(Registry, None), None, None))
+    ended = threading.Event()
+    monkeypatch.setattr("monitor.daemon.attend", lambda model, deps, now: ended.wait(60))
+    with structlog.testing.capture_logs() as told:
+        daemon._schedule()
+        deadline = time.monotonic() + 60
+        while len(daemon._behind) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        daemon._look_behind()
+        daemon._said += 60  # the same interval, however slow this machine is
+        daemon._behind.add("a")
+        daemon._look_behind()
+        ended.set()
+        daemon._scheduler.shutdown()
+    behind = [line for line in told if line["event"] == "ticks are behind"]
+    assert [(line["models"], line["every"]) for line in behind] == [(["a", "b", "c"], 1.0)]
 
 
 def test_a_running_retrain_is_handed_back_and_goes_on_at_the_next_start(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,6 +54,8 @@ STRIP = 30
 ROLES = ("champion", "challenger")
 MOVED = 5
 """Features named on the front page."""
+FARTHEST = {"psi": 40.0, "js": 1.0, "ks": 1.0}
+"""What these statistics stay below (psi: of fewer than ten million rows a window)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,8 @@ def _strip(rows: list[tuple[datetime, str]]) -> list[dict[str, Any]]:
 def _bar(item: dict[str, Any]) -> dict[str, Any]:
     """The feature with the lengths of its bar and of its threshold's mark, in percent."""
     value, threshold = item["value"] or 0.0, item["threshold"] or 0.0
+    if threshold >= FARTHEST.get(item["statistic"], math.inf):
+        threshold = 0.0
     scale = 1.15 * max(value, threshold) or 1.0
     return {**item, "bar": round(100 * value / scale, 1),
             "mark": round(100 * threshold / scale, 1) if threshold else None}
@@ -244,6 +249,12 @@ def instant(value: datetime | str | None) -> str:
         return "–"
     at = parse_time(value).astimezone(UTC)
     return f"{at:%Y-%m-%d %H:%M:%S}" if at.second else f"{at:%Y-%m-%d %H:%M}"
+
+
+def limit(threshold: float | None, statistic: str | None) -> str:
+    """A limit for people: ``any`` where no value can lie beyond it, as after a short reference."""
+    farthest = FARTHEST.get(statistic or "", math.inf)
+    return "any" if threshold is not None and threshold >= farthest else number(threshold)
 
 
 def number(value: float | None) -> str:

@@ -29,7 +29,7 @@ from monitor.bars import SHOWN, drawn
 from monitor.config import Config, Model
 from monitor.desk import acts
 from monitor.need import LEVELS, Level
-from monitor.page import TONES, WORDS, Card, card, cards, instant, number, past
+from monitor.page import TONES, WORDS, Card, card, cards, instant, limit, number, past
 from monitor.runbook import runbooks
 from monitor.secrets import redact, redacted
 from monitor.state import Phase
@@ -68,7 +68,7 @@ class Pages:
         self.policy = (f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
                        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
         self._environment.globals |= {"tones": TONES, "refusal": refusal}
-        self._environment.filters |= {"instant": instant, "number": number}
+        self._environment.filters |= {"instant": instant, "number": number, "limit": limit}
 
     def render(self, name: str, /, status: int = 200, *, forms: bool = False,
                frames: bool = False, **values: Any) -> HTMLResponse:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from monitor.exporter import Snapshot
-from monitor.page import WORDS, number
+from monitor.page import WORDS, limit, number
 from monitor.performance import Performance
 from monitor.secrets import known
 from monitor.state import Decision, ModelState
@@ -278,3 +278,11 @@ def test_a_report_is_served_in_a_sandbox(store: Store, site: httpx.Client, tmp_p
     (0.00666, "0.00666")])
 def test_numbers_are_written_for_people(value: float | None, shown: str) -> None:
     assert number(value) == shown
+
+
+@pytest.mark.parametrize(("threshold", "statistic", "shown"), [
+    (201.3, "psi", "any"), (0.31, "psi", "0.31"), (1.2, "ks", "any"), (201.3, "chi2", "201"),
+    (None, None, "–")])
+def test_a_limit_beyond_every_value_is_none(threshold: float | None, statistic: str | None,
+                                            shown: str) -> None:
+    assert limit(threshold, statistic) == shown

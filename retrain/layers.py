@@ -191,9 +191,9 @@ class Served(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         rows = self.table[tokens]
-        weight = rows @ self.both
-        whole = weight.squeeze(2).sum(dim=1, keepdim=True).clamp(min=LIGHT)
-        answer: Tensor = self.pooled.answer((weight.transpose(1, 2) @ rows)[:, 0, :-2] / whole)
+        weight = (rows @ self.both).squeeze(2)
+        whole = weight.sum(dim=1, keepdim=True).clamp(min=LIGHT)
+        answer: Tensor = self.pooled.answer((weight.unsqueeze(1) @ rows)[:, 0, :-2] / whole)
         return answer
 
 

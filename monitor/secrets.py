@@ -72,11 +72,14 @@ def masks() -> int:
 
 
 def redacted(value: Any) -> Any:
-    """``value`` with every text in it redacted: before it is written as JSON, which escapes."""
+    """``value`` with every text in it redacted: before it is written as JSON, which escapes.
+
+    Keys are names that programs look for, and stay.
+    """
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {redacted(key): redacted(item) for key, item in value.items()}
+        return {key: redacted(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [redacted(item) for item in value]
     return value
@@ -84,13 +87,15 @@ def redacted(value: Any) -> Any:
 
 def clean(text: str) -> bool:
     """Whether ``redacted`` would leave all that this JSON text tells as it is: quicker to know."""
-    return "://" not in text and not any(json.dumps(secret)[1:-1] in text for secret in _known)
+    return "://" not in text and not any(
+        json.dumps(secret)[1:-1] in text for secret in tuple(_known))
 
 
 def redact(text: str) -> str:
     """``text`` with every known secret and every password in a URL replaced by ``***``."""
-    if any(secret in text for secret in _known):
-        for secret in sorted(_known, key=len, reverse=True):
+    secrets = tuple(_known)  # other threads may add to it meanwhile
+    if any(secret in text for secret in secrets):
+        for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
     return _URL_PASSWORD.sub(r"\g<head>***", text) if "://" in text else text
 

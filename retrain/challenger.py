@@ -62,7 +62,7 @@ def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Base
     """
     record, request, model = work.record, work.request, work.model
     work.steps.next("log the artifact and try to serve it")
-    record.text("baseline.json", baseline.to_json())
+    record.exact("baseline.json", baseline.to_json())
     made = trainer(model.training.kind)
     if proposal.fitted is not None:
         record.file(made.save(proposal.fitted, work.folder / made.file), made.file)
@@ -83,7 +83,7 @@ def registered(work: Work, found: Contest, proposal: Proposal, *, baseline: Base
     work.steps.next(f"register in {model.registered!r} as {alias}")
     signal.setitimer(signal.ITIMER_REAL, 0)  # from here on the deadline would only do harm
     version = register.register(record, candidate, model_id, registered=model.registered)
-    record.text("baseline.json", replace(baseline, version=version.version).to_json())
+    record.exact("baseline.json", replace(baseline, version=version.version).to_json())
     record.metrics(finals(result, model.metric), model_id)
     _point_alias(work, version, alias)
     work.steps.note(f"version {version.version}")

@@ -69,7 +69,7 @@ def keep(work: Work, contract: Contract, proposal: Proposal, *, ranges: pd.DataF
     if before is not None and len(later) >= LEAST:
         work.record.json(CALIBRATION, limits(
             proposal.artifact, before, contract, later=later,
-            ranges=None if proposal.parent is None else ranges))
+            ranges=None if proposal.parent is None else ranges), exact=True)
 
 
 def span_of(frame: pd.DataFrame, contract: Contract) -> dict[str, tuple[float, float]]:

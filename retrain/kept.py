@@ -41,7 +41,8 @@ def keep(work: Work, attempts: Sequence[Attempt], contract: Contract) -> None:
         "known_at": isoformat(work.request.known_at), "exclude": work.request.exclude,
         "contract": contract.to_dict(),
         "models": {name: {"what": item.what, "start": isoformat(item.start),
-                          "until": isoformat(item.until)} for name, item in models.items()}})
+                          "until": isoformat(item.until)} for name, item in models.items()}},
+        exact=True)
     work.record.tag(TAG, str(len(models)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from monitor.registry import DEPLOYMENT, FOLDER, Outcome, Registry, Status
 from monitor.request import Request
-from monitor.secrets import redact
+from monitor.secrets import redact, redacted
 
 _PARENT = "mlflow.parentRunId"
 
@@ -45,7 +45,7 @@ class Record:
             elif run.info.status != "RUNNING":
                 registry.client.update_run(run.info.run_id, status="RUNNING")
         record = cls(registry, request, run.info.experiment_id, run.info.run_id)
-        record.text("request.json", request.to_json())
+        record.json("request.json", json.loads(request.to_json()))
         return record
 
     def params(self, values: Mapping[str, Any]) -> None:
@@ -109,13 +109,20 @@ class Record:
                                   run.info.start_time, model_id=model_id)
 
     def text(self, name: str, content: str) -> None:
-        """Write a text artifact ``holdfast/NAME``."""
+        """Write words as artifact ``holdfast/NAME``, secrets masked."""
         with self.registry.words(f"artifact {name} of run {self.run_id}"):
             self.registry.client.log_text(self.run_id, redact(content), f"{FOLDER}/{name}")
 
-    def json(self, name: str, values: Any) -> None:
-        """Write a JSON artifact ``holdfast/NAME``."""
-        self.text(name, json.dumps(values, indent=1, sort_keys=True, default=str))
+    def json(self, name: str, values: Any, *, exact: bool = False) -> None:
+        """Write a JSON artifact ``holdfast/NAME``, secrets masked in its texts alone: one may be
+        ``5432``, and numbers hold that too."""
+        text = _dumps(values)
+        self.exact(name, text if exact else _dumps(redacted(json.loads(text))))
+
+    def exact(self, name: str, content: str) -> None:
+        """Write what is read back as artifact ``holdfast/NAME``, as it is: names and counts of the
+        log, in which a mask would be another name or no number."""
+        self.binary(name, content.encode())
 
     def file(self, path: Path, name: str) -> None:
         """Write a file as artifact ``holdfast/NAME``."""
@@ -160,3 +167,7 @@ class Record:
         return found[0] if found else client.create_run(
             self.experiment, run_name=name,
             tags={_PARENT: self.run_id, "holdfast.stage": name})
+
+
+def _dumps(values: Any) -> str:
+    return json.dumps(values, indent=1, sort_keys=True, default=str)

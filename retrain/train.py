@@ -131,7 +131,7 @@ def _describe(work: Work, data: Dataset, split: Split, found: Contest) -> None:
         "validation_rows": len(split.validation), "holdout_rows": len(split.holdout),
         **{f"training.{name}": value for name, value in training.model_dump(mode="json").items()}})
     work.record.data(work.model.name, data.content_hash, work.model.log.source)
-    work.record.json("contract.json", found.contract.to_dict())
+    work.record.json("contract.json", found.contract.to_dict(), exact=True)
     for item in found.everyone:
         if not item.runnable:
             work.steps.note(f"{item.name} cannot be run: {item.why}")

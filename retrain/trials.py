@@ -8,6 +8,7 @@ work folder, so that a killed search goes on.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import warnings
@@ -35,6 +36,10 @@ DEFAULT, BEGUN = "default", "beginning"
 MEASURED_ROWS, SECONDS, SURELY = 256, 0.06, 0.3
 """Validation rows that latency is measured on, and CPU seconds of each measurement: while trials
 are proposed by it, and once there is one to be chosen."""
+
+BROKEN = (HoldfastError, MemoryError, RuntimeError, ValueError)
+"""What ends one trial and not the search: options that cannot be, or that take more memory than
+there is, a GPU's (a ``RuntimeError`` of torch) too."""
 
 PLACE = "place"
 """Attribute of a trial: how many that count came before it, whatever kills there were. Folders go
@@ -139,8 +144,9 @@ def _one(quest: Quest, study: Any, start: tuple[str, float], *,
     trial.set_user_attr(PLACE, place)
     try:
         reason = _fit(quest, trial, start)
-    except HoldfastError as error:
-        trial.set_user_attr("problem", str(error))
+    except BROKEN as error:
+        known = isinstance(error, HoldfastError)
+        trial.set_user_attr("problem", str(error) if known else f"{type(error).__name__}: {error}")
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return
     if isinstance(reason, str):
@@ -175,9 +181,11 @@ def _fit(quest: Quest, trial: Any, start: tuple[str, float]) -> tuple[float, ...
     place = quest.folder / f"trial-{trial.number}"
     first = quest.fitted(_beginning(quest.data), options, teachers=BEGUN,
                          folder=place / "beginning")
-    if first.loss > HOPELESS * start[1]:
+    if not first.loss <= HOPELESS * start[1]:  # as of one that is no number
         return f"loss {first.loss:.4f} on a third of the rows, the default's is {start[1]:.4f}"
     fitted = whole(quest, options, place)
+    if not math.isfinite(fitted.loss):  # Optuna would take the trial for one that a kill ended
+        return f"loss {fitted.loss} on all rows"
     place.mkdir(parents=True, exist_ok=True)
     artifact = quest.trainer.export(fitted, quest.contract, place / "model.onnx")
     size = artifact.stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -85,6 +86,32 @@ def test_bad_trials_end_early_with_the_reason(found: Found) -> None:
     assert {item.state for item in found.tried} == {"complete", "pruned"}
     ended = [item for item in found.tried if item.state == "pruned"]
     assert all("on a third of the rows, the default's is" in item.reason for item in ended)
+
+
+class Odd(Scikit):
+    """Some of its options give no number, others take more memory than there is."""
+
+    def fresh(self, data: Split, options: Options, **given: Any) -> Any:
+        made = super().fresh(data, options, **given)
+        leaves = options.settings.get("leaves")  # the default names none
+        if leaves == 15:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        if leaves == 7 or (leaves and len(data.train) > 2000):
+            made.loss = math.nan
+        return made
+
+
+def test_trials_that_break_or_give_no_number_are_told_and_end_nothing_else(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without a loss is a trial that was asked for: tried again it would be without one again,
+    for ever."""
+    monkeypatch.setattr(trials, "latency", by_size)
+    found = search(quest(tmp_path, trainer=Odd()), Spending(trials=6))
+    assert found.number is None
+    assert len(found.tried) == 6
+    said = {item.reason.partition(", ")[0].partition("20")[0] for item in found.tried}
+    assert said == {"RuntimeError: CUDA out of memory. Tried to allocate ",
+                    "loss nan on a third of the rows", "loss nan on all rows"}
 
 
 class Killed(Exception):

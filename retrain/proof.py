@@ -63,7 +63,7 @@ class Proof:
             if time.monotonic() > until:
                 break
         return max(found, default=None, key=lambda one: worth(
-            one.trial, self.default, statistics.fmean(one.gaps)))
+            one.trial, self.default, mean(one.gaps)))
 
     def _promising(self, tried: Sequence[Tried]) -> list[Tried]:
         """Those nowhere dearer and not far worse on validation, the worthiest first; not of the
@@ -81,7 +81,7 @@ class Proof:
         """How much worse on validation and on each earlier stretch; None where fewer fits than
         ``SEEDS`` already show it worse."""
         for seeds in range(1, SEEDS):
-            if statistics.fmean(self._means(item, options, seeds)) > TOLERANCE:
+            if mean(self._means(item, options, seeds)) > TOLERANCE:
                 return None
         return self._means(item, options, SEEDS)
 
@@ -167,9 +167,18 @@ def proven(gaps: Sequence[float]) -> bool:
     stretch, and with a standard error.
 
     No stretch counts for more than four times that, so that one where the default fails
-    altogether does not decide.
+    altogether does not decide. One that cannot be told of, such as ``roc_auc`` where every label
+    is the same, counts for nothing.
     """
     most = 4 * TOLERANCE
-    held = [max(-most, min(gap, most)) for gap in gaps]
-    mean, spread = statistics.fmean(held), statistics.stdev(held) / math.sqrt(len(held))
-    return gaps[0] <= TOLERANCE and mean <= 0 and mean + spread <= TOLERANCE
+    held = [max(-most, min(gap, most)) for gap in gaps if math.isfinite(gap)]
+    if len(held) < 2:
+        return False
+    middle, spread = statistics.fmean(held), statistics.stdev(held) / math.sqrt(len(held))
+    return gaps[0] <= TOLERANCE and middle <= 0 and middle + spread <= TOLERANCE
+
+
+def mean(gaps: Sequence[float]) -> float:
+    """The mean of the stretches that can be told of; of none it is no number."""
+    known = [gap for gap in gaps if math.isfinite(gap)]
+    return statistics.fmean(known) if known else math.nan

@@ -215,6 +215,16 @@ def test_what_is_better_once_and_worse_before_is_not_proven() -> None:
     assert not proof.proven([-0.008, -0.2, -0.003, 0.024])  # once the default fails altogether
 
 
+def test_a_stretch_that_cannot_be_told_of_proves_nothing() -> None:
+    """As the area under the curve where no row is positive."""
+    none = math.nan
+    assert not proof.proven([0.004, none, none, 0.01]), "as without them"
+    assert not proof.proven([0.004, none, none, none])
+    assert not proof.proven([none, -0.02, -0.02, -0.02]), "the newest rows come first"
+    assert proof.proven([-0.01, none, 0.001, -0.004])
+    assert proof.mean([0.01, none, 0.03]) == pytest.approx(0.02)
+
+
 @pytest.mark.parametrize("made", [Tabular(), Image(), Text()])
 def test_smaller_networks_are_tried_first(made: Neural) -> None:
     """Each within what a trial may suggest, and as the options say but for its shape and pace."""

@@ -322,7 +322,7 @@ def _range(facts: Facts, name: str | None, ranges: dict[tuple[str, str], list[ob
            clock: Clock) -> tuple[int | None, int | None, int]:
     dtype = dict(facts.columns).get(name or "")
     known = ranges.get((facts.path, name or ""))
-    if not isinstance(dtype, dt.Timestamp) or known is None or known[0] is None or known[3]:
+    if not isinstance(dtype, dt.Timestamp) or known is None or None in known[:2] or known[3]:
         return None, None, 0
     low, high, blank = known[0], known[1], int(str(known[2] or 0))
     zone = None if dtype.timezone else ZoneInfo(clock.timezone)

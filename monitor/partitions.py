@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
 from typing import Protocol
@@ -21,6 +21,7 @@ Near = tuple[int, int]
 """Event time or arrival, in microseconds, that folders are looked at for: from, to."""
 Period = tuple[datetime, datetime]
 
+MICRO = timedelta(microseconds=1)
 SLACK = timedelta(days=1)
 """How far from UTC the date of a folder may be."""
 _LONG = 3660 * 86_400_000_000
@@ -195,6 +196,8 @@ def period(parts: Mapping[str, str | None]) -> Period | None:
         start = datetime(int(year), int(month or 1), int(day or 1) if month else 1, tzinfo=UTC)
     except ValueError:
         return None
+    if start.year == MAXYEAR:  # a name for what has no date, such as 9999-12-31
+        return start, datetime.max.replace(tzinfo=UTC)
     if month and day:
         return start, start + timedelta(days=1)
     later = start + timedelta(days=32 if month else 366)
@@ -204,9 +207,9 @@ def period(parts: Mapping[str, str | None]) -> Period | None:
 def _overlaps(dates: Period | None, near: Near) -> bool:
     if dates is None:
         return True
-    low, high = ((edge - EPOCH) // timedelta(microseconds=1) for edge in
-                 (dates[0] - SLACK, dates[1] + SLACK))
-    return low <= near[1] and near[0] < high
+    low, high = ((edge - EPOCH) // MICRO for edge in dates)
+    slack = SLACK // MICRO
+    return low - slack <= near[1] and near[0] < high + slack
 
 
 def _shared(names: Sequence[str]) -> str:

@@ -21,12 +21,14 @@ from monitor.outcomes import Outcomes, total
 from monitor.profile import Profile
 from monitor.segments import Segments, chosen, learn
 from monitor.source import Increment, Source
-from monitor.window import EPOCH, Window
+from monitor.window import EPOCH, Window, isoformat
 
 SAMPLED = 4000
 """Rows that importances are taken from where the version itself cannot be run."""
 FIRST_WINDOWS = 28
 """Windows of the log that serve as reference where none is configured."""
+LONGEST = timedelta(days=36_525)
+"""Most event time of a reference file: what spans more holds times that stand for none."""
 VERSION = "holdfast_version"
 """Column of a scratch log that says which rows a version was fitted to."""
 FITTED = "holdfast:fitted"
@@ -66,6 +68,10 @@ def reference_span(model: Model, source: Source) -> Window | None:
     if held is None:
         return None
     if model.reference.source is not None:
+        if held.length > LONGEST:
+            raise HoldfastError(f"{model.name}: reference.source holds times from "
+                                f"{isoformat(held.start)} to {isoformat(held.end)}; right would be "
+                                "a file without times that stand for none")
         return held
     calendar = model.calendar
     start = calendar.pane_of(held.start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import ibis.expr.datatypes as dt
@@ -16,6 +16,9 @@ from monitor.window import EPOCH
 
 MICRO = timedelta(microseconds=1)
 FAR = 2 ** 61
+FIRST, LAST = (int((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) / MICRO) for year in (2, 9999))
+"""Logs hold times such as 9999-12-31T23:59:59 for what never ends, or a unit's thousandfold: what
+lies beyond these years is taken for them, so that a pane more is still in the calendar."""
 
 
 def to_micros(instant: datetime) -> int:
@@ -24,8 +27,8 @@ def to_micros(instant: datetime) -> int:
 
 
 def from_micros(value: int) -> datetime:
-    """The instant that ``to_micros`` came from."""
-    return EPOCH + timedelta(microseconds=value)
+    """The instant that ``to_micros`` came from, between the first and the last year."""
+    return EPOCH + timedelta(microseconds=min(max(value, FIRST), LAST))
 
 
 @dataclass(frozen=True, slots=True)

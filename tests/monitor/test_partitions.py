@@ -141,3 +141,13 @@ def test_a_period_is_a_day_a_month_or_a_year(parts: dict[str, str | None], days:
     assert dates is not None
     assert dates[1] - dates[0] == days * DAY
     assert period({"date": "2024-13-45"}) is None
+
+
+@pytest.mark.parametrize("name", ["9999-12-31", "9999-12-30", "0001-01-01"])
+def test_a_folder_of_what_has_no_date_is_left_out(name: str) -> None:
+    """As warehouses name it; its day before or after is in no calendar."""
+    layout = Layout.of("b/log/dt=*/*.parquet")
+    near = (to_micros(FIRST), to_micros(FIRST + DAY))
+    assert not layout.near(f"b/log/dt={name}/a.parquet", near)
+    assert not Layout.of("b/year=*/*.parquet").near(f"b/year={name[:4]}/a.parquet", near)
+    assert layout.near(f"b/log/dt={FIRST:%Y-%m-%d}/a.parquet", near)

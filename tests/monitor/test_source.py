@@ -11,7 +11,8 @@ import pytest
 
 from monitor.bins import Bins, NumericBins
 from monitor.config import Limits
-from monitor.errors import SourceError
+from monitor.errors import HoldfastError, SourceError
+from monitor.reference import reference_span
 from monitor.source import Source
 from monitor.window import Window, parse_time
 from tests.monitor.logs import Logs
@@ -255,6 +256,31 @@ def test_only_a_changed_log_is_said_to_have_changed(logs: Logs) -> None:
     assert second.span is not None
     assert second.span.start == START
     assert second.fingerprint != first.fingerprint
+
+
+def test_a_time_at_the_end_of_all_days_is_no_trouble(logs: Logs) -> None:
+    """As logs hold it for what never ends: one such row would stop the model's ticks for good."""
+    data = rows(5, days=1)
+    data["ts"] = pa.array([*data["ts"].to_pylist()[:4], datetime(9999, 12, 31, 23, 59, 59)])
+    config = full(logs.add(data), ingested_at="ts")
+    with Source(config, Limits()) as source:
+        span = source.span()
+        assert span is not None
+        assert (span.start, span.end.year) == (START, 9999)
+        assert source.changed(None).span == span
+        assert source.schema_faults(BINS, SPAN) == []
+        assert whole(counted(source, BINS), BINS).n == 4
+        assert len(source.sample(SPAN, known_by=LATER, limit=9)) == 4
+
+
+def test_a_reference_file_says_where_its_times_stand_for_none(tmp_path: Path) -> None:
+    data = rows(5, days=1)
+    data["ts"] = pa.array([*data["ts"].to_pylist()[:4], datetime(1, 1, 1)])
+    train = Logs("parquet", tmp_path).add(data, "train")
+    config = full(Logs("parquet", tmp_path).add(rows()), reference=train)
+    with (Source(config, Limits(), reference=True) as source,
+          pytest.raises(HoldfastError, match="holds times from 0002-01-01T00:00:00Z to ")):
+        reference_span(config, source)
 
 
 def test_what_is_wrong_is_said_with_what_would_be_right(logs: Logs) -> None:

@@ -61,11 +61,14 @@ class Facts:
         return self.high >= need.event_from or self.arrival_high >= need.arrival_from
 
 
+# Ticks of several models share these: another one may empty any of them at any time.
 _KNOWN: dict[tuple[Object, Clock], Facts] = {}
 _LAYOUTS: dict[str, Layout] = {}
 _UNIONS: dict[tuple[object, ...], Columns] = {}
 _LOOSE: set[Object] = set()
 """Text files whose first lines suggested a type that a later line does not fit."""
+_MOST = 200_000
+"""Files whose facts are kept, and at least twice as many as are looked at at once."""
 _AT_ONCE = 1000
 """Files that are examined in one query."""
 
@@ -91,7 +94,7 @@ def reader(paths: Sequence[str]) -> str:
 
 
 def _loose_paths() -> set[str]:
-    return {item.path for item in _LOOSE}
+    return {item.path for item in tuple(_LOOSE)}
 
 
 def _suffix(path: str) -> str:
@@ -136,15 +139,16 @@ class Files:
         return next((found for found in walk if found), [])
 
     def _facts(self, versions: list[Object]) -> list[Facts]:
-        if len(_KNOWN) > 200_000:
+        if len(_KNOWN) > max(_MOST, 2 * len(versions)):
             _KNOWN.clear()
-        fresh = [version for version in versions if (version, self.clock) not in _KNOWN]
+        held = {version: _KNOWN.get((version, self.clock)) for version in versions}
+        fresh = [version for version, facts in held.items() if facts is None]
         for start in range(0, len(fresh), _AT_ONCE):
             some = fresh[start:start + _AT_ONCE]
             self.engine.expect(some, footers=True)
             for facts in _examine(self.engine, some, self.clock):
-                _KNOWN[facts.version, self.clock] = facts
-        return [_KNOWN[version, self.clock] for version in versions]
+                held[facts.version] = _KNOWN[facts.version, self.clock] = facts
+        return [facts for facts in held.values() if facts is not None]
 
     def loosen(self) -> bool:
         """From now on look at every line before types are chosen; False when that is so already."""
@@ -222,9 +226,8 @@ class Files:
             union = dict(next(iter(kinds)))
         else:
             key = (self.pattern, *kinds)
-            if key not in _UNIONS:
-                _UNIONS[key] = self.engine.columns(reader(list(kinds.values())))
-            union = _UNIONS[key]
+            union = _UNIONS.get(key) or self.engine.columns(reader(list(kinds.values())))
+            _UNIONS[key] = union
         return {name: dtype for name, dtype in union.items() if name not in self.hidden}
 
 

@@ -62,11 +62,12 @@ def plans(shape: Shape, bins: Bins) -> tuple[Counting, Labelled]:
     """The compiled SQL for this shape and these bins; kept for the next call."""
     key = (shape.model.model_dump_json(), shape.roles, shape.dialect, shape.log, shape.labels,
            shape.features, shape.zone, bins)
-    if key not in _PLANS:
+    found = _PLANS.get(key)  # another model's tick may push it out meanwhile
+    if found is None:
         if len(_PLANS) >= PLANS:
-            _PLANS.pop(next(iter(_PLANS)))
-        _PLANS[key] = Counting(shape, bins), Labelled(shape, bins)
-    return _PLANS[key]
+            _PLANS.pop(next(iter(tuple(_PLANS))), None)
+        found = _PLANS[key] = Counting(shape, bins), Labelled(shape, bins)
+    return found
 
 
 class Increments:

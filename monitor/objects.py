@@ -162,9 +162,11 @@ class Store:
         return self.url, self.storage.model_dump_json()
 
     def _opened(self) -> AbstractFileSystem:
-        if self._key not in _SYSTEMS:
-            _SYSTEMS[self._key] = url_to_fs(self.url, **options(self.extra, self.storage))[0]
-        return _SYSTEMS[self._key]
+        found = _SYSTEMS.get(self._key)  # others' troubles take it away at any time
+        if found is None:
+            found = _SYSTEMS[self._key] = url_to_fs(
+                self.url, **options(self.extra, self.storage))[0]
+        return found
 
     def _words(self, error: Exception) -> str:
         said = redact(" ".join(f"{error}".split())[:200])

@@ -43,11 +43,12 @@ def quantiles(tables: Tables, suspects: Sequence[Suspect], span: Window, *, know
 def _sql(shape: Shape, suspect: Suspect) -> str:
     key = (shape.model.log.model_dump_json(), shape.model.privacy.model_dump_json(), shape.dialect,
            shape.log, shape.features, shape.zone, suspect)
-    if key not in _SQL:
+    found = _SQL.get(key)  # another model's tick may push it out meanwhile
+    if found is None:
         if len(_SQL) >= KEPT:
-            _SQL.pop(next(iter(_SQL)))
-        _SQL[key] = compiled(_asked(shape, suspect), shape.dialect)
-    return _SQL[key]
+            _SQL.pop(next(iter(tuple(_SQL))), None)
+        found = _SQL[key] = compiled(_asked(shape, suspect), shape.dialect)
+    return found
 
 
 def _asked(shape: Shape, suspect: Suspect) -> Frame:

@@ -17,11 +17,13 @@ def repeats(engine: Engine, read: Read, bounds: Mapping[str, int]) -> list[Row]:
     """(group…, rows) that repeat an id; the first row of an id in its pane is no repetition."""
     shape = read.shape
     key = (shape.model.model_dump_json(), shape.roles, shape.dialect, shape.log, shape.zone)
-    if key not in _KEPT:
+    found = _KEPT.get(key)
+    if found is None:
         if len(_KEPT) > 64:
-            _KEPT.clear()
-        _KEPT[key] = (compiled(_any(shape), shape.dialect), compiled(_rows(shape), shape.dialect))
-    check, count = (filled(sql, read.relations, bounds) for sql in _KEPT[key])
+            _KEPT.clear()  # another model's tick may have done so just now
+        found = _KEPT[key] = (compiled(_any(shape), shape.dialect),
+                              compiled(_rows(shape), shape.dialect))
+    check, count = (filled(sql, read.relations, bounds) for sql in found)
     if not engine.fetch(check)[0][0]:
         return []
     return engine.fetch(count)

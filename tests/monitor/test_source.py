@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from monitor.config import Limits
 from monitor.errors import HoldfastError, SourceError
 from monitor.reference import reference_span
 from monitor.source import Source
+from monitor.units import Suspect
 from monitor.window import Window, parse_time
 from tests.monitor.logs import Logs
 from tests.monitor.sourced import (
@@ -313,6 +315,31 @@ def test_many_rows_are_counted_as_few_are(tmp_path: Path, monkeypatch: pytest.Mo
             monkeypatch.undo()
         assert whole(few, bins).n == n
     assert cells(whole(few, bins), bins, "gone")[0] == n
+
+
+class Emptied(dict[Any, Any]):
+    """Keeps nothing: as where another model's tick empties it between any two lines."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
+def test_what_is_kept_for_all_models_may_be_emptied_at_any_time(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ticks run side by side; one that makes room ends no other with a ``KeyError``."""
+    data = rows()
+    log = Logs("parquet", tmp_path)
+    log.add({**data, "more": data["x"]})  # columns differ from file to file
+    config = full(log.add(data))
+    with Source(config, Limits()) as source:
+        known = keyed(counted(source, BINS))
+    for name in ("files._KNOWN", "files._UNIONS", "increments._PLANS", "quantiles._SQL",
+                 "repeated._KEPT"):
+        monkeypatch.setattr(f"monitor.{name}", Emptied())
+    suspect = Suspect("x")
+    with Source(config, Limits()) as source:
+        assert keyed(counted(source, BINS)) == known
+        assert source.quantiles([suspect], SPAN, known_by=LATER)[suspect][0] == 800
 
 
 def test_a_reference_file_needs_neither_times_nor_every_role(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ class LocalProcess:
         """How often a child of this launcher ended; one that died with its daemon is not told."""
         child = self._children.get(request_id)
         if child is not None and child.poll() is not None:
-            del self._children[request_id]
+            self._children.pop(request_id, None)  # as it may have ended well meanwhile
             self._died.pop(request_id, None)
             self._ended[request_id] += 1
         return self._ended[request_id]
@@ -147,9 +147,10 @@ class LocalProcess:
             if since != math.inf and now - since >= wait:
                 self._died[name] = math.inf  # told once; the tick takes it from here
                 found.add(self._whose[name])
-        for name in [item for item in self._others if not _held(self.place(item) / "lock")]:
-            self._others.discard(name)
-            found |= _asked_of(self.place(name))
+        for name in tuple(self._others):  # a tick beside this may add to them
+            if not _held(self.place(name) / "lock"):
+                self._others.discard(name)
+                found |= _asked_of(self.place(name))
         return found
 
     def stop(self, grace: timedelta = GRACE) -> None:

@@ -165,6 +165,14 @@ def test_the_end_of_another_daemons_child_is_told(launcher: LocalProcess) -> Non
     assert (other.over(), other.over()) == ({"electricity"}, set())
 
 
+def test_a_tick_may_see_a_child_while_others_are_looked_at(
+        launcher: LocalProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher._others.update(f"r{place}" for place in range(5))
+    monkeypatch.setattr("monitor.launch._held",
+                        lambda lock: launcher._others.add(f"{lock}") or True)
+    assert launcher.over() == set()
+
+
 def test_stop_lets_the_child_hand_back(launcher: LocalProcess) -> None:
     launcher.start(REQUEST)
     ready(launcher)

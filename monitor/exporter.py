@@ -58,7 +58,7 @@ class Snapshot(Collector):
         self._of: Config | None = None
         self._parts: dict[str, Samples] = {}
         self._answered = 0.0
-        self._up = False
+        self._up = self._said = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.registry = CollectorRegistry()
@@ -71,10 +71,11 @@ class Snapshot(Collector):
         """Whether anything was read anew: models that were written about, or all of them."""
         try:
             rebuilt = self._read()
-        except HoldfastError as error:
-            if self._up:
-                log.error("metrics are old", reason=str(error))
-            self._up = False
+        except Exception as error:  # a thread that died would leave metrics as they are, untold
+            if self._up or not self._said:
+                log.error("metrics are old", reason=str(error),
+                          exc_info=not isinstance(error, HoldfastError))
+            self._up, self._said = False, True
             return False
         if not self._up and self._answered:
             log.info("metrics are fresh")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
+from structlog.testing import capture_logs
 
 from monitor.clearance import Tended
 from monitor.config import Config
@@ -175,6 +176,26 @@ def test_the_background_thread_notices_a_change(store: Store, config: Config) ->
         pytest.fail("the change was not noticed within six seconds")
     finally:
         snapshot.stop()
+
+
+def test_what_nobody_foresaw_ends_no_thread(store: Store, config: Config,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metrics that stay as they are look like calm; those of a store that is not read do not."""
+    fill(store)
+    snapshot = Snapshot(store, config)
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("measure")
+
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr("monitor.exporter.parts", broken)
+        store.ticked("quiet", at(2), 0.1, True)
+        assert not snapshot.refresh()
+        assert not snapshot.refresh()
+        assert scrape(snapshot)["holdfast_store_up", ()] == 0
+        assert [line["event"] for line in lines] == ["metrics are old"]
+    assert snapshot.refresh()
+    assert scrape(snapshot)["holdfast_store_up", ()] == 1
 
 
 def test_many_features_are_capped_and_counted(store: Store, config: Config) -> None:

@@ -161,7 +161,7 @@ def compared(state: ModelState, result: dict[str, Any], now: datetime, model: Mo
     reason = str(result.get("reason", ""))
     state = replace(state, comparisons=state.comparisons + 1, compared=reason)
     low = result.get("low")
-    if state.phase != "probation" or low is None or low <= 0:
+    if state.phase != "probation" or low is None or not low > 0:  # as of one that is no number
         return state, NOTHING
     evidence = result | {"version": state.champion, "predecessor": state.predecessor}
     if model.policy.rollback == "automatic" and not state.kept:

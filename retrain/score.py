@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from monitor.source import Source
 from monitor.window import Window, isoformat, parse_time
 from retrain import checks
 from retrain.audit import audit
+from retrain.blocks import Paired
 from retrain.contract import Contract, class_values
 from retrain.dataset import Refusal, conform, ordered, usable
 from retrain.evaluate import Scores, answer, compare, logged, session
@@ -99,17 +101,26 @@ def _compared(work: Work) -> Outcome:
                              for index, item in enumerate(pair))
     metric = checks.usable(champion, predecessor, model.metric)
     found = compare(champion, predecessor, metric)
-    reason = (f"on the same {found.n} rows of {window} version {other} would have been "
-              f"{'better' if found.difference > 0 else 'worse'} by {abs(found.difference):.4f} "
-              f"{metric} than version {number} (95 % interval of the gain "
-              f"{found.low:.4f} to {found.high:.4f}, {found.blocks} time blocks)")
+    reason = (f"on the same {found.n} rows of {window} version {other} "
+              f"{words(found, metric, number)}")
     work.steps.next(reason)
     return work.record.conclude("done", reason, result={
-        "difference": found.difference, "low": found.low, "high": found.high, "n": found.n,
+        "difference": checks.known(found.difference), "low": checks.known(found.low),
+        "high": checks.known(found.high), "n": found.n,
         "blocks": found.blocks, "metric": metric, "reason": reason, "champion": number,
         "predecessor": other, "window": [isoformat(window.start), isoformat(window.end)],
         "values": {item.name: item.quality[metric].value
                    for item in (champion, predecessor)}})
+
+
+def words(found: Paired, metric: str, champion: str) -> str:
+    """How the predecessor would have done beside the champion; such as ``roc_auc`` says nothing
+    where all labels are the same."""
+    if not math.isfinite(found.difference):
+        return f"cannot be held against version {champion}: {metric} is undefined on them"
+    return (f"would have been {'better' if found.difference > 0 else 'worse'} by "
+            f"{abs(found.difference):.4f} {metric} than version {champion} (95 % interval of the "
+            f"gain {found.low:.4f} to {found.high:.4f}, {found.blocks} time blocks)")
 
 
 def sound(frame: pd.DataFrame, request: Request) -> pd.DataFrame:

@@ -294,6 +294,15 @@ def test_only_a_better_predecessor_rolls_back_and_only_where_policy_says_so() ->
     assert state.phase != "probation"
 
 
+def test_a_comparison_that_tells_nothing_rolls_nothing_back() -> None:
+    """As by the area under the curve on rows of one class: it is no number."""
+    rules = model(rollback="automatic")
+    for low in (None, float("nan"), float("-inf"), 0.0):
+        state, decision = decide.compared(promoted(), {"low": low, "reason": "?"}, START, rules)
+        assert decision == NOTHING
+        assert (state.phase, state.champion, state.comparisons) == ("probation", "2", 1)
+
+
 def test_a_version_that_a_person_promoted_again_is_not_rolled_back_again() -> None:
     rules = model(rollback="automatic")
     back = decide.adopted(promoted(), "1", START, rules)

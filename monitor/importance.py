@@ -45,8 +45,9 @@ class Importances:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Each feature's part of all that the features lose; gains count as nothing."""
-        lost = {name: max(drop, 0.0) for name, (drop, _) in self.drops.items()}
+        """Each feature's part of all that the features lose; gains count as nothing, nor does what
+        is no number."""
+        lost = {name: max(0.0, drop) for name, (drop, _) in self.drops.items()}
         whole = sum(lost.values())
         return {name: round(value / whole, 4) if whole else 0.0 for name, value in lost.items()}
 

@@ -33,7 +33,7 @@ from retrain.tally import outcomes
 
 __all__ = ["DAY", "WEEK", "Answers", "Paired", "Scores", "answer", "block_length", "compare",
            "difference", "disagreement", "judged", "latency", "logged", "measure", "paired",
-           "score", "session", "size"]
+           "score", "scored", "session", "size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,12 @@ def _shares(given: Mapping[Any, NDArray[Any]], contract: Contract) -> Floats | N
         return None
     share = np.stack([given[value] for value in contract.classes], axis=1).astype(np.float64)
     return share if np.isfinite(share).all() else None
+
+
+def scored(contract: Contract) -> bool:
+    """Whether a model of this contract gives a probability of every class."""
+    given = set(contract.probabilities.values())
+    return given >= set(contract.classes) or (contract.task == "binary" and len(given) == 1)
 
 
 def _likeliest(share: Floats | None, contract: Contract) -> NDArray[Any]:

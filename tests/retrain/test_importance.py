@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import permutation_importance
 
+from monitor.importance import Importances
 from retrain.contract import class_codes
 from retrain.evaluate import answer, session
 from retrain.export import to_onnx
@@ -59,3 +62,21 @@ def test_a_loss_rises_where_accuracy_falls(tmp_path: Path) -> None:
     found = permuted(artifact, rows, contract, metric="log_loss")
     assert found is not None
     assert max(drop for drop, _ in found.drops.values()) > 0
+
+
+def test_accuracy_takes_the_place_of_what_is_undefined(tmp_path: Path) -> None:
+    """One input that is no number would make all of them none, and no window could be told."""
+    rows = elec("1996-12-28", "1997-01-13").tail(400).reset_index(drop=True)
+    contract = elec_contract()
+    artifact = session(to_onnx(elec_champion(), contract, tmp_path / "model.onnx"))
+    one = rows[rows["_label"] == "UP"].reset_index(drop=True)
+    found = permuted(artifact, one, contract, metric="roc_auc")
+    assert found is not None
+    assert found.metric == "accuracy"
+    assert sum(found.shares.values()) == pytest.approx(1, abs=1e-3)
+    classes = replace(contract, outputs={"prediction": contract.outputs["prediction"]},
+                      probabilities={})
+    assert permuted(artifact, rows, classes, metric="log_loss") == permuted(
+        artifact, rows, contract, metric="accuracy")
+    held = Importances("permutation", "roc_auc", 9, {"a": (math.nan, 0.0), "b": (0.1, 0.0)})
+    assert held.shares == {"a": 0.0, "b": 1.0}, "as versions of before keep it"

@@ -13,7 +13,7 @@ from retrain import rungs
 from retrain.benchmarks import Golden
 from retrain.bend import probabilities
 from retrain.blend import blend, reblend
-from retrain.checks import Rules
+from retrain.checks import Rules, usable
 from retrain.dataset import LEAST
 from retrain.evaluate import Scores, compare, size
 from retrain.gate import error_rate, gate
@@ -83,7 +83,7 @@ def climbed(ground: Ground, stakes: Stakes, ways: Ways) -> list[Attempt]:
         rules = replace(stakes.rules, borne=training.gate.blend_budget) if anew else stakes.rules
         verdict = gate(scores, first, others, rules=rules, level=error)
         return Judged(verdict, scores, None if first is None else -compare(
-            scores, first, ground.metric).difference)
+            scores, first, usable(scores, first, ground.metric)).difference)
 
     lost = _lost(ground, stakes)
     trial = Trial(lambda made: ground.proven(made.scores, made.again), judged,

@@ -17,8 +17,8 @@ from monitor.errors import HoldfastError
 from monitor.policy import Training
 from retrain.contract import Contract
 from retrain.dataset import CHOICE_ROWS, Refusal, conform
-from retrain.evaluate import Answers, Scores, answer, compare, difference, score, session
-from retrain.metrics import METRICS
+from retrain.evaluate import Answers, Scores, answer, compare, difference, score, scored, session
+from retrain.metrics import METRICS, NEEDS_SHARES
 from retrain.trainer import Fitted, Options, Split, Trainer
 
 Note = Callable[[str], None]
@@ -144,6 +144,16 @@ class Ground:
     def standing(self) -> Scores | None:
         """The champion on the validation rows; None where there is none."""
         return None if self.champion is None else self.asked(self.champion, self.validation)
+
+    @property
+    def deciding(self) -> str:
+        """The metric; accuracy where it needs scores that candidates, as the contract has it, or
+        the champion's log do not give."""
+        if self.metric not in NEEDS_SHARES:
+            return self.metric
+        given = scored(self.contract) and (
+            self.standing is None or self.standing.judged.share is not None)
+        return self.metric if given else "accuracy"
 
     def gain(self, scores: Scores) -> float:
         """How much better than the champion on validation; infinite where there is none.

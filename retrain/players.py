@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -41,12 +42,17 @@ UNCOMPRESSED = "uncompressed.onnx"
 def ground(work: Work, found: Contest, splits: Sequence[tuple[str, Split]]) -> Ground:
     """Everything that rungs work with; weights of versions are read where they still fit."""
     made = trainer(work.model.training.kind)
-    return Ground(
+    standing = Ground(
         made, options(work.model, found.contract), found.contract, work.model.metric,
         metrics(work.model.task, work.model.metric), work.model.training, tuple(splits),
         None if found.champion is None else _player(work, made, found.champion, found),
         tuple(_player(work, made, item, found) for item in found.predecessors),
         work.folder, work.steps.note, work.record.stage, kept(work))
+    with suppress(HoldfastError):  # a champion that cannot be asked is told of by who asks it
+        if standing.deciding != standing.metric:
+            work.steps.note(f"{standing.metric} needs scores that are not there; accuracy decides")
+        return replace(standing, metric=standing.deciding)
+    return standing
 
 
 def options(model: Model, contract: Contract) -> Options:
@@ -107,22 +113,23 @@ def weights_of(work: Work, made: Trainer, version: Version, contract: Contract) 
     return fitted if fits else None
 
 
-def promised(work: Work, found: Contest) -> float | None:
+def promised(work: Work, found: Contest, metric: str) -> float | None:
     """The most that the champion's own baseline or the first version's promises of the deciding
     metric; None where unknown."""
     if found.champion is None:
         return None
-    told = [_promise(work, item.version) for item in (found.champion, *found.predecessors[-1:])]
+    told = [_promise(work, item.version, metric)
+            for item in (found.champion, *found.predecessors[-1:])]
     known = [value for value in told if value is not None]
-    most = min if work.model.metric in LOWER_IS_BETTER else max
+    most = min if metric in LOWER_IS_BETTER else max
     return most(known, default=None)
 
 
-def _promise(work: Work, version: Version) -> float | None:
+def _promise(work: Work, version: Version, metric: str) -> float | None:
     try:
         text = work.registry.baseline(version)
         return None if text is None else measure(
-            Baseline.from_json(text).performance, work.model.metric,
+            Baseline.from_json(text).performance, metric,
             positive=work.model.log.positive_label, block=DAY).value
     except HoldfastError:
         return None

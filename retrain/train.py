@@ -91,7 +91,7 @@ def _stakes(work: Work, standing: Ground, found: Contest, meeting: Mapping[str, 
     sets = comparable_sets(read(work.model, work.config.limits), [standing.contract, *(
         item.contract for item in standing.everyone if item.artifact is not None)])
     return Stakes(meeting, Rules.of(work.model, rows), work.model.policy.performance.drop,
-                  promised(work, found), sets,
+                  promised(work, found, standing.metric), sets,
                   f"weights were fitted lately; they rest until {rest}" if rest else "",
                   f"weights were fitted as often as is allowed until {spent}" if spent else
                   f"weights were fitted in vain lately; they rest until {vain}" if vain else

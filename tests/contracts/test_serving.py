@@ -11,6 +11,7 @@ from uuid import uuid4
 import mlflow
 import numpy as np
 import pytest
+import yaml
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -117,6 +118,20 @@ def test_a_champion_with_named_outputs_gets_a_challenger_that_answers_like_it(
     assert list(after.columns) == list(before.columns) == ["verdict", "chance"]
     assert after.dtypes.to_dict() == before.dtypes.to_dict()
     assert new.metadata.signature == old.metadata.signature
+
+
+def test_a_champion_that_logs_no_score_is_met_by_accuracy(
+        tracking: str, name: str, tmp_path: Path) -> None:
+    """The deciding metric needs scores: monitoring may have some that the version itself has not.
+    """
+    foreign_pyfunc(tmp_path, name)
+    path = shop(tmp_path, tracking, name=name, right=0.5)
+    config = yaml.safe_load(path.read_text())
+    config["models"][0]["policy"] = {"performance": {"metric": "roc_auc"}}
+    path.write_text(yaml.safe_dump(config))
+    outcome = work(request(path, "train", champion="1", options={"report": False}), tmp_path)
+    assert outcome.status == "registered", outcome.reason
+    assert "accuracy (roc_auc needs scores that are not logged)" in outcome.reason
 
 
 def test_a_champion_that_answers_a_bare_array_is_kept(

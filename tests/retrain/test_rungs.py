@@ -15,6 +15,7 @@ from monitor.policy import Training
 from retrain import rungs
 from retrain.bend import NEWEST, probabilities
 from retrain.contract import default
+from retrain.evaluate import Answers
 from retrain.ground import Ground, Player, metrics
 from retrain.quest import Spending
 from retrain.renew import renewed
@@ -141,6 +142,18 @@ def test_rows_that_the_champion_learned_from_prove_nothing(ground: Ground) -> No
     theirs_too = learned("1997-09-20T12:00:00", of="version 1")
     assert theirs_too.proven(scores) is not None
     assert theirs_too.proven(scores, "version 1") is None
+
+
+def test_accuracy_decides_where_scores_are_not_there(ground: Ground) -> None:
+    """Of candidates, as the contract has it, or of a champion that is known by its log alone."""
+    asked = replace(ground, metric="roc_auc")
+    assert ground.champion is not None
+    assert (ground.deciding, asked.deciding) == ("accuracy", "roc_auc")
+    classes = replace(ground.contract, outputs={"prediction": "string"}, probabilities={})
+    assert replace(asked, contract=classes).deciding == "accuracy"
+    logged = replace(ground.champion, artifact=None, logged=lambda rows: Answers(
+        rows["_label"].to_numpy(object), None, ("DOWN", "UP")))
+    assert replace(asked, champion=logged).deciding == "accuracy"
 
 
 def test_ranges_need_a_float_form(ground: Ground) -> None:

@@ -23,7 +23,7 @@ from monitor.mapping import Expect, Features, FeatureTable, Labels, Log
 from monitor.mistakes import mistakes
 from monitor.parsing import read
 from monitor.policy import AlarmBudget, Policy, Training
-from monitor.secrets import resolve
+from monitor.secrets import resolve, told
 from monitor.surface import Http
 from monitor.window import EPOCH, Calendar, Window, format_duration, isoformat
 
@@ -345,6 +345,7 @@ def load(path: str | Path) -> Loaded:
         found += mistakes(error.errors(include_url=False), raw, Config)
     if found:
         raise ConfigError(found)
+    told(name for model in config.models for name in (model.name, model.registered))
     return Loaded(config, path)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 _PLACEHOLDER = re.compile(r"\$\{(env|file):([^}]+)\}")
 _URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s/]+(?=@)")
 _known: set[str] = set()
+_told: set[str] = set()
 
 
 def resolve(value: Any, folder: Path, mistakes: list[str], where: str = "") -> Any:
@@ -66,6 +68,15 @@ def fetch(env: str, file: str) -> str | None:
     return known([text.strip()])[0] if text is not None else None
 
 
+def told(names: Iterable[str]) -> None:
+    """From here on these names stay as they are, whatever in them is a secret elsewhere.
+
+    Pages, links and forms go by a model's name, and a database's name from the environment may be
+    the same word.
+    """
+    _told.update(names)
+
+
 def masks() -> int:
     """How many texts are masked; what was redacted while there were fewer may hold one."""
     return len(_known)
@@ -96,8 +107,16 @@ def redact(text: str) -> str:
     secrets = tuple(_known)  # other threads may add to it meanwhile
     if any(secret in text for secret in secrets):
         for secret in sorted(secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
+            text = _masked(text, secret)
     return _URL_PASSWORD.sub(r"\g<head>***", text) if "://" in text else text
+
+
+def _masked(text: str, secret: str) -> str:
+    names = sorted((name for name in tuple(_told) if secret in name), key=len, reverse=True)
+    if not names:
+        return text.replace(secret, "***")
+    either = "|".join(re.escape(item) for item in (*names, secret))
+    return re.sub(either, lambda found: found[0] if found[0] in names else "***", text)
 
 
 def _read(kind: str, name: str, folder: Path) -> str | None:

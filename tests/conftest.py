@@ -38,9 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_secrets() -> Iterator[None]:
-    """What a test makes a secret is masked until its end: others may show the same words."""
+    """What a test makes a secret is masked until its end: others may show the same words. So it
+    is with names that stay."""
     from monitor import secrets
 
-    before = set(secrets._known)
+    before, names = set(secrets._known), set(secrets._told)
     yield
     secrets._known.intersection_update(before)
+    secrets._told.intersection_update(names)

@@ -52,6 +52,23 @@ def test_known_secrets_and_passwords_in_addresses_are_masked(
     assert clean(json.dumps({"a": ["nothing", 1]}))
 
 
+def test_a_models_name_stays_though_a_secret_reads_the_same(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links and forms go by it; all else that holds the secret is masked, be it part of a word."""
+    monkeypatch.setenv("HOLDFAST_TEST", "fraud")
+    file = tmp_path / "holdfast.yaml"
+    file.write_text(yaml.safe_dump({"models": [{
+        "name": "fraud-eu", "task": "binary", "log": {
+            "source": "postgresql://holdfast@db/${env:HOLDFAST_TEST}", "table": "log",
+            "timestamp": "at", "prediction": "answer", "label": "truth"}}]}))
+    load(file)
+    assert redact("/models/fraud-eu of fraud, fraudulent, fraud-us") == (
+        "/models/fraud-eu of ***, ***ulent, ***-us")
+    assert redacted({"model": "fraud-eu"}) == {"model": "fraud-eu"}
+    monkeypatch.setattr("monitor.secrets._known", {"my-fraud-eu-password"})
+    assert redact("my-fraud-eu-password") == "***", "a name within a secret does not show it"
+
+
 def test_no_secret_leaves_a_whole_deployment(
         tmp_path: Path, mlflow_uri: str, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

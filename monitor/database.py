@@ -34,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as NoneFree
 
 from monitor.errors import ConflictError, HoldfastError
 from monitor.schema import VERSION_TABLE, changes, leaders, touched
@@ -48,6 +49,8 @@ RIGHT = {"is full": _WRITABLE, "readonly": _WRITABLE, "unable to open database f
          "I/O error": _WRITABLE}
 """What SQLite says of a volume that is full or read-only -> what would be right."""
 
+NO_ROOM = "no connection came free: others wait for its answers; right would be one that answers"
+"""What is said once every connection of this process waits for the database."""
 _MIGRATION_LOCK = 0x686F6C64  # any number; the same in every process
 
 
@@ -248,9 +251,10 @@ class Database:
     def _failing_in_words(self, refusals: list[str] | None = None) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, NoneFree) as error:
             where = self._engine.url.render_as_string(hide_password=True)
-            what = (str(error.orig).strip() or "no answer").splitlines()[0]
+            what = ((str(error.orig).strip() or "no answer").splitlines()[0]
+                    if isinstance(error, DBAPIError) else NO_ROOM)
             right = next((f"; right would be {words}" for sign, words in RIGHT.items()
                           if sign in what), "")
             told = redact(f"store {where}: {what}{right}")
@@ -271,6 +275,8 @@ def _engine(url: str) -> Engine:
                                 "sqlite:///FILE or postgresql+psycopg://HOST/DATABASE")
         return create_engine(parsed, pool_pre_ping=True, pool_size=5, connect_args={
             "connect_timeout": 10,
+            "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,  # of a server that vanished: unasked, Linux waits hours
             "options": f"-c lock_timeout={BUSY_SECONDS}s -c statement_timeout={4 * BUSY_SECONDS}s"
                        " -c idle_in_transaction_session_timeout=300s",
         })

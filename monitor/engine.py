@@ -272,7 +272,7 @@ class Postgres(_Timed):
             try:
                 self._session = psycopg.connect(
                     self._url, autocommit=True, connect_timeout=patience, prepare_threshold=None,
-                    application_name="holdfast")
+                    application_name="holdfast", **ALIVE)
             except psycopg.Error as error:
                 raise SourceError(
                     f"{place(self.source)}: the server does not answer: {_first(str(error))}; "
@@ -334,6 +334,10 @@ class Postgres(_Timed):
             self._session.close()
 
 
+ALIVE: dict[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+                         "tcp_user_timeout": 60_000}
+"""How a PostgreSQL server that vanished from the network is noticed, in seconds and milliseconds:
+by what Linux does unasked, a thread would wait for its answer for hours."""
 NANOSECONDS = dt.Timestamp("UTC", scale=9)
 """Instants as pandas and Arrow write them, which DuckDB 2.0 only keeps: see ``relation.exact``."""
 _DUCKDB: dict[str, dt.DataType] = {

@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import NullPool, create_engine, event
 
+from monitor.config import Limits
+from monitor.engine import Postgres
 from monitor.errors import ConflictError, HoldfastError
 from monitor.schema import VERSION_TABLE, metadata
 from monitor.state import ModelState
@@ -142,6 +145,35 @@ def test_an_unreachable_store_says_so_without_its_password() -> None:
     with pytest.raises(HoldfastError, match="store postgresql") as failed:
         Store.open("postgresql+psycopg://me:hunter2@127.0.0.1:1/none")
     assert "hunter2" not in str(failed.value)
+
+
+def test_a_store_whose_answers_all_are_waited_for_says_so(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that hangs keeps every connection: the daemon goes on and says so, as it does of
+    one that is away."""
+    monkeypatch.setattr(store._engine.pool, "_timeout", 0.05)
+    with ExitStack() as held:
+        for _ in range(15):  # five, and ten more
+            held.enter_context(store.reading())
+        with pytest.raises(HoldfastError, match="no connection came free"):
+            store.ticked("quiet", at(0), 0.1, True)
+        assert "no connection came free" in store.refusal
+    store.ticked("quiet", at(0), 0.1, True)
+    assert store.refusal == ""
+
+
+def test_postgresql_that_vanished_is_given_up_after_a_minute(postgres: str) -> None:
+    """By the store and by a log: nothing on this machine can make a server vanish."""
+    with Store.open(postgres) as opened, opened.reading() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        told = [driver.info.get_parameters()]
+    engine = Postgres(postgres, Limits())
+    told.append(engine._connected().info.get_parameters())
+    engine.close()
+    for asked in told:
+        assert asked["tcp_user_timeout"] == "60000"
+        assert (asked["keepalives_idle"], asked["keepalives_count"]) == ("30", "3")
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "nonsense", "sqlite://", "sqlite:////no/where/s.db"])

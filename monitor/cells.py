@@ -21,6 +21,8 @@ from monitor.window import EPOCH
 Value = Any
 """An Ibis value expression."""
 
+EXACT = 2.0 ** 53
+"""From this on every double is a whole number."""
 _NUMBER = (r"^[+-]?([0-9]{1,60}([.][0-9]{0,60})?|[.][0-9]{1,60})([eE][+-]?[0-9]{1,2})?$"
            r"|^[+-]?([iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN])$")
 _DATE = (r"[1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
@@ -98,6 +100,12 @@ def number(value: Value) -> Value:
     return ibis.null("float64")
 
 
+def small(value: Value) -> Value:
+    """The double, or 0 where it is larger than any that could be no whole number: Ibis rounds to
+    64-bit integers, which hold neither 1e19 nor -3.4e38, that stands for what is absent."""
+    return ibis.cases((value.abs() < EXACT, value), else_=ibis.literal(0.0, value.type()))
+
+
 def text(value: Value) -> Value:
     """The canonical text: true/false, integers without a point, floats at their shortest."""
     dtype = value.type()
@@ -106,8 +114,9 @@ def text(value: Value) -> Value:
     if dtype.is_decimal():
         value, dtype = value.cast("float64"), dt.float64
     if dtype.is_floating():
-        whole = (value == value.floor()) & (value.abs() < 2.0 ** 53)
-        return ibis.cases((whole, value.cast("int64").cast("string")),
+        held = small(value)
+        whole = (held == held.floor()) & (value.abs() < EXACT)
+        return ibis.cases((whole, held.cast("int64").cast("string")),
                           else_=value.cast("string").lower())
     if kind_of(dtype) == "other":
         return ibis.null("string")

@@ -16,9 +16,9 @@ from monitor.window import EPOCH
 
 MICRO = timedelta(microseconds=1)
 FAR = 2 ** 61
-FIRST, LAST = (int((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) / MICRO) for year in (2, 9999))
+FIRST, LAST = (int((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) / MICRO) for year in (2, 9800))
 """Logs hold times such as 9999-12-31T23:59:59 for what never ends, or a unit's thousandfold: what
-lies beyond these years is taken for them, so that a pane more is still in the calendar."""
+lies beyond these years is taken for them, so that a century more is still in the calendar."""
 
 
 def to_micros(instant: datetime) -> int:

@@ -27,6 +27,8 @@ GROUPS = 10
 """Groups of near-equal reference mass that the cells of a number are joined to."""
 OWN_GROUP = 0.1
 """An exact value with this share of the reference is a group of its own."""
+LARGEST = 1e150
+"""What lies beyond counts as this in a standard deviation: squares of it are still numbers."""
 RARE = 5.0
 """Chi-squared joins groups with fewer reference rows than this to the smallest other group, or to
 one of their own where there is only one other."""
@@ -258,7 +260,7 @@ def _rare(groups: Floats, plan: Plan) -> tuple[Flags, Places]:
 
 def _spread(cells: Floats, rows: Floats, plan: Plan) -> tuple[Floats, Floats]:
     """Standard deviation of the representatives, and how far the clipped rows' may lie from it."""
-    of, values = plan.cell_of, np.nan_to_num(plan.values)
+    of, values = plan.cell_of, np.clip(np.nan_to_num(plan.values), -LARGEST, LARGEST)
     share = cells / np.maximum(rows, 1.0)[..., of]
     mean = plan.per_feature(share * values)
     deviation = np.sqrt(plan.per_feature(share * (values - mean[..., of]) ** 2))

@@ -136,11 +136,13 @@ def _value(value: Value, shape: Shape) -> Value:
 
 
 def _column(values: list[Any], dtype: dt.DataType) -> pd.Series[Any]:
-    """The values in the type that holds them: where an integer is absent, doubles."""
+    """The values in the type that holds them: where an integer is absent, or larger than those of
+    64 bits with a sign, doubles."""
     import pandas as pd
 
     whole = None not in values
-    if dtype.is_floating() or (dtype.is_integer() and not whole):
+    if dtype.is_floating() or (dtype.is_integer() and not (
+            whole and max(values, default=0) < 2**63)):
         return pd.Series(values, dtype="float64")
     if dtype.is_integer():
         return pd.Series(values, dtype="int64")

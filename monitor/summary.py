@@ -11,7 +11,7 @@ from typing import Literal, cast
 import ibis
 
 from monitor.bins import QUANTILES, Bins, ColumnSummary, NumericBins, Role
-from monitor.cells import amount, kind_of, number, text
+from monitor.cells import amount, kind_of, number, small, text
 from monitor.changes import held
 from monitor.engine import Row
 from monitor.labelled import Labelled
@@ -92,7 +92,8 @@ class Summaries:
         count, nulls = self._one(rows.agg(n=rows.count(), nulls=rows.raw.isnull().sum()))
         fine = rows.filter(rows["value"].notnull(), ~rows["value"].isnan(),
                            ~rows["value"].isinf())
-        whole = (fine["value"] == fine["value"].round().cast("float64")).all()
+        held = small(fine["value"])
+        whole = (held == held.round().cast("float64")).all()
         kept, distinct, low, high, integral, inner = self._one(fine.agg(
             n=fine.count(), distinct=fine["value"].nunique(), low=fine["value"].min(),
             high=fine["value"].max(), integral=whole,

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from monitor.baseline import Baseline
 from monitor.bins import Bins, NumericBins
 from monitor.config import Limits
 from monitor.errors import HoldfastError, SourceError
-from monitor.reference import reference_span
+from monitor.reference import build, reference_span
 from monitor.source import Source
 from monitor.units import Suspect
 from monitor.window import Window, parse_time
@@ -268,11 +269,50 @@ def test_a_time_at_the_end_of_all_days_is_no_trouble(logs: Logs) -> None:
     with Source(config, Limits()) as source:
         span = source.span()
         assert span is not None
-        assert (span.start, span.end.year) == (START, 9999)
+        assert (span.start, span.end.year) == (START, 9800)
         assert source.changed(None).span == span
         assert source.schema_faults(BINS, SPAN) == []
         assert whole(counted(source, BINS), BINS).n == 4
         assert len(source.sample(SPAN, known_by=LATER, limit=9)) == 4
+
+
+def test_numbers_that_no_integer_holds_are_no_trouble(exact: Logs) -> None:
+    """As the largest float of 32 or 64 bits, that stands for what is absent, or a hash."""
+    data = rows(12, days=2)
+    del data["id"]
+    large = [1e19, -3.4028234663852886e38, 1.7976931348623157e308, 2.0**63]
+    data["x"] = [*large, *data["x"][4:]]
+    data["g"] = pa.array([7.0, *large[:3], 0.5, *[1e20] * 7])
+    config = model(exact.add(data), prediction="p", features={"categorical": ["g"]})
+    with Source(config, Limits()) as source:
+        told = source.describe(None)
+        drawn = source.sample(SPAN, known_by=LATER, limit=12)
+    assert told["x"].quantiles[-1] == large[2]
+    assert not told["x"].integral
+    assert {"7", "0.5"} <= {name for name, _ in told["g"].top}
+    assert sorted(drawn["x"])[-1] == large[2]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # its standard deviation is endless
+def test_a_baseline_of_the_largest_floats_can_be_kept(tmp_path: Path) -> None:
+    data = rows(900, days=30)
+    data["x"] = [1.7976931348623157e308 if place % 3 else value
+                 for place, value in enumerate(data["x"])]
+    config = full(Logs("parquet", tmp_path).add(data),
+                  reference={"from": START, "to": START + 30 * DAY}, window={"length": "1d"})
+    with Source(config, Limits()) as source:
+        made = build(config, source, "1")
+    assert made is not None
+    assert Baseline.from_json(made.to_json()).bins == made.bins
+    assert made.promise["detectable_shift"]["x"]["found"] is not None
+
+
+def test_unsigned_hashes_are_sampled(tmp_path: Path) -> None:
+    data = rows(12, days=2)
+    data["h"] = pa.array([2**63 + place for place in range(12)], pa.uint64())
+    with Source(full(Logs("parquet", tmp_path).add(data)), Limits()) as source:
+        assert source.describe(None)["h"].integral
+        assert (source.sample(SPAN, known_by=LATER, limit=12)["h"] >= 2.0**63).all()
 
 
 def test_a_reference_file_says_where_its_times_stand_for_none(tmp_path: Path) -> None:

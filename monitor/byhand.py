@@ -16,7 +16,7 @@ from monitor.errors import ConfigError, HoldfastError, RefusedError
 from monitor.follow import conclude, follow, move, start
 from monitor.request import Kind, Request
 from monitor.store import Store
-from monitor.window import Window, isoformat, parse_time
+from monitor.window import Calendar, Window, isoformat, parse_time
 
 SCORING = 120.0
 """Seconds that a person's request waits for a scoring of versions that is under way."""
@@ -124,7 +124,7 @@ def look(model: Model, deps: Deps, *, now: datetime, wait: bool) -> dict[str, An
             "result": outcome.get("result", {})}
 
 
-MICRO = timedelta(microseconds=1)
+MICRO, YEAR = timedelta(microseconds=1), timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,15 @@ class Saying:
 
 def stretch(model: Model, where: str) -> Window:
     """The window that starts at or holds a time, or the stretch FROM/TO in whole panes."""
-    calendar = model.calendar
+    try:
+        found = _stretch(model.calendar, where)
+        _ = found.start - YEAR, found.end + YEAR  # whoever reads of it looks around it
+    except OverflowError as error:
+        raise ConfigError([f"--window: {where!r} lies at the end of the calendar"]) from error
+    return found
+
+
+def _stretch(calendar: Calendar, where: str) -> Window:
     start, _, end = where.partition("/")
     try:
         first = calendar.pane_of(parse_time(start))
@@ -148,8 +156,6 @@ def stretch(model: Model, where: str) -> Window:
         last = parse_time(end)
     except HoldfastError as error:
         raise ConfigError([f"--window: {error}"]) from error
-    except OverflowError as error:
-        raise ConfigError([f"--window: {where!r} lies at the end of the calendar"]) from error
     if last <= first:
         raise ConfigError([f"--window: {where!r} ends before it starts; right would be FROM/TO"])
     whole = calendar.pane_of(last)

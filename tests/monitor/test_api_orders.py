@@ -109,8 +109,11 @@ def test_a_body_that_is_too_large_is_refused_as_declared(server: Server, declare
     declared[where]["POST"].validate_response(answer)
 
 
-@pytest.mark.parametrize("window", ["9999-12-31", "0001-01-01T00:00:00+23:00", "2026-01-01/9999"])
+@pytest.mark.parametrize("window", [
+    "9999-12-31", "0001-01-01T00:00:00+23:00", "2026-01-01/9999", "0001-01-01/2026-01-01",
+    "2026-01-01/9999-12-31T23:59:59"])
 def test_a_window_beyond_the_calendar_is_refused_in_words(server: Server, window: str) -> None:
+    """Before it is an order: one that cannot be done would end each tick of its model."""
     answer = httpx.post(f"{server.url}/api/models/quiet/acknowledge", headers=bearer("act"),
                         json={"window": window, "as": "fault"}, trust_env=False)
     assert answer.status_code == 409

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import unquote
 
 _PLACEHOLDER = re.compile(r"\$\{(env|file):([^}]+)\}")
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@\s/]+(?=@)")
+# SQLAlchemy and others take a raw ``/`` or ``@`` in a password, too
+_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^\s\"'<>,]+(?=@)")
 _known: set[str] = set()
 _told: set[str] = set()
 

@@ -46,6 +46,8 @@ def test_known_secrets_and_passwords_in_addresses_are_masked(
     assert redact("postgresql://me:secret@host/db http://u:p@h") == (
         "postgresql://me:***@host/db http://u:***@h")
     assert redact("http://host:8700/path") == "http://host:8700/path"
+    assert redact("at postgresql://me:se/cr@t@db/x: 'mysql://me:se/cret@db', by me@here") == (
+        "at postgresql://me:***@db/x: 'mysql://me:***@db', by me@here")
     assert json.dumps(redacted({"a": ['quo"te\\d%40', 1]})) == '{"a": ["***", 1]}'
     assert not clean(json.dumps({"a": ['quo"te\\d%40', 1]}))
     assert not clean(json.dumps({"postgresql://me:hidden@db": 1}))

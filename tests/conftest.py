@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 
 import pytest
 
 os.environ["DO_NOT_TRACK"] = "1"
+# hundreds of processes start here, and none should compile what another one did
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+atexit.register(gc.unfreeze)  # libraries that tell of leaks at the end look for what is held
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers have one core each, as have their children
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -34,6 +41,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files begin first: those that begin last decide when the last worker ends."""
     items.sort(key=lambda item: next(
         (rank for rank, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+        item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """After each file garbage goes, and what stays is looked through no more: it is mostly
+    libraries, which stay anyway, and a library that collects garbage itself took seconds a time."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+    return result
 
 
 @pytest.fixture(autouse=True)

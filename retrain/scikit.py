@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -98,22 +100,19 @@ class Scikit:
                           "of numbers; fewer trees make it smaller (training.prune)")
 
     def save(self, fitted: Pipeline, path: Path) -> Path:
-        import skops.io
-
+        skops = _skops()
         about = {"kind": fitted.kind, "task": fitted.task, "classes": list(fitted.classes),
                  "design": fitted.design.to_dict(), "loss": fitted.loss,
                  "history": fitted.history}
-        path.write_bytes(skops.io.dumps({"about": json.dumps(about),
-                                         "estimator": fitted.estimator}))
+        path.write_bytes(skops.dumps({"about": json.dumps(about),
+                                      "estimator": fitted.estimator}))
         return path
 
     def load(self, path: Path) -> Pipeline:
-        import skops.io
-        from skops.io.exceptions import UntrustedTypesFoundException
-
+        skops = _skops()
         try:
-            stored = skops.io.load(path, trusted=list(TRUSTED))
-        except UntrustedTypesFoundException as error:
+            stored = skops.load(path, trusted=list(TRUSTED))
+        except skops.exceptions.UntrustedTypesFoundException as error:
             raise HoldfastError(f"{path.name} holds types that no model of ours has, and is not "
                                 f"loaded: {error}") from error
         about = json.loads(stored["about"])
@@ -145,6 +144,22 @@ class Scikit:
                       else trial.suggest_float(key, *ends, log=True)
                       for key, ends in BOOSTED.items()}
         return replace(options, settings=asked)
+
+
+def _skops() -> ModuleType:
+    """``skops.io``. It imports every package of scikit-learn to learn the names of its estimators,
+    and with one of them torch, which none of them needs: 1.4 seconds and 180 MB."""
+    spared = "sklearn.externals.array_api_compat.torch"
+    hidden = {"skops.io", spared}.isdisjoint(sys.modules)
+    if hidden:
+        sys.modules[spared] = None  # type: ignore[assignment]
+    try:
+        import skops.io
+        import skops.io.exceptions
+    finally:
+        if hidden:
+            del sys.modules[spared]
+    return sys.modules["skops.io"]
 
 
 def _inside(value: float, ends: tuple[float, float]) -> float:

@@ -1,6 +1,6 @@
 """A process of its own for a request, forked from one that has read the libraries already.
 
-It runs what ``python -m retrain`` runs; four seconds of imports are spared each time. Deaths and
+It runs what ``python -m retrain`` runs; nine seconds of imports are spared each time. Deaths and
 limits of memory are tried on real ones (`shop.start`).
 """
 
@@ -13,7 +13,13 @@ from pathlib import Path
 
 _READY = multiprocessing.get_context("forkserver")
 _READY.set_forkserver_preload(["retrain.cli", "monitor.source", "monitor.baseline",
-                               "monitor.registry", "torch", "sklearn.ensemble", "mlflow"])
+                               "monitor.registry", "torch", "sklearn.ensemble", "mlflow",
+                               # what a training, an export and MLflow import on their way
+                               "torch._dynamo", "torch.export._trace",
+                               "onnxscript.function_libs.torch_lib.ops", "skops.io", "skl2onnx",
+                               "mlflow.store.tracking.sqlalchemy_store",
+                               "ibis.backends.sql.compilers", "matplotlib.figure",
+                               "matplotlib.backends.backend_agg"])
 """Nothing that starts a thread of its own, as ONNX Runtime does: no fork would have it."""
 
 

@@ -235,19 +235,18 @@ class Bench:
         At least a season, and until ``performance.rows`` are held; at most ``POOL``. Nothing while
         the version has answered for less than a season: a few days say little about it.
         """
-        calendar, rule = self.model.calendar, self.model.policy.performance
+        rule = self.model.policy.performance
         ledger, logged = self.ledgers[epoch.key], epoch.logged(self.model)
         pooled: list[Outcomes] = []
         oldest, held, rows = window.end, timedelta(0), 0
-        start = window.end
-        while window.end - start < POOL and (rows < rule.rows or held < SEASON):
-            start -= calendar.pane
-            pane = Window(start, start + calendar.pane)
+        for pane in ledger.held(Window(window.end - POOL, window.end)):
+            if rows >= rule.rows and held >= SEASON:
+                break
             found = (ledger.outcomes(pane, at, logged, segment)
                      if self.mature(pane, epoch, at) else Outcomes())
             if found:
                 pooled.append(found)
-                oldest, held, rows = start, held + calendar.pane, rows + found.n
+                oldest, held, rows = pane.start, held + pane.length, rows + found.n
         return (total(pooled) if held >= SEASON else Outcomes()), window.end - oldest
 
     def check(self, epoch: Epoch, at: datetime) -> Check | None:
@@ -269,8 +268,9 @@ class Bench:
         oldest = end - calendar.horizon - POOL
         pooled: list[Window] = []
         found: list[Outcomes] = []
-        while end > oldest and (missing > 0 or len(pooled) * calendar.pane < SEASON):
-            pane, end = Window(end - calendar.pane, end), end - calendar.pane
+        for pane in ledger.held(Window(oldest, end)):
+            if pane.end <= oldest or (missing <= 0 and len(pooled) * calendar.pane >= SEASON):
+                break
             outcomes = ledger.outcomes(pane, at, logged)
             if outcomes and self.mature(pane, epoch, at):
                 pooled.append(pane)
@@ -300,11 +300,10 @@ class Bench:
                     span=format_duration(POOL))
 
     def matured(self, window: Window, epoch: Epoch, at: datetime) -> list[Window]:
-        """Every matured pane of the longest pool up to the window's end, newest first."""
-        pane = self.model.calendar.pane
-        starts = [window.end - place * pane for place in range(1, POOL // pane + 1)]
-        return [item for item in (Window(start, start + pane) for start in starts)
-                if self.mature(item, epoch, at)]
+        """Every matured pane with rows of the longest pool up to the window's end, newest first."""
+        start = window.end - POOL
+        return [pane for pane in self.ledgers[epoch.key].held(Window(start, window.end))
+                if pane.start >= start and self.mature(pane, epoch, at)]
 
     def stream(self, due: Due, at: datetime) -> Outcomes:
         """All of the version's outcomes of the longest pool, for whoever looks for a change."""

@@ -6,8 +6,9 @@ was known at a checkpoint, and tells which panes a checkpoint brought news of.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from monitor.bins import Bins, key_of
@@ -31,6 +32,15 @@ class Ledger:
             self._panes[increment.pane].append(increment)
             self._parts[increment.pane, increment.segment].append(increment)
             self._news[increment.known_at].append(increment)
+        self._order = sorted(self._panes)
+
+    def held(self, span: Window) -> Iterator[Window]:
+        """The loaded panes that touch the span, newest first; a pool of four weeks is mostly made
+        of others where panes are seconds long."""
+        first = bisect_right(self._order, span.start - self._calendar.pane)
+        for place in range(bisect_left(self._order, span.end), first, -1):
+            start = self._order[place - 1]
+            yield Window(start, start + self._calendar.pane)
 
     def _known(self, window: Window, at: datetime, segment: str) -> Iterable[Known]:
         for pane in self._calendar.panes(window):
@@ -89,7 +99,7 @@ class Ledger:
 
     def newest(self, at: datetime, before: datetime) -> datetime | None:
         """End of the newest loaded pane before ``before`` that held rows, as known at ``at``."""
-        for pane in sorted((pane for pane in self._panes if pane < before), reverse=True):
+        for pane in reversed(self._order[:bisect_left(self._order, before)]):
             if sum(item.profile.n for item in self._panes[pane]
                    if item.known_at <= at and not item.segment) > 0:
                 return pane + self._calendar.pane

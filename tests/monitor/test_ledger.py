@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -48,3 +49,18 @@ def test_what_a_store_holds_is_unpacked_when_it_is_asked_for() -> None:
     assert packed.outcomes is packed.outcomes
     with pytest.raises(zlib.error):
         ledger.inputs(PANE, START + HOUR)
+
+
+def test_only_panes_that_hold_something_are_gone_through() -> None:
+    starts = [START + hours * HOUR for hours in (0, 1, 500)]
+    ledger = Ledger(Calendar(HOUR, HOUR, timedelta(0), 7 * 24 * HOUR), BINS,
+                    [replace(labels(5, 1), pane=start) for start in starts])
+
+    def held(start: float, end: float) -> list[float]:
+        return [(pane.start - START) / HOUR for pane in ledger.held(
+            Window(START + start * HOUR, START + end * HOUR))]
+
+    assert held(-99, 999) == [500, 1, 0]
+    assert held(1, 500) == [1], "half-open"
+    assert held(1.5, 500.5) == [500, 1], "panes that the span cuts through are part of it"
+    assert held(2, 500) == []

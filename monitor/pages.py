@@ -55,6 +55,12 @@ BADGE_SECONDS = 60
 """How long a badge may be shown without asking again."""
 
 
+class Back(str):
+    """What a form sends back for programs, such as its token: with a mask in it none would do."""
+
+    __slots__ = ()
+
+
 class Pages:
     """Renders the templates, with the headers that keep the pages harmless."""
 
@@ -68,7 +74,8 @@ class Pages:
         self.policy = (f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
                        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
         self._environment.globals |= {"tones": TONES, "refusal": refusal}
-        self._environment.filters |= {"instant": instant, "number": number, "limit": limit}
+        self._environment.filters |= {"instant": instant, "number": number, "limit": limit,
+                                      "back": Back}
 
     def render(self, name: str, /, status: int = 200, *, forms: bool = False,
                frames: bool = False, **values: Any) -> HTMLResponse:
@@ -202,6 +209,8 @@ def _finished(value: Any) -> Any:
     Of what is HTML already the tags stay: a secret may read ``true``, and what a tag was given went
     through here before.
     """
+    if isinstance(value, Back):
+        return value
     if not isinstance(value, Markup):
         return redacted(value)
     parts = _TAG.split(str(value))

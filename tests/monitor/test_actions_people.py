@@ -110,6 +110,17 @@ def test_pressing_twice_is_pressing_once(browser: Visit, server: Server, store: 
     assert len(store.orders("quiet")) == 1
 
 
+def test_forms_are_taken_though_secrets_read_like_a_part_of_them(
+        browser: Visit, server: Server, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens, keys and times hold digits; a database's port or name from the environment may."""
+    monkeypatch.setattr("monitor.secrets._known", set("0123456789"))
+    anna = browser(server)
+    anna.login()
+    anna.get("/actions/electricity/fault")
+    assert anna.send(note="a broken sensor").url.path == "/models/electricity"
+    assert [order.action for order in store.orders("electricity", newest=5)] == ["acknowledge"]
+
+
 def test_what_cannot_be_done_is_told_on_the_form(
         browser: Visit, server: Server, store: Store) -> None:
     anna = browser(server)

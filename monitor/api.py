@@ -105,21 +105,22 @@ def _fleet(router: APIRouter, store: Store, config: Config) -> None:
         told = fleet.performances(store, shown)
         after = offset + limit
         return replies.Fleet(
-            items=[replies.Brief(**_brief(item, told.get(item.model.name))) for item in shown],
+            items=[replies.Brief(**_brief(item, told.get(item.model.name))).masked()
+                   for item in shown],
             next=after if after < min(len(kept), DEEPEST + 1) else None, total=len(made),
             found=len(kept))
 
 
 def _brief(item: fleet.Entry, told: dict[str, Any] | None) -> dict[str, Any]:
     state, line = item.recorded.state, item.newest.line if item.newest else {}
-    told_of: dict[str, Any] = redacted({
+    return {
         "name": item.model.name, "registered": item.model.registered, "task": item.model.task,
         "phase": state.phase, "needs": {"level": item.need.level, "words": item.need.words},
         "champion": state.champion, "challenger": state.challenger,
         "verdict": line.get("verdict"), "reason": item.reason,
         "severity": line.get("severity"), "performance": told,
-        "trouble": item.trouble.message if item.trouble else None})
-    return told_of | {"since": state.since, "judged_to": item.recorded.folded_to}
+        "trouble": item.trouble.message if item.trouble else None,
+        "since": state.since, "judged_to": item.recorded.folded_to}
 
 
 def _model(router: APIRouter, store: Store, config: Config) -> None:
@@ -135,11 +136,11 @@ def _model(router: APIRouter, store: Store, config: Config) -> None:
             **_brief(found, told.get(name)), predecessor=state.predecessor,
             adopted_at=state.adopted_at, cooldown_until=state.cooldown_until,
             ticked=tick.at if tick else None,
-            newest=_verdict(found.newest.line) if found.newest else None,
+            newest=found.newest.line if found.newest else None,
             pending=None if waits is None else replies.Waiting(
                 known_at=waits.known_at, action=waits.decision.action,
-                reason=redact(waits.decision.reason)),
-            request=asked.request.request_id if asked else None)
+                reason=waits.decision.reason),
+            request=asked.request.request_id if asked else None).masked()
 
     @router.get("/models/{name}/versions", tags=["model"])
     def versions(name: str) -> replies.Versions:
@@ -185,7 +186,7 @@ def _past(router: APIRouter, store: Store, config: Config) -> None:
         return replies.Some(items=[_verdict(row.line) for row in rows[:limit]],
                             next=_next(offset + limit, len(rows) > limit, 100))
 
-    pages: Sequence[tuple[str, type[Any], Callable[[str, int], Sequence[Any]], str]] = (
+    pages: Sequence[tuple[str, type[replies.Reply], Callable[[str, int], Sequence[Any]], str]] = (
         ("episodes", replies.Episode, store.episodes,
          "Stretches of drift or degradation, newest first."),
         ("decisions", replies.Decision, store.decisions,
@@ -196,13 +197,13 @@ def _past(router: APIRouter, store: Store, config: Config) -> None:
             _request(row) for row in store.requests(name, most)],
          "Retrains and other work that was asked for, newest first."),
         ("reports", replies.Report, lambda name, most: [
-            replies.Report(id=row.id, verdict_id=row.verdict_id, uri=redact(row.uri),
+            replies.Report(id=row.id, verdict_id=row.verdict_id, uri=row.uri,
                            created=row.created, href=f"/reports/{row.id}")
             for row in store.reports(name, most)],
          "Reports of verdicts, newest first."),
         ("acknowledgements", replies.Acknowledgement, lambda name, most: [
             replies.Acknowledgement(start=row.span.start, end=row.span.end, said=row.said,
-                                    rebaseline=row.rebaseline, note=redact(row.note), at=row.at)
+                                    rebaseline=row.rebaseline, note=row.note, at=row.at)
             for row in store.acknowledgements(name)[::-1][:most]],
          "What people said of windows, newest first."),
         ("troubles", replies.Trouble, store.past_troubles,
@@ -211,7 +212,7 @@ def _past(router: APIRouter, store: Store, config: Config) -> None:
         _paged(router, config, (path, kind, words), read)
 
 
-def _paged(router: APIRouter, config: Config, told: tuple[str, type[Any], str],
+def _paged(router: APIRouter, config: Config, told: tuple[str, type[replies.Reply], str],
            read: Callable[[str, int], Sequence[Any]]) -> None:
     """A route that tells a part of what ``read`` reads, newest first."""
     path, kind, words = told
@@ -219,8 +220,7 @@ def _paged(router: APIRouter, config: Config, told: tuple[str, type[Any], str],
     def part(name: str, limit: Limit = 50, offset: Offset = 0) -> Any:
         named(config, name)
         rows = read(name, offset + limit + 1)
-        items = [kind(**redacted(kind.model_validate(row).model_dump()))
-                 for row in rows[offset : offset + limit]]
+        items = [kind.model_validate(row).masked() for row in rows[offset : offset + limit]]
         return {"items": items, "next": _next(offset + limit, len(rows) > offset + limit)}
 
     router.add_api_route(f"/models/{{name}}/{path}", part, name=path, description=words,
@@ -241,7 +241,7 @@ def _next(after: int, more: bool, factor: int = 1) -> int | None:
 
 
 def _verdict(line: dict[str, Any]) -> replies.Verdict:
-    return replies.Verdict.model_validate(redacted(line))
+    return replies.Verdict.model_validate(line).masked()
 
 
 def _request(row: Any) -> replies.Request:

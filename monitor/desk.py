@@ -14,6 +14,7 @@ from monitor.clerk import AT_ONCE, do
 from monitor.config import Config, Model
 from monitor.credentials import Caller
 from monitor.errors import RefusedError
+from monitor.secrets import redact, redacted
 from monitor.store import Order, Store
 from monitor.window import isoformat
 
@@ -83,10 +84,11 @@ def signature(caller: Caller) -> str:
 
 
 def told(order: Order) -> dict[str, Any]:
-    """The order for programs."""
-    return {"order": order.id, "model": order.model, "action": order.action, "by": order.by,
-            "at": isoformat(order.at), "arguments": order.arguments, "status": order.status,
-            "note": order.note,
+    """The order for programs, secrets masked in what people wrote."""
+    return {"order": order.id, "model": order.model, "action": order.action,
+            "by": redact(order.by), "at": isoformat(order.at),
+            "arguments": redacted(order.arguments), "status": order.status,
+            "note": redact(order.note),
             "finished": isoformat(order.finished) if order.finished else None}
 
 

@@ -7,13 +7,14 @@ here, and what a later one says beside it is left out.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.acknowledgement import Said
 from monitor.judge import Kind
 from monitor.need import Level
+from monitor.secrets import redacted
 from monitor.state import Action, Phase
 
 Item = TypeVar("Item")
@@ -23,6 +24,22 @@ class Reply(BaseModel):
     """A part of an answer."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, use_attribute_docstrings=True)
+
+    def masked(self) -> Self:
+        """The same, secrets masked in all but fixed words and times: a secret may read ``stable``,
+        and programs go by those."""
+        return self.model_copy(update={
+            name: _masked(getattr(self, name)) for name, field in type(self).model_fields.items()
+            if not any(get_origin(kind) is Literal
+                       for kind in (field.annotation, *get_args(field.annotation)))})
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Reply):
+        return value.masked()
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return redacted(value)
 
 
 class Problem(Reply):

@@ -99,6 +99,25 @@ def test_what_happened_is_listed(api: httpx.Client, what: str) -> None:
     assert told["next"] == (1 if what in {"transitions", "requests"} else None)
 
 
+def test_fixed_words_and_times_are_told_though_secrets_read_the_same(
+        api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = ["/models", *(f"/models/electricity{part}" for part in (
+        "", "/verdicts", "/decisions", "/transitions", "/requests", "/episodes"))]
+    open_ = [api.get(path).json() for path in paths]
+    words = {"awaiting_promotion", "stable", "degraded", "retrain", "train", "now", "2026"}
+    monkeypatch.setattr("monitor.secrets._known", words)
+    masked = [api.get(path) for path in paths]
+    assert [answer.status_code for answer in masked] == [200] * len(paths)
+    fleet, model, verdicts, *_ = (answer.json() for answer in masked)
+    assert fleet["items"][0]["phase"] == model["phase"] == "awaiting_promotion"
+    assert {row["start"] for row in verdicts["items"]} == {
+        row["start"] for row in open_[2]["items"]}
+    reasons = [row["reason"] for row in (*verdicts["items"], *masked[4].json()["items"])
+               if "reason" in row]
+    assert reasons
+    assert not any(word in reason for word in words for reason in reasons)
+
+
 @pytest.mark.parametrize(("path", "status", "words"), [
     ("/models/none", 404, "No model called none"), ("/models/a%2Fb", 404, ""),
     ("/models/%C3%A4%20b/verdicts", 404, "No model called ä b"), ("/nothing", 404, "Not Found"),

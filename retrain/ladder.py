@@ -13,10 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from monitor.errors import HoldfastError
+import structlog
+
+from monitor.errors import HoldfastError, RegistryError, SourceError
 from retrain.evaluate import Scores
 from retrain.gate import ERROR, GateResult, spent
 from retrain.proposal import Proposal
+
+log = structlog.get_logger()
+
+BROKEN = (MemoryError, RuntimeError, ValueError)
+"""What libraries raise where they cannot go on; a GPU without memory is a ``RuntimeError``."""
 
 Result = Literal["impossible", "no gain", "refused", "passed", "not tried"]
 
@@ -57,6 +64,8 @@ class Attempt:
     proposal: Proposal | None = None
     validation: float | None = None
     judged: Judged | None = None
+    broke: Exception | None = None
+    """What nobody foresaw, without its traceback: that would hold what a GPU's memory holds."""
 
     @property
     def gain(self) -> float | None:
@@ -92,7 +101,8 @@ def climb(rungs: Sequence[Rung], trial: Trial, *, said: Callable[[str], None]) -
     """One attempt per rung, in order; the climb ends at the first that gained enough.
 
     ``gate`` is asked with the error rate that this look at the holdout may spend. A rung that
-    raises ``HoldfastError`` is recorded and the next one tried.
+    raises ``HoldfastError`` is recorded and the next one tried, and so is one in which a library
+    broke. Where none passed then, the first of those errors is raised in the end.
     """
     attempts: list[Attempt] = []
     opened, over = 0, time.monotonic() + trial.budget.total_seconds()
@@ -112,13 +122,28 @@ def climb(rungs: Sequence[Rung], trial: Trial, *, said: Callable[[str], None]) -
         opened += attempt.judged is not None
         said(f"{rung.name}: {attempt.result}: {attempt.reason}")
         attempts.append(attempt)
+    broke = [item.broke for item in attempts if item.broke is not None]
+    if broke and all(item.result != "passed" for item in attempts):
+        raise broke[0]
     return attempts
 
 
 def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
+    """What becomes of the rung; raises where MLflow or the rows are away: that is not its own."""
     began = time.process_time()
     try:
+        return _judged(rung, trial, error, began)
+    except BROKEN as problem:
+        log.warning("rung broke", rung=rung.name, exc_info=True)
+        return Attempt(rung.name, "impossible", f"{type(problem).__name__}: {problem}",
+                       time.process_time() - began, broke=_bare(problem))
+
+
+def _judged(rung: Rung, trial: Trial, error: float, began: float) -> Attempt:
+    try:
         proposal = rung.make()
+    except (RegistryError, SourceError):
+        raise
     except HoldfastError as problem:
         return Attempt(rung.name, "impossible", str(problem), time.process_time() - began)
     gain = trial.validation(proposal)
@@ -130,6 +155,11 @@ def _tried(rung: Rung, trial: Trial, error: float) -> Attempt:
     return replace(made, result="passed" if judged.verdict.passed else "refused", judged=judged,
                    reason=f"{proposal.what}: {judged.verdict.reason}",
                    seconds=time.process_time() - began)
+
+
+def _bare(problem: Exception) -> Exception:
+    problem.__cause__ = problem.__context__ = None
+    return problem.with_traceback(None)
 
 
 def best(attempts: Sequence[Attempt], *, borne: float = 0.0) -> Attempt | None:

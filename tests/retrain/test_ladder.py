@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.errors import HoldfastError
+from monitor.errors import HoldfastError, RegistryError, SourceError
 from retrain.gate import ERROR, GateResult
 from retrain.ladder import Attempt, Judged, Rung, Trial, best, climb
 from retrain.proposal import Proposal
@@ -57,6 +57,38 @@ def test_a_free_rung_is_tried_after_enough_and_a_straight_one_whatever_validatio
              replace(rung(2), free=True)]
     attempts = climb(rungs, trial, said=lambda line: None)
     assert [item.result for item in attempts] == ["passed", "not tried", "passed", "no gain"]
+
+
+def broken(name: str, error: BaseException) -> Rung:
+    def make() -> Proposal:
+        raise error
+
+    return Rung(name, make)
+
+
+def test_a_rung_in_which_a_library_breaks_leaves_the_others_their_turn() -> None:
+    def gate(proposal: Proposal, level: float) -> Judged:
+        if proposal.rung == "r2":
+            raise ValueError("the gate cannot run this")
+        return Judged(GateResult(True, "said", ()), cast(Any, None), 0.01)
+
+    trial = Trial(lambda proposal: 0.01, gate, 0.005, 0.1, timedelta(minutes=5))
+    breaks = broken("tune", RuntimeError("CUDA out of memory"))
+    attempts = climb([breaks, rung(0), rung(2), rung(1)], trial, said=lambda line: None)
+    assert [item.result for item in attempts] == ["impossible", "passed", "impossible", "passed"]
+    assert attempts[0].reason == "RuntimeError: CUDA out of memory"
+    assert attempts[0].broke is not None
+    assert attempts[0].broke.__traceback__ is None
+    with pytest.raises(RuntimeError, match="CUDA"):
+        climb([breaks, rung(2)], trial, said=lambda line: None)
+
+
+@pytest.mark.parametrize("error", [
+    RegistryError("MLflow is away"), SourceError("the log is away"), KeyboardInterrupt()])
+def test_what_is_not_the_rungs_own_ends_the_climb(error: BaseException) -> None:
+    trial = Trial(lambda proposal: 0.2, cast(Any, None), 0.005, 0.1, timedelta(minutes=5))
+    with pytest.raises(type(error)):
+        climb([broken("tune", error), rung(0)], trial, said=lambda line: None)
 
 
 def passed(name: str, validation: float | None, holdout: float) -> Attempt:

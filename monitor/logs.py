@@ -78,6 +78,7 @@ EVENTS: dict[str, str] = {
     "order ended": "the `order` came to `status`; `note` says more",
     # a retrain
     "step": "the child begins `step`, or says `more` of it: `words`",
+    "rung broke": "a library broke in a `rung` of the ladder; the others are tried all the same",
     "child ended": "the child's process ends with `code`, and why",
     "child failed": "the work broke where nobody foresaw it: a bug of holdfast or of a trainer",
 }

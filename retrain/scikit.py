@@ -155,7 +155,6 @@ def _skops() -> ModuleType:
         sys.modules[spared] = None  # type: ignore[assignment]
     try:
         import skops.io
-        import skops.io.exceptions
     finally:
         if hidden:
             del sys.modules[spared]

@@ -55,11 +55,6 @@ def pytest_runtest_teardown(
     return result
 
 
-def pytest_sessionfinish() -> None:
-    """In the end all is looked through once more, by pytest and by libraries that tell of leaks."""
-    gc.unfreeze()
-
-
 @pytest.fixture(autouse=True)
 def _own_secrets() -> Iterator[None]:
     """What a test makes a secret is masked until its end: others may show the same words. So it

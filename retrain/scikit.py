@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -154,11 +155,10 @@ def _skops() -> ModuleType:
     if hidden:
         sys.modules[spared] = None  # type: ignore[assignment]
     try:
-        import skops.io
+        return import_module("skops.io")
     finally:
         if hidden:
             del sys.modules[spared]
-    return sys.modules["skops.io"]
 
 
 def _inside(value: float, ends: tuple[float, float]) -> float:

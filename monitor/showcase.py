@@ -69,19 +69,21 @@ def stop(folder: Path) -> list[str]:
         return []
     rows = json.loads(file.read_text())
     for row in rows.values():
-        if _is_ours(row["pid"]):
+        if _is_ours(row["pid"], folder):
             Server(row["pid"], row["address"]).stop()
     file.unlink()
     return list(rows)
 
 
-def _is_ours(pid: int) -> bool:
-    """Whether the process still is one of the demo's: a recycled id is left alone."""
+def _is_ours(pid: int, folder: Path) -> bool:
+    """Whether the process still is one of this folder's demo: a recycled id is left alone."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return not Path("/proc").exists()
-    return b"mlflow" in command or b"monitor.showcase" in command
+    place = os.fsencode(folder)
+    ours = b"mlflow" in command or b"monitor.showcase" in command
+    return ours and (place + b"/" in command or place in command.split(b"\0"))
 
 
 def _start(folder: Path, name: str, address: str, path: str, command: list[str]) -> Server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ def process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words],
                              start_new_session=True)
     try:
+        while b"sleep" not in Path(f"/proc/{child.pid}/cmdline").read_bytes():
+            time.sleep(.01)  # it has no words of its own yet
         yield child
     finally:
         child.kill()

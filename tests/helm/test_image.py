@@ -46,6 +46,14 @@ def test_the_image_says_which_version_it_is() -> None:
     assert labels["licenses"] == project["license"]
 
 
+def test_every_folder_with_files_of_the_program_is_a_package() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    tables = tools["setuptools"]
+    files = {pattern.rpartition("/")[0] for pattern in tables["package-data"]["monitor"]}
+    folders = {f"monitor.{folder.replace('/', '.')}" for folder in files}
+    assert folders <= set(tables["packages"]), "set-up warns at length of those that are not"
+
+
 def test_everything_that_is_copied_is_let_through() -> None:
     let = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines()
            if line.startswith("!")}

@@ -224,6 +224,14 @@ def test_pages_stand_while_nothing_is_known(site: httpx.Client) -> None:
     assert "None yet" in text(site.get("/models/quiet"))
 
 
+def test_one_model_is_one_model(store: Store, tmp_path: Path) -> None:
+    for names, title in ((NAMES[:1], "holdfast: 1 model"), (NAMES[:2], "holdfast: 2 models")):
+        config = configuration(tmp_path, *names)
+        server = serve(create_app(store, config, Snapshot(store, config)), "127.0.0.1", 0)
+        assert f"<title>{title}</title>" in httpx.get(server.url, trust_env=False).text
+        server.stop()
+
+
 def test_a_page_for_every_phase(store: Store, site: httpx.Client) -> None:
     number = 0
     for phase, (words, _, _) in WORDS.items():

@@ -370,7 +370,9 @@ def _work_mem(limits: Limits) -> int:
 
 
 def _first(message: str) -> str:
-    return redact(" ".join(message.split())[:300])
+    """What the engine says, without the statement below it: nobody who reads it wrote that."""
+    said = re.split(r"\bLINE \d+:", message)[0]
+    return redact(" ".join(said.split())[:300])
 
 
 def _duckdb_words(error: Exception) -> str:

@@ -100,9 +100,10 @@ def test_a_file_that_breaks_off_is_named(tmp_path: Path) -> None:
     logs = Logs("parquet", tmp_path)
     where = logs.add(good(.5))
     (tmp_path / "log-002.parquet").write_bytes(b"PAR1 and then nothing")
-    with (Source(model(where), Limits()) as source,
-          pytest.raises(SourceError, match=r"log-002\.parquet.*right would be a whole file")):
+    right = r"log-002\.parquet.*right would be a whole file"
+    with Source(model(where), Limits()) as source, pytest.raises(SourceError, match=right) as said:
         source.span()
+    assert "SELECT" not in str(said.value), "nobody who reads it wrote the statement"
 
 
 def test_a_late_bad_value_in_a_csv_is_invalid_and_no_error(tmp_path: Path) -> None:

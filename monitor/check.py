@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from monitor.config import Config, FeatureTable, Http, Labels, Limits, Log, Mode
 from monitor.courier import mistakes
 from monitor.credentials import Credentials, mlflow_secret, session_key
 from monitor.errors import ConfigError, HoldfastError
+from monitor.expectations import canonical
 from monitor.jobs import template
 from monitor.kinds import EXTRAS, importable
 from monitor.mistakes import closest
@@ -52,7 +53,8 @@ def words(findings: Findings) -> Iterator[tuple[str, bool]]:
     for model, columns in findings.features.items():
         aside = findings.set_aside.get(model, {})
         kept = [column for column in columns if column not in aside]
-        yield f"{model}: watches {len(kept)} features: {', '.join(kept)}", False
+        count = f"{len(kept)} feature{'s' if len(kept) != 1 else ''}"
+        yield f"{model}: watches {count}: {', '.join(kept)}", False
         for column, why in aside.items():
             yield f"{model}: sets {column} aside: {why}", False
     if not findings.mistakes:
@@ -237,8 +239,9 @@ def _reference(model: Model, source: Source, where: str, findings: Findings, *, 
     held = source.span()
     if held is None:
         findings.mistakes.append(f"{where}.log.timestamp: no row has an instant in "
-                                 f"{model.log.timestamp!r}; right would be the column that says "
-                                 "when the prediction was made")
+                                 f"{model.log.timestamp!r}, if there are rows; right would be the "
+                                 "column that says when the prediction was made: times, numbers "
+                                 "since 1970, or texts such as 2026-01-31T06:00:00Z")
         return
     exclude = [Window(start, end) for start, end in model.reference.exclude]
     if model.reference.source is not None:
@@ -257,7 +260,7 @@ def _reference(model: Model, source: Source, where: str, findings: Findings, *, 
                                  "right would be a period within it")
         return
     findings.set_aside[model.name] = make_bins(summaries, model)[1]
-    _positive(model, summaries, where, findings)
+    _classes(model, summaries, where, findings)
     _declared(model, summaries, where, findings)
 
 
@@ -277,16 +280,26 @@ def _declared(model: Model, summaries: Mapping[str, ColumnSummary], where: str,
                                      + (f"set aside ({why})" if why else "not watched"))
 
 
-def _positive(model: Model, summaries: Mapping[str, ColumnSummary], where: str,
-              findings: Findings) -> None:
-    """The positive class has to be one that occurs."""
+def _classes(model: Model, summaries: Mapping[str, ColumnSummary], where: str,
+             findings: Findings) -> None:
+    """The positive class has to be one that occurs, and labels are written as answers are."""
+    held = {role: [canonical(value) for value, _ in summary.top]
+            for key, summary in summaries.items()
+            if (role := key.partition(":")[0]) in {"label", "prediction"} and summary.top}
     positive = model.log.positive_label
-    known = [summary for key, summary in summaries.items()
-             if key.partition(":")[0] in {"label", "prediction"} and summary.top]
-    if positive is not None and known and not any(
-            positive == str(value) for summary in known for value, _ in summary.top):
+    if positive is not None and held and not any(positive in classes for classes in held.values()):
         findings.mistakes.append(f"{where}.log.positive_label: {positive!r} is no class of the "
-                                 "reference; right would be one as the log writes it")
+                                 "reference; right would be one as the log writes it: "
+                                 + _few(max(held.values(), key=len)))
+    labels, answers = held.get("label", []), held.get("prediction", [])
+    if model.task != "regression" and len(labels) > 1 and answers and not {*labels} & {*answers}:
+        findings.mistakes.append(f"{where}.log.label: labels are {_few(labels)}, answers are "
+                                 f"{_few(answers)}: each of them would count as wrong; right would "
+                                 "be labels written as answers are")
+
+
+def _few(classes: Sequence[str]) -> str:
+    return ", ".join(sorted(classes[:5])) + (" …" if len(classes) > 5 else "")
 
 
 def roles(log: Log) -> Iterator[tuple[str, str]]:

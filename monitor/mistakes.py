@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -94,6 +95,8 @@ def _words(error: Any, place: Place, section: type[BaseModel]) -> tuple[str, str
         deeper = re.match(r"[a-z][a-z_./\[\]0-9]*: ", message)
         return (f"{where}.{message}".lstrip(".") if deeper else f"{where}: {message}"), ""
     right = _RIGHT[kind].format_map(error.get("ctx", {})) if kind in _RIGHT else error["msg"]
+    if kind == "string_type" and isinstance(error["input"], bool | int | float):
+        right = f'text, in quotes: "{json.dumps(error["input"])}"'
     return f"{where or 'the file'}: {_shown(error['input'])}", right
 
 

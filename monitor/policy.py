@@ -14,10 +14,10 @@ from monitor.kinds import require_kind, require_settings
 
 
 def _per(value: Any, names: tuple[str, str], number: str, example: str) -> Any:
-    """`NUMBER per DURATION` as a mapping of these names; what is no text is left to the fields."""
-    if not isinstance(value, str):
+    """`NUMBER per DURATION` as a mapping of these names; a mapping is left to the fields."""
+    if not isinstance(value, str | int | float):
         return value
-    match = re.fullmatch(rf"\s*({number})\s+per\s+(\d+(?:\.\d+)?[smhdw])\s*", value)
+    match = re.fullmatch(rf"\s*({number})\s+per\s+(\d+(?:\.\d+)?[smhdw])\s*", f"{value}")
     if match is None:
         raise ValueError(f"{value!r} is no number per time; write `{example}`")
     return dict(zip(names, match.groups(), strict=True))

@@ -94,7 +94,8 @@ def test_every_shape_mistake_is_named_with_its_path_and_what_would_be_right(tmp_
         "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
         "models[0].task: 'poetry'; right would be 'binary', 'multiclass' or 'regression'",
         "models[0].log.timestamp: absent, and there is no default",
-        "models[0].log.score: 5; right would be text or a mapping of keys to values",
+        'models[0].log.score: 5; right would be text, in quotes: "5" or a mapping of keys to '
+        "values",
         "models[0].log.timestam: unknown key; did you mean 'timestamp'?",
         "models[0].reference.to: 2026-01-01T00:00:00Z; right would be a time after `from`",
         "models[0].window.step: 5h; right would be a divisor of the length 1d",
@@ -103,6 +104,15 @@ def test_every_shape_mistake_is_named_with_its_path_and_what_would_be_right(tmp_
         "'drifted', 'estimated' or 'compression'",
         "models[0].surprise: unknown key; right would be one of name, registered_model, task, log, "
         "maturity, reference, window, privacy, policy, training, benchmarks, audit"]
+
+
+def test_a_number_where_a_text_belongs_is_told_with_the_text(tmp_path: Path) -> None:
+    log = {"source": "x.parquet", "timestamp": "at", "prediction": "answer"}
+    assert mistakes(tmp_path, {"name": 12, "log": log | {"positive_label": True},
+                               "policy": {"alarm_budget": 3}}) == [
+        'models[0].name: 12; right would be text, in quotes: "12"',
+        'models[0].log.positive_label: True; right would be text, in quotes: "true"',
+        "models[0].policy.alarm_budget: 3 is no number per time; write `1 per 90d`"]
 
 
 def test_every_column_that_is_not_there_is_named_at_once(
@@ -129,18 +139,41 @@ def test_every_column_that_is_not_there_is_named_at_once(
 
 def test_values_that_cannot_be_right_are_named(tmp_path: Path, log: dict[str, Any]) -> None:
     plain = {key: log[key] for key in ("source", "prediction")}
+    pd.read_parquet(tmp_path / "log.parquet").iloc[:0].to_parquet(tmp_path / "empty.parquet")
     found = mistakes(
         tmp_path, {"name": "text", "log": plain | {"timestamp": "session"}},
         {"name": "empty", "log": plain | {"timestamp": "at"},
          "reference": {"from": "2030-01-01", "to": "2030-02-01"}},
         {"name": "class", "log": log | {"positive_label": "YES"}},
         {"name": "none", "log": {"source": "log.parquet", "timestamp": "at",
-                                 "features": {"include": []}}})
+                                 "features": {"include": []}}},
+        {"name": "rows", "log": plain | {"source": "empty.parquet", "timestamp": "at"}})
     assert [line.partition(";")[0] for line in found] == [
-        "models[0].log.timestamp: no row has an instant in 'session'",
+        "models[0].log.timestamp: no row has an instant in 'session', if there are rows",
         "models[1].reference: holds no rows",
         "models[2].log.positive_label: 'YES' is no class of the reference",
-        "models[3].log.features: no column is left to watch"]
+        "models[3].log.features: no column is left to watch",
+        "models[4].log.timestamp: no row has an instant in 'at', if there are rows"]
+    assert found[2].endswith("as the log writes it: no, yes")
+    assert found[0].endswith("or texts such as 2026-01-31T06:00:00Z")
+
+
+def test_labels_that_no_answer_can_equal_are_named(tmp_path: Path, log: dict[str, Any]) -> None:
+    rows = pd.read_parquet(tmp_path / "log.parquet")
+    rows["truth"] = rows["guess"]
+    plain = {"source": "log.parquet", "timestamp": "at", "prediction": "guess", "label": "truth"}
+    for labels in ([1, 0], [True, False]):
+        rows["truth"] = labels * (len(rows) // 2)
+        rows.to_parquet(tmp_path / "log.parquet", index=False)
+        [said] = mistakes(tmp_path, {"name": "a", "log": plain})
+        assert said.startswith("models[0].log.label: labels are ")
+        assert "answers are no, yes: each of them would count as wrong" in said
+    for answers, labels in (([1, 0], [1.0, 0.0]), (["yes", "no"], ["no", "no"])):
+        rows["guess"], rows["truth"] = answers * (len(rows) // 2), labels * (len(rows) // 2)
+        rows.to_parquet(tmp_path / "log.parquet", index=False)
+        assert not mistakes(tmp_path, {"name": "a", "log": plain})
+    assert "watches 1 feature: size" in holdfast("check", configured(
+        tmp_path, {"name": "a", "log": plain | {"features": {"include": ["size"]}}})).out
 
 
 def test_what_every_absent_optional_key_switches_off(tmp_path: Path, log: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 from monitor.errors import HoldfastError
-from monitor.window import format_duration, isoformat, parse_duration, parse_time
+from monitor.window import format_duration, given_time, isoformat, parse_duration
 
 
 def _duration(value: Any) -> timedelta:
@@ -20,7 +20,7 @@ def _duration(value: Any) -> timedelta:
 
 def _instant(value: Any) -> datetime:
     try:
-        return parse_time(value)
+        return given_time(value)
     except HoldfastError as error:
         raise ValueError(str(error)) from error
 

@@ -19,7 +19,7 @@ from monitor.deployment import Logs
 from monitor.errors import ConfigError, HoldfastError
 from monitor.logs import begin, watch
 from monitor.secrets import redact
-from monitor.window import parse_duration, parse_time
+from monitor.window import given_time, parse_duration
 
 P = ParamSpec("P")
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ class Instant(click.ParamType[datetime]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
                 ) -> datetime:
         try:
-            return parse_time(value)
+            return given_time(value)
         except HoldfastError as error:
             self.fail(str(error), param, ctx)
 

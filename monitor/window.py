@@ -18,6 +18,10 @@ from datetime import UTC, datetime, timedelta
 from monitor.errors import HoldfastError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+YEARS = 1700, 2200
+"""Years within which people's instants lie, and ``LONGEST`` a length of theirs: sums of such stay
+within the calendar, and within that of pandas."""
+LONGEST = timedelta(days=36_500)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*")
 
@@ -31,11 +35,11 @@ def parse_duration(text: str | timedelta) -> timedelta:
         raise HoldfastError(
             f"{text!r} is not a duration; write a number and a unit, such as 90s, 15m, 1h, 7d or 2w"
         )
-    try:
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-    except OverflowError as error:
-        raise HoldfastError(f"{text[:40]!r} is longer than any calendar; right would be such as "
-                            "90d") from error
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > LONGEST.total_seconds():
+        raise HoldfastError(f"{text[:40]!r} is too long for the calendar; right would be such as "
+                            f"90d, {format_duration(LONGEST)} at most")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(span: timedelta) -> str:
@@ -65,6 +69,15 @@ def parse_time(text: str | datetime) -> datetime:
 def isoformat(instant: datetime) -> str:
     """``instant`` as ``2026-01-31T06:00:00Z``."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def given_time(text: str | datetime) -> datetime:
+    """An instant that a person gives: one with room before and after it in the calendar."""
+    found = parse_time(text)
+    if not YEARS[0] <= found.year < YEARS[1]:
+        raise HoldfastError(f"{isoformat(found)!r} lies too far away; right would be a time of the "
+                            f"years {YEARS[0]} to {YEARS[1] - 1}")
+    return found
 
 
 @dataclass(frozen=True, slots=True, order=True)

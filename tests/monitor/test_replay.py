@@ -82,6 +82,8 @@ def test_what_a_person_reads(tmp_path: Path, mlflow_uri: str) -> None:
 
 
 @pytest.mark.parametrize(("words", "code", "error"), [
+    (("0001-01-01", "2026-02-01"), 2, "'0001-01-01T00:00:00Z' lies too far away"),
+    (("2026-02-02", "9999-12-31"), 2, "'9999-12-31T00:00:00Z' lies too far away"),
     (("2026-02-02", "2026-02-01"), 2, "--from: 2026-02-02T00:00:00Z is not before --to"),
     (("2026-02-01", "2026-02-02", "--model", "x"), 2, "configured are deliveries"),
     (("2026-02-01", "2026-02-02", "--act"), 2, "--act trains; right would be torch"),

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from monitor.errors import HoldfastError
 from monitor.window import (
     EPOCH,
+    LONGEST,
     Calendar,
     Window,
     format_duration,
+    given_time,
     isoformat,
     parse_duration,
     parse_time,
@@ -48,6 +50,13 @@ def test_what_is_no_duration_says_what_would_be(text: str) -> None:
 def test_what_no_calendar_holds_is_refused_in_words() -> None:
     with pytest.raises(HoldfastError, match="right would be such as 90d"):
         parse_duration("411810351687.9d")
+    for text in ("36501d", "99999w", "999999999d"):
+        with pytest.raises(HoldfastError, match="right would be"):
+            parse_duration(text)
+    assert parse_duration("36500d") == LONGEST
+    for text in ("0001-01-01", "9999-12-31", "2200-01-01"):
+        with pytest.raises(HoldfastError, match="the years 1700 to 2199"):
+            given_time(text)
     with pytest.raises(HoldfastError, match="beyond the calendar"):
         parse_time("0001-01-01T00:00:00+23:00")
 

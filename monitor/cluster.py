@@ -60,6 +60,8 @@ class Cluster:
 
         ``seconds`` bounds the wait for a connection, and for each part of the answer.
         """
+        from kubernetes.client import ApiException
+        from kubernetes.config import ConfigException
         from urllib3.exceptions import HTTPError
 
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -71,12 +73,14 @@ class Cluster:
         except (HTTPError, OSError) as error:
             raise HoldfastError(f"Kubernetes: {method} {path}: no answer within {seconds:g} s: "
                                 f"{type(error).__name__}") from error
+        except (ApiException, ConfigException) as error:  # of its certificate, or of the token
+            why = " ".join(str(getattr(error, "reason", None) or error).split())
+            raise HoldfastError(f"Kubernetes: {method} {path}: {why}") from error
         found = _document(text)
         if not 200 <= answer.status < 300:
             raise Refused(answer.status, f"Kubernetes: {method} {path}: {answer.status} "
                           f"{found.get('message') or answer.reason}{_right(answer.status)}")
         return found
-
 
     def find(self, path: str, *, seconds: float) -> dict[str, Any] | None:
         """The document at ``path``; None where there is none. Raises as ``call`` does."""

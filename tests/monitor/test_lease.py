@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from monitor.cluster import Cluster
 from monitor.deployment import Leader
@@ -17,6 +21,7 @@ from monitor.lease import Elector
 from monitor.request import Request
 from monitor.state import Decision, ModelState
 from monitor.store import Store
+from tests.servers.authority import Authority
 from tests.servers.cluster import Door, StandIn
 
 DURATION = 4.0
@@ -68,6 +73,34 @@ def pair(stand_in: StandIn, alone: Store, monkeypatch: pytest.MonkeyPatch) -> Pa
     clock, doors = Clock(), (stand_in.door(), stand_in.door())
     one, other = (elector(door, alone, clock, monkeypatch) for door in doors)
     return Pair(one, other, doors, clock)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[str]:
+    """The address of a server with a certificate that nobody here trusts."""
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    pair, context = Authority(tmp_path / "other").issue("other"), ssl.SSLContext(
+        ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_api_server_that_cannot_be_trusted_is_told_in_words(
+        tmp_path: Path, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its certificate was renewed by an authority that this pod does not know yet."""
+    trusted = Authority(tmp_path / "trusted").file
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump({
+        "current-context": "it", "contexts": [{"name": "it", "context": {
+            "cluster": "it", "user": "it"}}], "users": [{"name": "it", "user": {"token": "x"}}],
+        "clusters": [{"name": "it", "cluster": {
+            "server": other, "certificate-authority": str(trusted)}}]}))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    with pytest.raises(HoldfastError, match=r"GET /api: SSL.*CERTIFICATE_VERIFY_FAILED"):
+        Cluster().find("/api", seconds=5)
 
 
 def test_one_takes_the_lease_and_the_other_stands_by(pair: Pair, stand_in: StandIn,

@@ -22,7 +22,7 @@ from monitor.byhand import acknowledged, stretch
 from monitor.config import Config, Model
 from monitor.desk import Wish, signature, snoozed, take, told
 from monitor.errors import ConfigError, RefusedError
-from monitor.fields import Duration
+from monitor.fields import Duration, Words
 from monitor.pages import Pages
 from monitor.secrets import redacted
 from monitor.store import Order, Store
@@ -34,7 +34,7 @@ LONGEST = timedelta(days=30)
 """How long an episode may be kept quiet with one word."""
 CHOICES = {"1h": "an hour", "4h": "four hours", "1d": "a day", "3d": "three days", "7d": "a week",
            "0s": "no longer: let it be heard again"}
-Text = Annotated[str, Field(max_length=500)]
+Text = Annotated[Words, Field(max_length=500)]
 
 
 class _Wanted(BaseModel):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from monitor.errors import HoldfastError
 from monitor.window import format_duration, given_time, isoformat, parse_duration
@@ -25,6 +32,13 @@ def _instant(value: Any) -> datetime:
         raise ValueError(str(error)) from error
 
 
+def _storable(text: str) -> str:
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+Words = Annotated[str, AfterValidator(_storable)]
+"""A text from elsewhere, without what JSON may hold and a store or a page may not: NUL, and halves
+of characters."""
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),

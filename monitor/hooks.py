@@ -18,6 +18,7 @@ from monitor.clerk import LOOK
 from monitor.config import Config, Model
 from monitor.desk import Wish, take
 from monitor.errors import RefusedError
+from monitor.fields import Words
 from monitor.nudge import heard
 from monitor.secrets import redacted
 from monitor.store import Store
@@ -35,8 +36,8 @@ class Alert(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     status: Literal["firing", "resolved"]
-    labels: dict[str, str]
-    annotations: dict[str, str] = {}
+    labels: dict[str, Words]
+    annotations: dict[str, Words] = {}
     starts_at: AwareDatetime = Field(alias="startsAt")
     fingerprint: str = Field(default="", max_length=100)
 

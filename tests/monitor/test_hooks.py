@@ -68,6 +68,29 @@ def test_what_does_not_count_does_nothing_and_stops_nothing(server: Server, stor
     assert send(server, alert(model="nobody"))[0] == 404
 
 
+def test_words_that_no_store_or_page_takes_are_taken_without_what_they_lack(
+        server: Server, store: Store) -> None:
+    """PostgreSQL takes no NUL, and neither takes half of a character: ticks would end there."""
+    with client(server) as site:
+        for place, words in enumerate(("no \\u0000 store", "half \\ud83d of it")):
+            firing = json.dumps({"version": "4", "alerts": [alert(
+                startsAt=f"2026-03-1{place}T12:00:00Z")]}).replace("accuracy fell", words)
+            kind = {"Content-Type": "application/json"}
+            answer = site.post("/hooks/alertmanager", headers=bearer("hooks") | kind,
+                               content=firing)
+            assert answer.status_code == 200
+            [order] = [item for item in store.orders("quiet") if item.status == "asked"]
+            assert order.arguments["reason"] in {"no  store", "half ? of it"}
+            store.settle_order(order.id, "done", "")
+        answer = site.post("/api/models/quiet/retrain", headers=bearer("act") | kind,
+                           content='{"reason": "no \\u0000 store"}')
+        assert answer.json()["arguments"]["reason"] == "no  store"
+        assert site.get("/api/models/quiet/orders", headers=bearer("read")).status_code == 200
+        unnamed = json.dumps({"version": "4", "alerts": [alert("X")]}).replace("X", "\\ud83d")
+        assert site.post("/hooks/alertmanager", headers=bearer("hooks") | kind,
+                         content=unnamed).status_code == 200
+
+
 @pytest.mark.parametrize("scope", ["read", "metrics"])
 def test_only_its_scopes_open_it(server: Server, store: Store, scope: str) -> None:
     with client(server) as site:

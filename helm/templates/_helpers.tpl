@@ -9,8 +9,8 @@
 {{- end }}
 
 {{- define "holdfast.selector" -}}
-app.kubernetes.io/name: {{ include "holdfast.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "holdfast.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "holdfast.labels" -}}
@@ -136,8 +136,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - name: HOLDFAST_STORE
   valueFrom:
     secretKeyRef:
-      name: {{ .Values.store.postgresql.existingSecret }}
-      key: {{ .Values.store.postgresql.key }}
+      name: {{ .Values.store.postgresql.existingSecret | quote }}
+      key: {{ .Values.store.postgresql.key | quote }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
@@ -150,7 +150,7 @@ metadata:
   labels:
     {{- include "holdfast.jobLabels" . | nindent 4 }}
 spec:
-  serviceAccountName: {{ include "holdfast.account" . }}
+  serviceAccountName: {{ include "holdfast.account" . | quote }}
   automountServiceAccountToken: false
   securityContext: {{- toYaml .Values.podSecurityContext | nindent 4 }}
   {{- with .Values.image.pullSecrets }}
@@ -180,9 +180,9 @@ spec:
         {{- end }}
   volumes:
     - name: config
-      configMap: {name: {{ include "holdfast.fullname" . }}}
+      configMap: {name: {{ include "holdfast.fullname" . | quote }}}
     - name: tmp
-      emptyDir: {sizeLimit: {{ .Values.tmpSize }}}
+      emptyDir: {sizeLimit: {{ .Values.tmpSize | quote }}}
     {{- with .Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -190,7 +190,7 @@ spec:
 
 {{- define "holdfast.jobLabels" -}}
 app.kubernetes.io/name: {{ include "holdfast.name" . }}-retrain
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- /* One egress rule, given {to, ports}; udp adds UDP. */ -}}

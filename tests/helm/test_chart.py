@@ -64,10 +64,10 @@ MATRIX: dict[str, dict[str, Any]] = {
 Objects = dict[tuple[str, str], dict[str, Any]]
 
 
-def render(values: dict[str, Any]) -> Objects:
+def render(values: dict[str, Any], name: str = "r", namespace: str = "ns") -> Objects:
     """Kind and name -> object, as Helm renders it."""
     files = helm.Chart.load(str(CHART)).render(
-        {"config": {"models": MODELS}} | values, name="r", namespace="ns")
+        {"config": {"models": MODELS}} | values, name=name, namespace=namespace)
     found = [document for path, text in files.items() if path.endswith(".yaml")
              for document in yaml.safe_load_all(text) if document]
     objects = {(item["kind"], item["metadata"]["name"]): item for item in found}
@@ -94,6 +94,23 @@ def test_every_object_is_what_kubernetes_takes(objects: Objects) -> None:
             jsonschema.validate(item["spec"], KINDS[kind])
         else:
             kubernetes_validate.validate(item, VERSION, strict=True)
+
+
+def test_names_that_yaml_takes_for_numbers_or_truth_stay_names() -> None:
+    odd: dict[str, Any] = {
+        "store": {"kind": "postgresql", "postgresql": {"existingSecret": "90", "key": "1"}},
+        "http": {"existingSecret": "56", "tls": {"existingSecret": "7e8"}},
+        "notify": {"existingSecret": "91"}, "serviceAccount": {"name": "95"},
+        "fullnameOverride": "null", "nameOverride": "12", "priorityClassName": "96", "tmpSize": "1"}
+    for claim in ({"existingClaim": "92"}, {"storageClass": "93"}):
+        made = render(JOBS | WATCHED | NETWORK | odd | {"persistence": claim}, "on", "20260101")
+        for (kind, _), item in made.items():
+            assert isinstance(item["metadata"]["namespace"], str)
+            if kind not in KINDS:
+                kubernetes_validate.validate(item, VERSION, strict=True)
+        job = yaml.safe_load(made["ConfigMap", "null"]["data"]["job.yaml"])
+        assert job["metadata"]["labels"]["app.kubernetes.io/instance"] == "on"
+        assert job["spec"]["serviceAccountName"] == "95"
 
 
 def test_every_pod_keeps_to_the_restricted_standard(objects: Objects) -> None:

@@ -80,8 +80,10 @@ def _run(request: Request, config: Config, folder: Path) -> Outcome:
         return record.conclude("failed", redact(f"{type(error).__name__}: {error}"))
 
 
-_MEMORY = re.compile(r"memory|bad_alloc|can't start new thread|unable to allocate", re.IGNORECASE)
-"""What numpy, torch, ONNX Runtime and DuckDB say where an allocation fails."""
+_MEMORY = re.compile("memory|bad_alloc|can't start new thread|unable to allocate|"
+                     "failed to map segment", re.IGNORECASE)
+"""What numpy, torch, ONNX Runtime, DuckDB and the loader of libraries say where an allocation
+fails."""
 
 _STEPS: dict[Kind, int] = {"train": 5, "bootstrap": 5, "score": 3}
 

@@ -33,7 +33,8 @@ def _present(module: str) -> bool:
 pytest_plugins = [module for module in _PLUGINS if _present(module)]
 
 LONG = ("tests/story/test_chaos", "tests/story/test_loop", "tests/story/", "tests/retrain/",
-        "tests/contracts/", "tests/docs/", "tests/laws/")
+        "tests/contracts/", "tests/docs/", "tests/laws/", "tests/monitor/test_secrets",
+        "tests/monitor/test_replay", "tests/monitor/test_report", "tests/monitor/test_objects")
 """Where the tests are that take longest, longest first."""
 
 

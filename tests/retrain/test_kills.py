@@ -11,7 +11,7 @@ MOMENTS = ["file search/trial-1/model.onnx", "artifact model.onnx", "after a new
 
 
 def test_killed_anywhere_it_leaves_one_run_one_model_and_one_version(tmp_path: Path) -> None:
-    stage = set_up(tmp_path, "sklearn", spans=((2, 20),), ladder=["search"],
+    stage = set_up(tmp_path, "sklearn", forked=True, spans=((2, 20),), ladder=["search"],
                    windows=["all"], prune=[], search={"trials": 2}, settings={"trees": 20})
     asked = stage.ask(report=False)
     toll = killed(stage, asked, MOMENTS, list(range(len(MOMENTS))), late=0.0)

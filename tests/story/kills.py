@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from monitor.simulate import START
 from monitor.window import isoformat
 from retrain.blocks import DAY
 from tests.data import ROOT
+from tests.retrain.child import forked as fork
 from tests.retrain.shop import request, shop
 
 LADDER = ["recall", "probabilities", "ranges", "tune", "refit", "search"]
@@ -73,6 +75,8 @@ class Stage:
     registry: Registry
     served: int
     free: bool = False
+    forked: bool = False
+    """Whether processes are forked from one that has read the libraries, as tests' jobs are."""
 
     def ask(self, **options: Any) -> Request:
         """The request for another version, after the change."""
@@ -120,7 +124,7 @@ def _soak(stage: Stage, kills: int) -> int:
     return len(toll.wrong)
 
 
-def set_up(folder: Path, kind: str, *, free: bool = False,
+def set_up(folder: Path, kind: str, *, free: bool = False, forked: bool = False,
            spans: Sequence[tuple[int, int]] = SPANS, **training: Any) -> Stage:
     """The deployment of a kind, with versions of these days, before the change on day 21."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +132,7 @@ def set_up(folder: Path, kind: str, *, free: bool = False,
         "ladder": LADDER, "enough": 1.0, "minimum_gain": 0.0, "windows": ["all"],
         "search": {"trials": 3, "workers": 2 if free else 1, "minutes": 60}} | training
     path = shop(folder, f"sqlite:///{folder / 'mlflow.db'}", reports=True, **asked)
-    stage = Stage(folder, path, Registry(load(path).config.mlflow), len(spans), free)
+    stage = Stage(folder, path, Registry(load(path).config.mlflow), len(spans), free, forked)
     for number, (start, end) in enumerate(spans, start=1):
         other = path.with_name(f"first-{number}.yaml")
         config = yaml.safe_load(path.read_text("utf-8"))
@@ -209,12 +213,23 @@ def _run(stage: Stage, asked: Request, **orders: Any) -> int:
     order.write_text(json.dumps({"request": str(place / "request.json"), "free": stage.free,
                                  **{key: str(value) if isinstance(value, Path) else value
                                     for key, value in orders.items()}}), "utf-8")
+    if stage.forked:
+        status = fork(_forked, str(order), log=place / "log.txt", within=LONGEST)
+        assert status is not None, f"it did not end within {LONGEST} s"
+        return status
     with (place / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.story.kills", "--child", str(order)],
             stdout=log, stderr=log, cwd=ROOT, start_new_session=True,
             env=os.environ | {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"})
     return process.wait(LONGEST)
+
+
+def _forked(order: str) -> int:
+    """The same life in a process group of its own, as a kill of all its helpers wants it."""
+    os.setsid()
+    warnings.simplefilter("ignore")
+    return _live(json.loads(Path(order).read_text("utf-8")))
 
 
 def _live(order: Mapping[str, Any]) -> int:

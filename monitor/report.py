@@ -113,8 +113,8 @@ def _reason(path: Path, status: int, reporter: Reporter) -> str:
     if status == -signal.SIGALRM:
         return (f"took longer than {reporter.deadline.total_seconds():.0f} s and was ended; right "
                 "would be fewer rows or columns")
-    if path.exists():
-        return redact(path.read_text("utf-8"))
+    if path.exists() and (told := path.read_text("utf-8")):  # else it could not be written
+        return redact(told)
     if status < 0:
         return (f"its process was killed ({signal.Signals(-status).name}), most likely for memory; "
                 "right would be fewer rows or columns")
@@ -125,13 +125,15 @@ def main(arguments: list[str]) -> int:
     """The child: reads its job, samples, renders, writes. Errors go to a file beside ``out``."""
     os.environ["DO_NOT_TRACK"] = "1"
     job = json.loads(Path(arguments[0]).read_text("utf-8"))
-    resource.setrlimit(resource.RLIMIT_DATA, (job["memory"], job["memory"]))
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (job["memory"], before[1]))
     out = Path(job["out"])
     try:
         reference, current = _sample(job)
         out.write_text(render(reference, current, title=job["model"], words=_words(job)),
                        encoding="utf-8")
     except MemoryError:
+        resource.setrlimit(resource.RLIMIT_DATA, before)  # to tell takes some, too
         out.with_suffix(".error").write_text("needs more memory than its process may use; right "
                                              "would be fewer rows or columns")
         return 1

@@ -18,7 +18,7 @@ from monitor.assembly import opened
 from monitor.config import MLflow, load
 from monitor.errors import HoldfastError
 from monitor.registry import Registry
-from monitor.report import Reporter, Subject, columns, render
+from monitor.report import Reporter, Subject, _reason, columns, render
 from monitor.store import Store
 from monitor.window import Window, parse_time
 from tests.monitor.surface import site
@@ -190,6 +190,16 @@ def test_a_configuration_may_have_none(reporter: Reporter, wanted: bool) -> None
 def test_too_little_memory_is_an_error_in_words(reporter: Reporter, tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match=r"shop.*(memory|ended|failed)"):
         replace(reporter, memory=60 << 20).write(SUBJECT, tmp_path)
+
+
+def test_an_error_that_could_not_be_written_is_told_by_how_the_process_ended(
+        reporter: Reporter, tmp_path: Path) -> None:
+    """As where not even that much memory was left."""
+    (path := tmp_path / "report.error").touch()
+    assert _reason(path, 1, reporter) == "its process ended with status 1"
+    assert "SIGKILL" in _reason(path, -9, reporter)
+    path.write_text("no room")
+    assert _reason(path, 1, reporter) == "no room"
 
 
 def test_a_report_that_takes_too_long_is_ended(reporter: Reporter, tmp_path: Path) -> None:

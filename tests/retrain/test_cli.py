@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -32,3 +34,15 @@ def test_a_recorded_failure_is_final_and_a_refusal_to_start_too(tmp_path: Path, 
     config.unlink()
     assert main([str(path), "--work", str(work)]) == 2
     assert get_contextvars() == {}  # later lines of this process are about something else
+
+
+WAITING = """import threading
+from retrain import __main__ as child
+threading.Thread(target=threading.Event().wait).start()
+child.LAST = 0.5
+child.leave(75)
+"""
+
+
+def test_a_thread_that_nobody_ends_does_not_keep_the_process() -> None:
+    assert subprocess.run([sys.executable, "-c", WAITING], timeout=60, check=False).returncode == 75

@@ -36,6 +36,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as NoneFree
 
+from monitor.deployment import ALIVE
 from monitor.errors import ConflictError, HoldfastError
 from monitor.schema import VERSION_TABLE, changes, leaders, touched
 from monitor.secrets import redact
@@ -274,9 +275,7 @@ def _engine(url: str) -> Engine:
             raise HoldfastError(f"store: {parsed.drivername}:// is not supported; right would be "
                                 "sqlite:///FILE or postgresql+psycopg://HOST/DATABASE")
         return create_engine(parsed, pool_pre_ping=True, pool_size=5, connect_args={
-            "connect_timeout": 10,
-            "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
-            "tcp_user_timeout": 60_000,  # of a server that vanished: unasked, Linux waits hours
+            **ALIVE, "connect_timeout": 10,
             "options": f"-c lock_timeout={BUSY_SECONDS}s -c statement_timeout={4 * BUSY_SECONDS}s"
                        " -c idle_in_transaction_session_timeout=300s",
         })

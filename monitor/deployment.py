@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import Field, model_validator
@@ -100,6 +100,10 @@ class Notify(Section):
 
 TEND = timedelta(minutes=10)
 """How often is asked whose old rows are to be seen to; `retention.every` says when they are."""
+ALIVE: dict[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+                         "tcp_user_timeout": 60_000}
+"""How a PostgreSQL server that vanished from the network is noticed, in seconds and milliseconds:
+by what Linux does unasked, a thread would wait for its answer for hours."""
 
 
 class Retention(Section):

@@ -20,6 +20,7 @@ import ibis.expr.datatypes as dt
 import psycopg
 
 from monitor.config import Limits
+from monitor.deployment import ALIVE
 from monitor.errors import SourceError
 from monitor.folders import Folders
 from monitor.mapping import Storage
@@ -334,10 +335,6 @@ class Postgres(_Timed):
             self._session.close()
 
 
-ALIVE: dict[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
-                         "tcp_user_timeout": 60_000}
-"""How a PostgreSQL server that vanished from the network is noticed, in seconds and milliseconds:
-by what Linux does unasked, a thread would wait for its answer for hours."""
 NANOSECONDS = dt.Timestamp("UTC", scale=9)
 """Instants as pandas and Arrow write them, which DuckDB 2.0 only keeps: see ``relation.exact``."""
 _DUCKDB: dict[str, dt.DataType] = {

@@ -17,7 +17,7 @@ from monitor.outcomes import Outcomes
 from monitor.profile import Profile
 from monitor.relation import FAR, Need, from_micros, to_micros
 from monitor.repeated import repeats
-from monitor.rows import LABELS, Shape, filled
+from monitor.rows import LABELS, Shape, filled, kept
 from monitor.tables import Read, Tables
 from monitor.window import EPOCH, Window
 
@@ -62,12 +62,7 @@ def plans(shape: Shape, bins: Bins) -> tuple[Counting, Labelled]:
     """The compiled SQL for this shape and these bins; kept for the next call."""
     key = (shape.model.model_dump_json(), shape.roles, shape.dialect, shape.log, shape.labels,
            shape.features, shape.zone, bins)
-    found = _PLANS.get(key)  # another model's tick may push it out meanwhile
-    if found is None:
-        if len(_PLANS) >= PLANS:
-            _PLANS.pop(next(iter(tuple(_PLANS))), None)
-        found = _PLANS[key] = Counting(shape, bins), Labelled(shape, bins)
-    return found
+    return kept(_PLANS, key, lambda: (Counting(shape, bins), Labelled(shape, bins)), most=PLANS)
 
 
 class Increments:

@@ -223,7 +223,7 @@ def _strip(rows: list[tuple[datetime, str]]) -> list[dict[str, Any]]:
 def _bar(item: dict[str, Any]) -> dict[str, Any]:
     """The feature with the lengths of its bar and of its threshold's mark, in percent."""
     value, threshold = item["value"] or 0.0, item["threshold"] or 0.0
-    if threshold >= FARTHEST.get(item["statistic"], math.inf):
+    if _endless(threshold, item["statistic"]):
         threshold = 0.0
     scale = 1.15 * max(value, threshold) or 1.0
     return {**item, "bar": round(100 * value / scale, 1),
@@ -253,8 +253,11 @@ def instant(value: datetime | str | None) -> str:
 
 def limit(threshold: float | None, statistic: str | None) -> str:
     """A limit for people: ``any`` where no value can lie beyond it, as after a short reference."""
-    farthest = FARTHEST.get(statistic or "", math.inf)
-    return "any" if threshold is not None and threshold >= farthest else number(threshold)
+    return "any" if _endless(threshold, statistic) else number(threshold)
+
+
+def _endless(threshold: float | None, statistic: str | None) -> bool:
+    return threshold is not None and threshold >= FARTHEST.get(statistic or "", math.inf)
 
 
 def number(value: float | None) -> str:

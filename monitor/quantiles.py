@@ -10,7 +10,7 @@ import ibis
 
 from monitor.cells import double, number
 from monitor.relation import Need, to_micros
-from monitor.rows import Frame, Shape, compiled, filled, slot
+from monitor.rows import Frame, Shape, compiled, filled, kept, slot
 from monitor.tables import Tables
 from monitor.units import QUANTILES, Suspect
 from monitor.window import Window
@@ -43,12 +43,7 @@ def quantiles(tables: Tables, suspects: Sequence[Suspect], span: Window, *, know
 def _sql(shape: Shape, suspect: Suspect) -> str:
     key = (shape.model.log.model_dump_json(), shape.model.privacy.model_dump_json(), shape.dialect,
            shape.log, shape.features, shape.zone, suspect)
-    found = _SQL.get(key)  # another model's tick may push it out meanwhile
-    if found is None:
-        if len(_SQL) >= KEPT:
-            _SQL.pop(next(iter(tuple(_SQL))), None)
-        found = _SQL[key] = compiled(_asked(shape, suspect), shape.dialect)
-    return found
+    return kept(_SQL, key, lambda: compiled(_asked(shape, suspect), shape.dialect), most=KEPT)
 
 
 def _asked(shape: Shape, suspect: Suspect) -> Frame:

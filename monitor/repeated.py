@@ -7,22 +7,20 @@ from collections.abc import Mapping
 import ibis
 
 from monitor.engine import Engine, Row
-from monitor.rows import Frame, Shape, compiled, filled, slot
+from monitor.rows import Frame, Shape, compiled, filled, kept, slot
 from monitor.tables import Read
 
 _KEPT: dict[tuple[object, ...], tuple[str, str]] = {}
+KEPT = 64
+"""Statements that are kept: another shape of a log has others."""
 
 
 def repeats(engine: Engine, read: Read, bounds: Mapping[str, int]) -> list[Row]:
     """(group…, rows) that repeat an id; the first row of an id in its pane is no repetition."""
     shape = read.shape
     key = (shape.model.model_dump_json(), shape.roles, shape.dialect, shape.log, shape.zone)
-    found = _KEPT.get(key)
-    if found is None:
-        if len(_KEPT) > 64:
-            _KEPT.clear()  # another model's tick may have done so just now
-        found = _KEPT[key] = (compiled(_any(shape), shape.dialect),
-                              compiled(_rows(shape), shape.dialect))
+    found = kept(_KEPT, key, lambda: (compiled(_any(shape), shape.dialect),
+                                      compiled(_rows(shape), shape.dialect)), most=KEPT)
     check, count = (filled(sql, read.relations, bounds) for sql in found)
     if not engine.fetch(check)[0][0]:
         return []

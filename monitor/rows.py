@@ -7,10 +7,10 @@ once per set of bins and columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -20,6 +20,8 @@ from monitor.config import Model
 from monitor.relation import to_micros
 from monitor.window import EPOCH
 
+Key = TypeVar("Key")
+Made = TypeVar("Made")
 Frame = Any
 """An Ibis table expression."""
 
@@ -272,6 +274,19 @@ def _floor(value: Value, length: int, origin: int) -> Value:
 def compiled(expression: Frame, dialect: str) -> str:
     """The SQL of an expression."""
     return str(ibis.to_sql(expression, dialect=dialect, pretty=False))
+
+
+def kept(made: dict[Key, Made], key: Key, make: Callable[[], Made], *, most: int) -> Made:
+    """What was made for the key, or is made now; the newest ``most`` are kept.
+
+    Ticks of several models share it: another one may push anything out at any time.
+    """
+    found = made.get(key)
+    if found is None:
+        if len(made) >= most:
+            made.pop(next(iter(tuple(made))), None)
+        found = made[key] = make()
+    return found
 
 
 def filled(sql: str, relations: Mapping[str, str], bounds: Mapping[str, int]) -> str:
